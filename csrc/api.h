@@ -1,0 +1,338 @@
+/* Everything Python sees. Read twice: by cffi (cdef) and, through pe.h, by the compiler.
+ * So: plain declarations, no includes, no guards, no macros but integer constants.
+ *
+ * Who may call, after each prototype: [setup] any ordinary thread, may allocate and fail;
+ * [rt] real-time threads, bounded, never fails; [any] both. */
+
+/* ---- status ------------------------------------------------------------------------------- */
+
+typedef enum PeStatus {
+  PE_OK = 0,
+  PE_NO_MEMORY,
+  PE_BAD_ARGUMENT,
+  PE_BAD_SIZE,
+  PE_BAD_MAGIC,
+  PE_BAD_VERSION,
+  PE_UNKNOWN_MODULE,
+  PE_UNKNOWN_NODE,
+  PE_BAD_PORT,
+  PE_CYCLE,
+  PE_TOO_LARGE,
+  PE_NO_THREAD,
+  PE_NOT_LOADABLE,
+  PE_NO_CHECKPOINT,
+  PE_BAD_CHECKPOINT,
+  PE_STALE,
+  PE_BUSY,
+  PE_STATUS_COUNT
+} PeStatus;
+
+const char *pe_strerror(PeStatus status); /* one sentence without a period; [any] */
+
+/* ---- modules ------------------------------------------------------------------------------ */
+
+#define PE_PARAM_RAMPED 1      /* a change is smoothed over ramp_us; otherwise it is a step */
+#define PE_PARAM_NYQUIST 2     /* max is Nyquist - 10 Hz at the rate in use, `max` holds 0 */
+#define PE_PARAM_GATE 4        /* on/off, high when >= 0.5 */
+#define PE_PARAM_INTEGER 8     /* whole numbers only */
+#define PE_PARAM_CABLE 16      /* a cable may drive it: its value is the setting plus the cables' sum */
+
+typedef struct PeParam {
+  const char *name;
+  const char *alias;   /* a second name accepted on the wire, or "" */
+  const char *unit;    /* "Hz", "ms", "dB", or "" for a plain number */
+  const char *choices; /* names of the values 0, 1, 2 ... separated by commas, or "" */
+  const char *help;
+  double min, max, default_value;
+  uint32_t ramp_us;    /* length of the ramp when PE_PARAM_RAMPED */
+  uint32_t flags;      /* PE_PARAM_... */
+} PeParam;
+
+typedef struct PeModuleInfo {
+  const char *name;
+  const char *help;
+  const char *inputs;  /* port names separated by commas, "" for none */
+  const char *outputs;
+  const PeParam *params;
+  uint32_t n_inputs, n_outputs, n_params;
+  uint32_t state_version; /* states are carried only between equal versions */
+  uint32_t state_bytes;
+} PeModuleInfo;
+
+typedef struct PeRegistry PeRegistry;
+
+PeStatus pe_registry_new(PeRegistry **registry);                     /* the shipped modules; [setup] */
+PeStatus pe_registry_load(PeRegistry *registry, const char *path);   /* adds those of a shared object; [setup] */
+void pe_registry_free(PeRegistry *registry);                         /* [setup] */
+uint32_t pe_registry_count(const PeRegistry *registry);              /* [any] */
+PeStatus pe_registry_info(const PeRegistry *registry, uint32_t index, PeModuleInfo *info); /* [any] */
+
+/* ---- plans -------------------------------------------------------------------------------- */
+
+#define PE_MAX_CHANNELS 8
+#define PE_MAX_BLOCK_FRAMES 8192
+#define PE_MAX_NODES 16384
+#define PE_MAX_CABLES 65536
+
+typedef struct PeNodeSpec {
+  uint32_t handle; /* never 0, never used twice in the life of an engine */
+  uint32_t module; /* index in the registry */
+} PeNodeSpec;
+
+typedef struct PeCableSpec {
+  uint32_t source, source_port; /* index of the node in the patch, number of its output */
+  uint32_t dest, dest_port;     /* index of the node, number of its input or parameter */
+  uint32_t to_param;            /* 1: dest_port is a parameter */
+} PeCableSpec;
+
+typedef struct PePlanSpec {
+  double sample_rate_hz;
+  uint32_t max_block_frames, n_channels;
+  uint32_t n_nodes, n_cables;
+  const PeNodeSpec *nodes;
+  const PeCableSpec *cables;
+} PePlanSpec;
+
+typedef struct PeWarmup {
+  double max_rms, peak;     /* of the loudest block / sample over all channels */
+  double block_cpu_ns;      /* median thread CPU time of a block */
+  uint32_t is_finite, n_blocks;
+} PeWarmup;
+
+typedef struct PePlan PePlan;
+
+PeStatus pe_plan_new(const PeRegistry *registry, const PePlanSpec *spec, PePlan **plan); /* copies the spec; the registry must outlive it; [setup] */
+void pe_plan_free(PePlan *plan);                                                           /* [setup] */
+PeStatus pe_plan_set(PePlan *plan, uint32_t handle, uint32_t param, double value);         /* at once, without a ramp; only before the plan runs; [setup] */
+PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, PeWarmup *result); /* states are as before afterwards; [setup] */
+uint64_t pe_plan_state_bytes(const PePlan *plan);                                          /* [any] */
+uint32_t pe_plan_node_count(const PePlan *plan);                                           /* [any] */
+uint64_t pe_plan_state_hash(const PePlan *plan);                                           /* FNV-1a of all states; [setup] */
+
+/* ---- commands ----------------------------------------------------------------------------- */
+
+#define PE_COMMAND_NONE 0
+#define PE_COMMAND_PARAM 1  /* set parameter `param` of `handle` to `value` */
+#define PE_COMMAND_SWITCH 2 /* from here on generation `arg` */
+#define PE_COMMAND_MARK 3   /* does nothing: a place in the stream that can be waited for */
+
+#define PE_COMMAND_IMMEDIATE 1  /* no ramp */
+#define PE_COMMAND_BUNDLE_END 2 /* the last record of a bundle, or a record alone */
+
+typedef struct PeCommand {
+  uint64_t seq;     /* filled in by the stream; from 1 */
+  int64_t frame;    /* takes effect at this frame; below 0: at the first frame of the block that takes it */
+  double value;
+  uint64_t arg;
+  uint32_t kind;    /* PE_COMMAND_... */
+  uint32_t handle;
+  uint32_t param;
+  uint32_t flags;
+  uint64_t reserved[2];
+} PeCommand;
+
+/* Render a plan offline. commands: n records in order of frame, all with frame >= 0; out: interleaved
+ * (frames, channels). Splits at each command, never at anything else than block_frames between. [setup] */
+PeStatus pe_render_offline(PePlan *plan, const PeCommand *commands, uint32_t n_commands, uint64_t n_frames,
+                           uint32_t block_frames, float *out);
+
+/* ---- the SPSC block ring ------------------------------------------------------------------- */
+
+typedef struct PeRing PeRing;
+
+uint64_t pe_ring_bytes(uint32_t block_bytes, uint32_t capacity);                              /* memory it takes, 0 if the numbers are wrong; [setup] */
+PeStatus pe_ring_init(void *memory, uint64_t bytes, uint32_t block_bytes, uint32_t capacity); /* 64-byte aligned memory, capacity a power of two; [setup] */
+PeStatus pe_ring_attach(void *memory, uint64_t bytes, PeRing **ring);                         /* checks and borrows; [setup] */
+uint32_t pe_ring_acquire(PeRing *ring, uint32_t want, void **blocks); /* contiguous free blocks, at most `want`, to be filled in place; 0 when full; one writer; [rt] */
+void pe_ring_commit(PeRing *ring, uint32_t n);                        /* makes n of the acquired blocks readable; [rt] */
+uint32_t pe_ring_peek(PeRing *ring, uint32_t want, void **blocks);    /* contiguous readable blocks, at most `want`; 0 when empty; one reader; [rt] */
+void pe_ring_release(PeRing *ring, uint32_t n);                       /* hands n of the peeked blocks back to the writer; [rt] */
+uint32_t pe_ring_readable(const PeRing *ring);                        /* at least so many for the reader; [any] */
+uint32_t pe_ring_writable(const PeRing *ring);                        /* at least so many for the writer; [any] */
+uint32_t pe_ring_capacity(const PeRing *ring);                        /* [any] */
+uint32_t pe_ring_block_bytes(const PeRing *ring);                     /* [any] */
+
+/* ---- the shared segment --------------------------------------------------------------------- */
+
+#define PE_LAYOUT_VERSION 1
+#define PE_SLOTS 2
+#define PE_RINGS 3          /* one per slot and a spare */
+#define PE_MAX_LEAD 8
+#define PE_MAX_REQUEST 8192 /* frames in one device request that the rings are sized for */
+#define PE_COMMAND_BUDGET 4096 /* commands one block may take; the largest bundle */
+#define PE_SCHEDULE_SIZE 4096  /* time-tagged records that may wait */
+#define PE_NO_SLOT 255
+
+typedef struct PeConfig {
+  double sample_rate_hz;
+  uint32_t block_frames, n_channels, lead_blocks;
+  uint32_t n_commands;    /* records in the command ring, a power of two */
+  uint32_t n_journal;     /* entries, a power of two */
+  uint32_t tap_frames;    /* record tap, a power of two */
+  uint64_t checkpoint_bytes; /* largest plan state */
+  uint32_t is_free_running;  /* the clock waits for blocks and wants to be woken */
+  uint32_t reserved;
+} PeConfig;
+
+typedef struct PeSegment PeSegment;
+
+uint64_t pe_segment_bytes(const PeConfig *config);                                  /* 0 if the config is wrong; [setup] */
+PeStatus pe_segment_init(void *memory, uint64_t bytes, const PeConfig *config);     /* by the supervisor, once; page-aligned; [setup] */
+PeStatus pe_segment_attach(void *memory, uint64_t bytes, PeSegment **segment);      /* refuses a layout it does not know; [setup] */
+void pe_segment_config(const PeSegment *segment, PeConfig *config);                 /* [any] */
+PeRing *pe_segment_tap(PeSegment *segment);                                         /* record tap: blocks are one interleaved frame; [any] */
+
+/* the gate */
+uint64_t pe_gate_play_block(const PeSegment *s);          /* the block played next; [any] */
+uint32_t pe_gate_active_slot(const PeSegment *s);         /* [any] */
+uint64_t pe_gate_heard_generation(const PeSegment *s);    /* generation of the block played last; [any] */
+uint64_t pe_gate_swapped_generation(const PeSegment *s);  /* newest generation the gate has swapped to; [any] */
+void pe_gate_open(PeSegment *s, uint64_t generation);     /* pending_switch and standby_ready for it; supervisor only; [any] */
+void pe_gate_close(PeSegment *s);                         /* supervisor only; [any] */
+uint64_t pe_gate_pending_switch(const PeSegment *s);      /* generation, 0 for none; [any] */
+uint64_t pe_gate_standby_ready(const PeSegment *s);       /* generation, 0 for none; [any] */
+uint32_t pe_gate_effective_lead(const PeSegment *s);      /* blocks; [any] */
+uint32_t pe_gate_largest_request(const PeSegment *s);     /* frames; [any] */
+
+/* slots: written by the supervisor unless said otherwise */
+uint64_t pe_slot_prime_ready(const PeSegment *s, uint32_t slot);           /* generation x 2 + ready; [any] */
+void pe_slot_reset_prime_ready(PeSegment *s, uint32_t slot, uint64_t generation); /* stores (generation, 0); [any] */
+uint32_t pe_slot_set_prime_ready(PeSegment *s, uint32_t slot, uint64_t generation); /* worker: (g, 0) to (g, 1) by compare-and-swap; 1 if it did; [any] */
+void pe_slot_set_shutdown(PeSegment *s, uint32_t slot, uint32_t is_on);    /* [any] */
+void pe_slot_set_playable(PeSegment *s, uint32_t slot, uint32_t is_on);    /* 0: the callback leaves its ring alone; [any] */
+void pe_slot_set_alive(PeSegment *s, uint32_t slot, uint32_t is_on);       /* 0: known dead, the other one becomes active; [any] */
+uint64_t pe_slot_render_head(const PeSegment *s, uint32_t slot);           /* worker: the block it renders next; [any] */
+uint64_t pe_slot_applied(const PeSegment *s, uint32_t slot);               /* worker: newest record in a published block; [any] */
+uint64_t pe_slot_generation(const PeSegment *s, uint32_t slot);            /* worker: what its render thread runs; [any] */
+uint64_t pe_slot_heartbeat(const PeSegment *s, uint32_t slot);             /* worker: counts turns of the render loop; [any] */
+uint32_t pe_slot_marker(const PeSegment *s, uint32_t slot);                /* worker: handle of the node that runs, 0 none; [any] */
+uint64_t pe_slot_pin(const PeSegment *s, uint32_t slot);                   /* records above this are kept for a joiner; ~0 none; [any] */
+void pe_slot_set_pin(PeSegment *s, uint32_t slot, uint64_t seq);           /* [any] */
+
+/* the command stream: one writer, the intake */
+uint64_t pe_stream_newest(const PeSegment *s);                             /* newest published number; [any] */
+uint32_t pe_stream_space(const PeSegment *s);                              /* records that may be sent now; intake only; [any] */
+uint64_t pe_stream_send(PeSegment *s, const PeCommand *records, uint32_t n); /* all by one store; newest number, 0 if there is no room; intake only; [any] */
+
+/* the journal */
+uint64_t pe_journal_entry(const PeSegment *s, uint64_t block); /* the raw word of its place; [any] */
+
+/* events and waiting */
+#define PE_EVENT_SWAP 1       /* the callback opened the gate: block, generation; value = blocks late */
+#define PE_EVENT_FALLBACK 2   /* the callback took another generation or made the other slot active */
+#define PE_EVENT_UNDERRUN 3   /* first frame of a silence */
+#define PE_EVENT_RESUMED 4    /* value = frames of silence */
+#define PE_EVENT_SWITCHED 5   /* a worker turned to a generation at this block */
+#define PE_EVENT_FADED 6      /* its crossfade is over */
+#define PE_EVENT_REPLICA 7    /* a worker's joining plan was turned to at this block */
+#define PE_EVENT_CHECKPOINT 8 /* written; value = sequence number */
+#define PE_EVENT_STALE 9      /* a worker fell a lap behind the journal */
+
+#define PE_EVENT_SOURCES 3    /* slot 0, slot 1, callback */
+
+typedef struct PeEvent {
+  uint32_t kind;   /* PE_EVENT_... */
+  uint32_t source; /* slot, or PE_SLOTS for the callback */
+  uint64_t block;
+  uint64_t frame;  /* frames played before it, silence included */
+  uint64_t generation;
+  uint64_t value;
+  uint64_t reserved[3];
+} PeEvent;
+
+uint32_t pe_event_next(PeSegment *s, uint32_t source, PeEvent *event);   /* 1 if there was one; supervisor only; [any] */
+uint32_t pe_signal_wait(PeSegment *s, uint32_t seen, uint32_t timeout_ms); /* waits while the signal is `seen`; returns its value; [setup] */
+uint32_t pe_signal_value(const PeSegment *s);                            /* [any] */
+void pe_signal_raise(PeSegment *s);                                      /* [any] */
+void pe_sync_request(PeSegment *s, uint64_t seq);                        /* raise the signal when the active slot has rendered it; [any] */
+
+/* counters, all since the start; order is fixed, append only */
+#define PE_COUNT_CALLBACKS 0
+#define PE_COUNT_FRAMES_REQUESTED 1
+#define PE_COUNT_FRAMES_DELIVERED 2
+#define PE_COUNT_FRAMES_UNDERRUN 3
+#define PE_COUNT_BLOCKS_PLAYED 4
+#define PE_COUNT_NONE_READS 5        /* block edges at which no ring had the due block */
+#define PE_COUNT_HEDGED 6            /* blocks taken from the standby, same bits */
+#define PE_COUNT_FALLBACKS 7
+#define PE_COUNT_SWAPS 8
+#define PE_COUNT_LATE_SWAPS 9
+#define PE_COUNT_DECLICKS 10
+#define PE_COUNT_WORST_CALLBACK_NS 11
+#define PE_COUNT_LEAD_RAISED 12
+#define PE_COUNT_TAP_LOST 13         /* frames the recorder did not fetch in time */
+#define PE_COUNT_CLOCK_MISSED 14     /* periods the real-time clock slept through */
+#define PE_COUNT_CLOCK_WORST_LATE_NS 15
+#define PE_COUNT_EVENTS_LOST 16
+#define PE_COUNT_DEVICE_UNDERFLOWS 17 /* what the device itself reported */
+#define PE_COUNT_TORN 18              /* blocks that changed while they were read */
+#define PE_COUNTERS 32
+uint64_t pe_counter(const PeSegment *s, uint32_t counter);               /* [any] */
+
+#define PE_SLOT_COUNT_BLOCKS 0
+#define PE_SLOT_COUNT_DISCARDED 1     /* rendered, but already played */
+#define PE_SLOT_COUNT_LATE_COMMANDS 2
+#define PE_SLOT_COUNT_SCHEDULE_FULL 3
+#define PE_SLOT_COUNT_UNKNOWN_HANDLE 4
+#define PE_SLOT_COUNT_REFUSED_VALUE 5
+#define PE_SLOT_COUNT_WORST_RENDER_NS 6
+#define PE_SLOT_COUNT_CHECKPOINTS 7
+#define PE_SLOT_COUNT_KEPT 8          /* blocks a predecessor had published, left alone */
+#define PE_SLOT_COUNTERS 16
+uint64_t pe_slot_counter(const PeSegment *s, uint32_t slot, uint32_t counter); /* [any] */
+
+/* ---- checkpoints ---------------------------------------------------------------------------- */
+
+typedef struct PeCheckpointInfo {
+  uint64_t generation, block, seq, state_bytes, checksum;
+} PeCheckpointInfo;
+
+void pe_checkpoint_request(PeSegment *s, uint32_t slot, uint64_t generation); /* that slot writes one at the next block edge at which it runs the generation and fades nothing; [any] */
+PeStatus pe_checkpoint_latest(const PeSegment *s, uint64_t generation, PeCheckpointInfo *info); /* PE_NO_CHECKPOINT if there is none of it; [any] */
+
+/* ---- the worker ----------------------------------------------------------------------------- */
+
+typedef struct PeWorker PeWorker;
+
+PeStatus pe_worker_new(PeSegment *segment, uint32_t slot, const PeRegistry *registry, PeWorker **worker); /* with the empty plan of generation 0, from block 0; [setup] */
+PeStatus pe_worker_start(PeWorker *worker, uint64_t first_block, uint64_t base_seq, int32_t priority, uint32_t *is_realtime); /* starts the render thread; [setup] */
+void pe_worker_stop(PeWorker *worker);   /* and waits for it; [setup] */
+void pe_worker_free(PeWorker *worker);   /* [setup] */
+PeStatus pe_worker_arm(PeWorker *worker, PePlan *plan, uint64_t generation, uint32_t fade_frames); /* takes the plan; turned to at SWITCH `generation`; PE_BUSY while another plan is on its way; [setup] */
+PeStatus pe_worker_disarm(PeWorker *worker, uint32_t timeout_ms); /* takes the armed plan back and frees it; PE_BUSY if the render thread does not answer; [setup] */
+PeStatus pe_worker_join(PeWorker *worker, PePlan *plan, uint64_t generation, uint32_t timeout_ms); /* takes the plan, loads the newest checkpoint of the generation, catches up, and hands it to the render thread; [setup] */
+void pe_worker_collect(PeWorker *worker); /* frees the plans the render thread is done with; [setup] */
+
+/* ---- the output ----------------------------------------------------------------------------- */
+
+typedef struct PeOutput PeOutput;
+
+PeStatus pe_output_new(PeSegment *segment, PeOutput **output);             /* [setup] */
+void pe_output_free(PeOutput *output);                                     /* [setup] */
+void pe_output_process(PeOutput *output, float *interleaved, uint32_t n_frames); /* the audio callback; one caller; [rt & active] */
+void pe_output_record(PeOutput *output, uint32_t is_on);                   /* feed the record tap from the next request on; [any] */
+uint32_t pe_output_is_recording(const PeOutput *output);                   /* what the callback last saw; [any] */
+uint64_t pe_output_frames(const PeOutput *output);                         /* frames put out, silence included; [any] */
+void pe_output_time(const PeOutput *output, uint64_t *frame, uint64_t *time_ns); /* first frame of the newest request and its CLOCK_MONOTONIC time, a consistent pair; [any] */
+int pe_portaudio_callback(const void *input, void *output, unsigned long n_frames, const void *time_info,
+                          unsigned long flags, void *user);                /* PaStreamCallback; user is the PeOutput; [rt & active] */
+
+/* ---- clocks without a device ------------------------------------------------------------------ */
+
+typedef struct PeClock PeClock;
+
+#define PE_CLOCK_REALTIME 0
+#define PE_CLOCK_FREE 1
+
+PeStatus pe_clock_start(PeOutput *output, PeSegment *segment, uint32_t kind, uint32_t request_frames, int32_t priority, PeClock **clock); /* [setup] */
+void pe_clock_stop(PeClock *clock);                                        /* waits for the thread and frees; [setup] */
+uint32_t pe_clock_is_realtime(const PeClock *clock);                       /* 1 if it got SCHED_FIFO; [any] */
+void pe_clock_allow(PeClock *clock, uint64_t until_frame);                 /* free-running: may put out frames below this one; ~0 no limit; [any] */
+uint32_t pe_clock_requests(PeClock *clock, const uint32_t *frames, uint32_t n); /* free-running: sizes of requests to cycle through; before the first allow; 1 if taken; [setup] */
+uint32_t pe_clock_wait(PeClock *clock, uint64_t frame, uint32_t timeout_ms); /* 1 when frames below `frame` have been put out; [setup] */
+
+/* ---- process ------------------------------------------------------------------------------------ */
+
+PeStatus pe_process_guard(uint32_t soft_us, uint32_t hard_us);  /* RLIMIT_RTTIME; [setup] */
+PeStatus pe_process_lock_memory(void);                          /* mlockall; PE_BUSY where refused; [setup] */
+PeStatus pe_process_die_with_parent(int32_t parent_pid);        /* PR_SET_PDEATHSIG where there is one; PE_STALE if the parent is gone already; [setup] */

@@ -1,0 +1,10 @@
+/* The table of descriptors: one row per module, nothing else. */
+#include "registry.h"
+
+const PeModule *const pe_shipped_modules[] = {
+  &pe_module_sine,
+  &pe_module_adsr,
+  &pe_module_biquad,
+};
+
+const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];

@@ -1,0 +1,12 @@
+/* The modules that are compiled in. */
+#ifndef PE_DSP_REGISTRY_H
+#define PE_DSP_REGISTRY_H
+
+#include "module.h"
+
+extern const PeModule pe_module_sine, pe_module_adsr, pe_module_biquad;
+
+extern const PeModule *const pe_shipped_modules[];
+extern const uint32_t pe_n_shipped_modules;
+
+#endif

@@ -1,0 +1,170 @@
+/* RT: no locks, no allocation, no syscalls, no unbounded loops. */
+#include "output.h"
+
+#include <string.h>
+
+static void put_u64(_Atomic uint64_t *word, uint64_t value) {
+  atomic_store_explicit(word, value, memory_order_release); /* after all that led to it */
+}
+
+static uint64_t play_block(const PeSegment *s) {
+  return atomic_load_explicit(&s->play_block, memory_order_relaxed); /* own word: only the callback writes it */
+}
+
+PE_RT void pe_output_expect(PeOutput *o, uint32_t n_frames) {
+  PeSegment *s = o->segment;
+  if (n_frames <= atomic_load_explicit(&s->largest_request, memory_order_relaxed)) return; /* own word */
+  const uint32_t block_frames = s->config.block_frames;
+  uint32_t lead = (n_frames + block_frames - 1) / block_frames - 1 + s->config.lead_blocks;
+  if (lead > s->ring_blocks - 2) lead = s->ring_blocks - 2;
+  atomic_store_explicit(&s->largest_request, n_frames, memory_order_relaxed); /* a figure */
+  if (lead <= atomic_load_explicit(&s->effective_lead, memory_order_relaxed)) return; /* own word */
+  atomic_store_explicit(&s->effective_lead, lead, memory_order_relaxed); /* a figure that only grows */
+  pe_counter_add(&s->counters[PE_COUNT_LEAD_RAISED], 1);
+}
+
+PE_RT int pe_output_can_serve(PeOutput *o, uint32_t n_frames, int all) {
+  PeSegment *s = o->segment;
+  const uint32_t block_frames = s->config.block_frames;
+  const uint32_t have = o->has_block ? block_frames - o->at : 0;
+  if (n_frames <= have) return 1;
+  const uint64_t first = play_block(s) + (o->has_block ? 1u : 0u);
+  uint32_t n_blocks = (n_frames - have + block_frames - 1) / block_frames;
+  if (n_blocks > s->ring_blocks - 2) n_blocks = s->ring_blocks - 2;
+  for (uint64_t k = first; k < first + n_blocks; k++) {
+    uint32_t n = 0, n_alive = 0;
+    for (uint32_t i = 0; i < PE_SLOTS; i++) {
+      uint64_t generation;
+      const int is_alive = atomic_load_explicit(&s->slots[i].alive, memory_order_acquire) != 0; /* a flag, nothing else */
+      const int is_playable = atomic_load_explicit(&s->slots[i].playable, memory_order_acquire) != 0; /* its ring is in order */
+      n_alive += (uint32_t)(is_alive && is_playable);
+      n += (uint32_t)(is_playable && pe_block_is_there(s, i, k, &generation));
+    }
+    if (n == 0 || (all && n < n_alive)) return 0;
+  }
+  return 1;
+}
+
+static void event(PeOutput *o, uint32_t kind, uint64_t value) {
+  const PeEvent e = {.kind = kind, .source = PE_SLOTS, .block = play_block(o->segment),
+                     .frame = atomic_load_explicit(&o->frames, memory_order_relaxed), .value = value}; /* own word */
+  pe_event_push(o->segment, &e);
+}
+
+/* Copy the block out of the ring, and look again that it was whole: a ring is never trusted to stand still. */
+static int copy_block(PeOutput *o, uint32_t slot, uint64_t block, uint64_t generation) {
+  PeSegment *s = o->segment;
+  const PeBlockHead *h = pe_block_head(s, slot, block);
+  memcpy(o->block, pe_block_data(s, slot, block), sizeof(float) * s->config.block_frames * s->config.n_channels);
+  atomic_thread_fence(memory_order_acquire); /* the copy ends before the head is looked at again */
+  const int is_whole = atomic_load_explicit(&h->stamp, memory_order_relaxed) == block + 1 &&          /* ordered by the fence */
+                       atomic_load_explicit(&h->generation, memory_order_relaxed) == generation; /* ordered by the fence */
+  if (!is_whole) pe_counter_add(&s->counters[PE_COUNT_TORN], 1);
+  return is_whole;
+}
+
+/* Fetch the due block; 0 when no ring has it. */
+static int next_block(PeOutput *o, uint64_t frames) {
+  PeSegment *s = o->segment;
+  const uint64_t block = play_block(s);
+  const PeSource source = pe_gate_choose(s, &o->gate, block, frames);
+  if (source.slot == PE_NO_SLOT || !copy_block(o, source.slot, block, source.generation)) return 0;
+  if (source.is_declicked || o->is_silent) {
+    o->declick.is_due = 1;
+    pe_counter_add(&s->counters[PE_COUNT_DECLICKS], 1);
+  }
+  if (o->is_silent) {
+    event(o, PE_EVENT_RESUMED, o->silent_frames);
+    o->is_silent = 0;
+  }
+  o->has_block = 1;
+  o->at = 0;
+  return 1;
+}
+
+static void be_silent(PeOutput *o, float *out, uint32_t n_frames) {
+  PeSegment *s = o->segment;
+  pe_counter_add(&s->counters[PE_COUNT_NONE_READS], 1);
+  if (!o->is_silent) {
+    o->is_silent = 1;
+    o->silent_frames = 0;
+    o->declick.is_due = 1;
+    pe_counter_add(&s->counters[PE_COUNT_DECLICKS], 1);
+    event(o, PE_EVENT_UNDERRUN, 0);
+  }
+  o->silent_frames += n_frames;
+  pe_declick_put(&o->declick, NULL, 0, s->config.n_channels, n_frames, out);
+  pe_counter_add(&s->counters[PE_COUNT_FRAMES_UNDERRUN], n_frames);
+}
+
+static void block_is_out(PeOutput *o) {
+  PeSegment *s = o->segment;
+  o->has_block = 0;
+  pe_counter_add(&s->counters[PE_COUNT_BLOCKS_PLAYED], 1);
+  put_u64(&s->play_block, play_block(s) + 1); /* after its last frame was read */
+}
+
+static void feed_tap(PeOutput *o, const float *interleaved, uint32_t n_frames) {
+  const size_t n_channels = o->segment->config.n_channels;
+  uint32_t at = 0;
+  while (at < n_frames) { /* at most twice: once around the ring's end */
+    void *place;
+    const uint32_t n = pe_ring_acquire(o->tap, n_frames - at, &place);
+    if (n == 0) break;
+    memcpy(place, interleaved + at * n_channels, n * n_channels * sizeof(float));
+    pe_ring_commit(o->tap, n);
+    at += n;
+  }
+  if (at < n_frames) pe_counter_add(&o->segment->counters[PE_COUNT_TAP_LOST], n_frames - at);
+}
+
+static void tell_time(PeOutput *o, uint64_t frame, uint64_t ns) {
+  const uint32_t v = atomic_load_explicit(&o->time_version, memory_order_relaxed); /* own word */
+  atomic_store_explicit(&o->time_version, v + 1, memory_order_relaxed); /* odd: being written, ordered by the fence */
+  atomic_thread_fence(memory_order_release);
+  atomic_store_explicit(&o->time_frame, frame, memory_order_relaxed); /* between the two versions */
+  atomic_store_explicit(&o->time_ns, ns, memory_order_relaxed);       /* between the two versions */
+  atomic_store_explicit(&o->time_version, v + 2, memory_order_release); /* even: whole */
+}
+
+PE_RT void pe_output_process(PeOutput *o, float *out, uint32_t n_frames) {
+  PeSegment *s = o->segment;
+  const uint64_t start = pe_now_ns();
+  const uint64_t frames = atomic_load_explicit(&o->frames, memory_order_relaxed); /* own word */
+  const uint32_t n_channels = s->config.n_channels;
+  uint32_t at = 0, n_silent = 0;
+  o->is_tapped = (int)atomic_load_explicit(&o->record_wanted, memory_order_acquire); /* a flag, nothing else */
+  tell_time(o, frames, start);
+  pe_output_expect(o, n_frames);
+  while (at < n_frames) {
+    if (!o->has_block && !next_block(o, frames + at)) {
+      n_silent = n_frames - at;
+      be_silent(o, out + (size_t)at * n_channels, n_silent);
+      break;
+    }
+    const uint32_t left = s->config.block_frames - o->at;
+    const uint32_t n = left < n_frames - at ? left : n_frames - at;
+    pe_declick_put(&o->declick, o->block + o->at, s->config.block_frames, n_channels, n, out + (size_t)at * n_channels);
+    o->at += n;
+    at += n;
+    if (o->at == s->config.block_frames) block_is_out(o);
+  }
+  if (s->config.is_free_running) pe_wake(&s->work); /* elsewhere workers look by themselves: no system call here */
+  if (o->is_tapped) feed_tap(o, out, n_frames);
+  atomic_store_explicit(&o->is_recording, (uint32_t)o->is_tapped, memory_order_release); /* after the frames are in the tap */
+  put_u64(&o->frames, frames + n_frames);
+  pe_counter_add(&s->counters[PE_COUNT_CALLBACKS], 1);
+  pe_counter_add(&s->counters[PE_COUNT_FRAMES_REQUESTED], n_frames);
+  pe_counter_add(&s->counters[PE_COUNT_FRAMES_DELIVERED], n_frames - n_silent);
+  pe_counter_max(&s->counters[PE_COUNT_WORST_CALLBACK_NS], pe_now_ns() - start);
+}
+
+int pe_portaudio_callback(const void *input, void *output, unsigned long n_frames, const void *time_info,
+                          unsigned long flags, void *user) {
+  (void)input;
+  (void)time_info;
+  PeOutput *o = user;
+  if (flags & 4u) pe_counter_add(&o->segment->counters[PE_COUNT_DEVICE_UNDERFLOWS], 1); /* paOutputUnderflow */
+  pe_output_process(o, output, (uint32_t)n_frames);
+  return 0; /* paContinue */
+}

@@ -1,0 +1,67 @@
+#include "registry_setup.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include "dsp/registry.h"
+
+struct PeRegistry {
+  const PeModule **modules;
+  uint32_t         n_modules;
+};
+
+static PeStatus registry_add(PeRegistry *r, const PeModule *const *modules, uint32_t n) {
+  const PeModule **grown = realloc(r->modules, (r->n_modules + n) * sizeof *grown);
+  if (grown == NULL) return PE_NO_MEMORY;
+  r->modules = grown;
+  for (uint32_t i = 0; i < n; i++) r->modules[r->n_modules++] = modules[i];
+  return PE_OK;
+}
+
+PeStatus pe_registry_new(PeRegistry **registry) {
+  *registry = NULL;
+  PeRegistry *r = calloc(1, sizeof *r);
+  if (r == NULL) return PE_NO_MEMORY;
+  const PeStatus status = registry_add(r, pe_shipped_modules, pe_n_shipped_modules);
+  if (status != PE_OK) {
+    free(r);
+    return status;
+  }
+  *registry = r;
+  return PE_OK;
+}
+
+PeStatus pe_registry_load(PeRegistry *registry, const char *path) {
+  void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL); /* stays loaded: descriptors point into it */
+  if (object == NULL) return PE_NOT_LOADABLE;
+  const uint32_t *abi = dlsym(object, "pe_module_abi");
+  const PeModule *const *modules = dlsym(object, "pe_modules");
+  if (abi == NULL || *abi != PE_MODULE_ABI || modules == NULL) {
+    dlclose(object);
+    return PE_NOT_LOADABLE;
+  }
+  uint32_t n = 0;
+  while (modules[n] != NULL) n++;
+  return registry_add(registry, modules, n);
+}
+
+void pe_registry_free(PeRegistry *registry) {
+  if (registry == NULL) return;
+  free(registry->modules);
+  free(registry);
+}
+
+uint32_t pe_registry_count(const PeRegistry *registry) { return registry->n_modules; }
+
+const PeModule *pe_registry_module(const PeRegistry *registry, uint32_t index) {
+  return index < registry->n_modules ? registry->modules[index] : NULL;
+}
+
+PeStatus pe_registry_info(const PeRegistry *registry, uint32_t index, PeModuleInfo *info) {
+  const PeModule *m = pe_registry_module(registry, index);
+  if (m == NULL) return PE_UNKNOWN_MODULE;
+  *info = (PeModuleInfo){.name = m->name, .help = m->help, .inputs = m->inputs, .outputs = m->outputs, .params = m->params,
+                         .n_inputs = m->n_inputs, .n_outputs = m->n_outputs, .n_params = m->n_params,
+                         .state_version = m->state_version, .state_bytes = m->state_bytes};
+  return PE_OK;
+}

@@ -1,0 +1,39 @@
+/* Marker of the real-time functions, and the floating-point mode every rendering call runs in. */
+#ifndef PE_RT_H
+#define PE_RT_H
+
+#include <stdint.h>
+
+#if defined(__clang__) && __clang_major__ >= 20
+#define PE_RT __attribute__((nonblocking))
+#else
+#define PE_RT
+#endif
+
+/* Flush-to-zero and denormals-are-zero from enter to leave. Live and offline alike, so that both
+ * give the same bits. */
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+typedef uint32_t PeFpMode;
+static inline PeFpMode pe_fp_enter(void) {
+  const PeFpMode old = _mm_getcsr();
+  _mm_setcsr((old | 0x8040u) & ~0x6000u); /* FZ | DAZ, round to nearest */
+  return old;
+}
+static inline void pe_fp_leave(PeFpMode old) { _mm_setcsr(old); }
+#elif defined(__aarch64__)
+typedef uint64_t PeFpMode;
+static inline PeFpMode pe_fp_enter(void) {
+  PeFpMode old;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+  __asm__ volatile("msr fpcr, %0" : : "r"((old | (1ull << 24)) & ~(3ull << 22))); /* FZ, round to nearest */
+  return old;
+}
+static inline void pe_fp_leave(PeFpMode old) { __asm__ volatile("msr fpcr, %0" : : "r"(old)); }
+#else
+typedef uint32_t PeFpMode;
+static inline PeFpMode pe_fp_enter(void) { return 0; }
+static inline void pe_fp_leave(PeFpMode old) { (void)old; }
+#endif
+
+#endif

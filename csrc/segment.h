@@ -1,0 +1,128 @@
+/* The shared memory of one engine: written by the supervisor, its audio callback and two workers.
+ * Fixed widths, offsets not pointers; every group of words with one writer has cache lines of its own. */
+#ifndef PE_SEGMENT_H
+#define PE_SEGMENT_H
+
+#include <stdatomic.h>
+
+#include "counters.h"
+#include "pe.h"
+#include "ring.h"
+#include "rt.h"
+
+#define PE_SEGMENT_MAGIC 0x4e474e45594550ull /* "PEYENGN" */
+#define PE_EVENT_CAPACITY 1024u
+#define PE_LINE _Alignas(64)
+
+/* Head of one block in an audio ring. There is no second index: a block is there when `stamp` says so.
+ * Writer: stamp = 0, release fence, data and generation, stamp = block + 1 with release. */
+typedef struct PeBlockHead {
+  PE_LINE _Atomic uint64_t stamp; /* block + 1; 0 = invalid */
+  _Atomic uint64_t generation;
+  _Atomic uint64_t hash;          /* of the audio, 0 = not computed */
+} PeBlockHead;
+
+typedef struct PeSlotShared {
+  /* by the supervisor; prime_ready also by the worker, by compare-and-swap */
+  PE_LINE _Atomic uint64_t prime_ready; /* generation x 2 + ready */
+  _Atomic uint64_t pin;                 /* records above it are kept for a joiner; ~0 none */
+  _Atomic uint64_t checkpoint_request;  /* generation x 2^16 + number of the request */
+  _Atomic uint32_t shutdown, playable, alive, ring_index;
+  /* by the worker */
+  PE_LINE _Atomic uint64_t render_head;
+  _Atomic uint64_t applied;
+  _Atomic uint64_t generation;
+  _Atomic uint64_t switch_block; /* where `generation` begins */
+  _Atomic uint64_t heartbeat;
+  _Atomic uint32_t marker;
+  PE_LINE PeCounter counters[PE_SLOT_COUNTERS];
+} PeSlotShared;
+
+typedef struct PeCheckpointHead {
+  PE_LINE _Atomic uint64_t stamp; /* 0 = being written or never was; the higher the newer */
+  PeCheckpointInfo info;
+  uint32_t n_scheduled, reserved;
+} PeCheckpointHead;
+
+/* A word to wait on, and how many do: a wake without sleepers costs no system call. */
+typedef struct PeWake {
+  PE_LINE _Atomic uint32_t word;
+  _Atomic uint32_t sleepers;
+} PeWake;
+
+struct PeSegment {
+  uint64_t magic;
+  uint32_t version, reserved;
+  uint64_t bytes;
+  PeConfig config;
+  uint32_t ring_blocks, reserved2;
+  uint64_t heads_at[PE_RINGS], data_at[PE_RINGS]; /* offsets from the segment's start */
+  uint64_t commands_at, journal_at, checkpoint_at[2], event_at[PE_EVENT_SOURCES], event_bytes, tap_at, tap_bytes;
+
+  /* by the callback */
+  PE_LINE _Atomic uint64_t play_block;
+  _Atomic uint64_t heard_generation, swapped_generation;
+  _Atomic uint32_t active_slot, effective_lead, largest_request;
+  PE_LINE PeCounter counters[PE_COUNTERS];
+  /* by the supervisor */
+  PE_LINE _Atomic uint64_t pending_switch;
+  _Atomic uint64_t standby_ready;
+  _Atomic uint64_t sync_seq;
+  /* by the intake */
+  PE_LINE _Atomic uint64_t newest; /* newest published command */
+  /* by whichever worker writes a checkpoint; one at a time */
+  PE_LINE _Atomic uint64_t checkpoint_stamp;
+
+  PeWake work;   /* workers sleep on it where the clock is free-running */
+  PeWake done;   /* the free-running clock sleeps on it */
+  PeWake signal; /* the supervisor sleeps on it */
+
+  PeSlotShared slots[PE_SLOTS];
+};
+
+static inline void *pe_segment_at(PeSegment *s, uint64_t offset) { return (unsigned char *)s + offset; }
+static inline const void *pe_segment_at_const(const PeSegment *s, uint64_t offset) { return (const unsigned char *)s + offset; }
+
+/* The audio ring that a slot writes at present: heads, and planar samples [channel][frame]. */
+PE_RT static inline uint32_t pe_slot_ring(const PeSegment *s, uint32_t slot) {
+  return atomic_load_explicit(&s->slots[slot].ring_index, memory_order_acquire) % PE_RINGS; /* set before a worker starts */
+}
+
+PE_RT static inline PeBlockHead *pe_block_head(PeSegment *s, uint32_t slot, uint64_t block) {
+  return (PeBlockHead *)pe_segment_at(s, s->heads_at[pe_slot_ring(s, slot)]) + (block & (s->ring_blocks - 1));
+}
+
+PE_RT static inline float *pe_block_data(PeSegment *s, uint32_t slot, uint64_t block) {
+  const size_t floats = (size_t)s->config.block_frames * s->config.n_channels;
+  return (float *)pe_segment_at(s, s->data_at[pe_slot_ring(s, slot)]) + (size_t)(block & (s->ring_blocks - 1)) * floats;
+}
+
+/* Is the block there? Its generation, if so. Pairs with the release of the stamp. [rt] */
+PE_RT static inline int pe_block_is_there(PeSegment *s, uint32_t slot, uint64_t block, uint64_t *generation) {
+  PeBlockHead *h = pe_block_head(s, slot, block);
+  if (atomic_load_explicit(&h->stamp, memory_order_acquire) != block + 1) return 0; /* see the data stored before it */
+  *generation = atomic_load_explicit(&h->generation, memory_order_relaxed);         /* ordered by the stamp */
+  return 1;
+}
+
+PE_RT static inline PeCommand *pe_stream_record(PeSegment *s, uint64_t seq) {
+  return (PeCommand *)pe_segment_at(s, s->commands_at) + (seq & (s->config.n_commands - 1));
+}
+
+PE_RT static inline PeRing *pe_event_ring(PeSegment *s, uint32_t source) { return pe_segment_at(s, s->event_at[source]); }
+
+/* Queue an event for the supervisor and raise the signal; counted as lost when the ring is full. [rt] */
+PE_RT void pe_event_push(PeSegment *s, const PeEvent *event);
+
+/* Wake whoever sleeps on it. [rt] */
+PE_RT void pe_wake(PeWake *w);
+/* Sleep while the word is `seen`, at most timeout_ns; a hint that may come early. [rt] */
+PE_RT void pe_wake_wait(PeWake *w, uint32_t seen, uint64_t timeout_ns);
+PE_RT static inline uint32_t pe_wake_seen(const PeWake *w) {
+  return atomic_load_explicit(&w->word, memory_order_acquire); /* what was stored before the wake */
+}
+
+PE_RT uint64_t pe_now_ns(void);        /* CLOCK_MONOTONIC */
+PE_RT uint64_t pe_thread_cpu_ns(void); /* CPU time of this thread */
+
+#endif

@@ -1,0 +1,93 @@
+/* RT: no locks, no allocation, no syscalls, no unbounded loops. */
+#include "swap.h"
+
+static void event(PeSegment *s, uint32_t kind, uint64_t block, uint64_t frames, uint64_t generation, uint64_t value) {
+  const PeEvent e = {.kind = kind, .source = PE_SLOTS, .block = block, .frame = frames, .generation = generation, .value = value};
+  pe_event_push(s, &e);
+}
+
+static int is_alive(const PeSegment *s, uint32_t slot) {
+  return atomic_load_explicit(&s->slots[slot].alive, memory_order_acquire) != 0; /* a flag, nothing else */
+}
+
+static int has_block(PeSegment *s, uint32_t slot, uint64_t block, uint64_t *generation) {
+  return atomic_load_explicit(&s->slots[slot].playable, memory_order_acquire) && /* its ring is in order */
+         pe_block_is_there(s, slot, block, generation);
+}
+
+static void make_active(PeSegment *s, PeGate *gate, uint32_t slot) {
+  gate->n_hedged_in_a_row = 0;
+  atomic_store_explicit(&s->active_slot, slot, memory_order_release); /* for readers of a status; only we write it */
+}
+
+static PeSource heard(PeSegment *s, uint32_t slot, uint64_t generation, int is_declicked) {
+  atomic_store_explicit(&s->heard_generation, generation, memory_order_release); /* for readers of a status; only we write it */
+  return (PeSource){.slot = slot, .generation = generation, .is_declicked = is_declicked};
+}
+
+/* Invariant 3: pending_switch, standby_ready, primed for the pending generation, and the due block of it is there. */
+static int gate_is_open(PeSegment *s, uint32_t standby, uint64_t block, uint64_t *pending) {
+  uint64_t generation;
+  *pending = atomic_load_explicit(&s->pending_switch, memory_order_acquire); /* and standby_ready stored before it */
+  if (*pending == 0 || *pending == atomic_load_explicit(&s->swapped_generation, memory_order_relaxed)) return 0; /* own word */
+  if (atomic_load_explicit(&s->standby_ready, memory_order_acquire) != *pending) return 0; /* a number, nothing else */
+  if (atomic_load_explicit(&s->slots[standby].prime_ready, memory_order_acquire) != *pending * 2 + 1) return 0; /* a number, nothing else */
+  return pe_block_is_there(s, standby, block, &generation) && generation == *pending;
+}
+
+static PeSource swap(PeSegment *s, PeGate *gate, uint32_t standby, uint64_t block, uint64_t frames, uint64_t pending) {
+  const uint64_t begins = atomic_load_explicit(&s->slots[standby].switch_block, memory_order_relaxed); /* ordered by the stamp */
+  const uint64_t late = block > begins ? block - begins : 0;
+  make_active(s, gate, standby);
+  atomic_store_explicit(&s->swapped_generation, pending, memory_order_release); /* after active_slot */
+  pe_counter_add(&s->counters[PE_COUNT_SWAPS], 1);
+  if (late) pe_counter_add(&s->counters[PE_COUNT_LATE_SWAPS], 1);
+  event(s, PE_EVENT_SWAP, block, frames, pending, late);
+  return heard(s, standby, pending, late > 0);
+}
+
+/* The standby has the due block and the active slot has not. */
+static PeSource fall_over(PeSegment *s, PeGate *gate, uint32_t active, uint64_t block, uint64_t frames, uint64_t generation) {
+  const uint32_t standby = 1u - active;
+  const int is_same = generation == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
+  pe_counter_add(&s->counters[is_same ? PE_COUNT_HEDGED : PE_COUNT_FALLBACKS], 1);
+  if (!is_same || !is_alive(s, active) || ++gate->n_hedged_in_a_row >= PE_HEDGES_TO_CHANGE) {
+    make_active(s, gate, standby);
+    event(s, PE_EVENT_FALLBACK, block, frames, generation, (uint64_t)is_same);
+  }
+  return heard(s, standby, generation, !is_same);
+}
+
+PE_RT PeSource pe_gate_choose(PeSegment *s, PeGate *gate, uint64_t block, uint64_t frames) {
+  const uint32_t active = atomic_load_explicit(&s->active_slot, memory_order_relaxed); /* own word */
+  uint64_t generation, pending;
+  if (gate_is_open(s, 1u - active, block, &pending)) return swap(s, gate, 1u - active, block, frames, pending);
+  if (has_block(s, active, block, &generation)) {
+    const int is_same = generation == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
+    gate->n_hedged_in_a_row = 0;
+    if (!is_same) pe_counter_add(&s->counters[PE_COUNT_FALLBACKS], 1);
+    return heard(s, active, generation, !is_same);
+  }
+  if (has_block(s, 1u - active, block, &generation)) return fall_over(s, gate, active, block, frames, generation);
+  return (PeSource){.slot = PE_NO_SLOT, .generation = 0, .is_declicked = 1};
+}
+
+PE_RT void pe_declick_put(PeDeclick *d, const float *planar, uint32_t stride, uint32_t n_channels, uint32_t n_frames, float *out) {
+  if (n_frames == 0) return;
+  if (d->is_due) {
+    for (uint32_t c = 0; c < n_channels; c++) d->offset[c] = d->last[c] - (planar ? planar[(size_t)c * stride] : 0.0f);
+    d->left = d->length;
+    d->is_due = 0;
+  }
+  for (uint32_t c = 0; c < n_channels; c++) {
+    const float *x = planar ? planar + (size_t)c * stride : NULL;
+    uint32_t left = d->left;
+    for (uint32_t f = 0; f < n_frames; f++) {
+      float y = x ? x[f] : 0.0f;
+      if (left > 0) y += d->offset[c] * ((float)left-- / (float)d->length);
+      out[(size_t)f * n_channels + c] = y;
+    }
+    d->last[c] = out[(size_t)(n_frames - 1) * n_channels + c];
+  }
+  d->left = n_frames < d->left ? d->left - n_frames : 0;
+}

@@ -1,0 +1,34 @@
+/* The swap gate: which slot is heard for the block that is due, and the declick. */
+#ifndef PE_SWAP_H
+#define PE_SWAP_H
+
+#include "segment.h"
+
+#define PE_DECLICK_MS 5.0
+#define PE_HEDGES_TO_CHANGE 16u /* a slot that is late for so many blocks in a row is left */
+
+typedef struct PeSource {
+  uint32_t slot;        /* PE_NO_SLOT: no ring has the block */
+  uint64_t generation;
+  int      is_declicked; /* what comes does not continue what was heard */
+} PeSource;
+
+typedef struct PeGate {
+  uint32_t n_hedged_in_a_row;
+} PeGate;
+
+/* Decide for the block that is due; opens the gate when all of invariant 3 holds. Writes active_slot,
+ * swapped_generation and the counters. frames: put out so far, for events. [rt & active] */
+PE_RT PeSource pe_gate_choose(PeSegment *s, PeGate *gate, uint64_t block, uint64_t frames);
+
+/* An offset that falls to zero over PE_DECLICK_MS: last sample heard minus first sample of what comes. */
+typedef struct PeDeclick {
+  float    offset[PE_MAX_CHANNELS];
+  float    last[PE_MAX_CHANNELS];
+  uint32_t left, length, is_due;
+} PeDeclick;
+
+/* Put n frames of planar samples (NULL: silence) out, interleaved; planes are `stride` apart. [rt & active] */
+PE_RT void pe_declick_put(PeDeclick *d, const float *planar, uint32_t stride, uint32_t n_channels, uint32_t n_frames, float *out);
+
+#endif

@@ -1,0 +1,175 @@
+/* RT: no locks, no allocation, no syscalls but the timed wait, no unbounded loops. */
+#include "worker.h"
+
+#include "checkpoint.h"
+
+#define JOIN_STEPS 2u /* blocks a joining run may be advanced by at one edge: it gains on the clock, bounded */
+
+static void event(PeWorker *w, uint32_t kind, uint64_t block, uint64_t value) {
+  const PeEvent e = {.kind = kind, .source = w->slot, .block = block, .generation = w->run->generation, .value = value};
+  pe_event_push(w->segment, &e);
+}
+
+static void retire(PeWorker *w, PePlan *plan, PeRun *run, PeJoin *join) {
+  void *place;
+  if (pe_ring_acquire(w->retired, 1, &place) == 0) return; /* cannot be: arming is refused while it is half full */
+  *(PeRetired *)place = (PeRetired){.plan = plan, .run = run, .join = join};
+  pe_ring_commit(w->retired, 1);
+}
+
+/* Turn to the armed plan if it is the one the record names. */
+static void turn(PeWorker *w, uint64_t generation, uint64_t block) {
+  PePlan *plan = atomic_exchange_explicit(&w->armed, NULL, memory_order_acq_rel); /* ours alone, and all that is in it */
+  if (plan == NULL) return; /* the active worker: goes on with what it has */
+  if (plan->generation != generation) {
+    retire(w, plan, NULL, NULL);
+    return;
+  }
+  PePlan *done = pe_run_turn(w->run, plan);
+  if (done) retire(w, done, NULL, NULL);
+  atomic_store_explicit(&w->shared->switch_block, block, memory_order_relaxed); /* ordered by the block's stamp */
+  atomic_store_explicit(&w->shared->generation, generation, memory_order_release); /* after the block it begins at */
+  event(w, PE_EVENT_SWITCHED, block, 0);
+}
+
+/* Take all records up to the decision, in order. `may_turn`: this is the thread's running plan. */
+static void take_records(PeWorker *w, PeRun *run, uint64_t upto, uint64_t block, int may_turn) {
+  const int64_t first_frame = (int64_t)(block * w->segment->config.block_frames);
+  while (run->applied < upto) {
+    const PeCommand *c = pe_stream_record(w->segment, run->applied + 1);
+    if (c->kind != PE_COMMAND_SWITCH)
+      pe_run_take(run, c, first_frame);
+    else if (may_turn)
+      turn(w, c->arg, block);
+    run->applied++;
+  }
+}
+
+static void planes_of(const PeWorker *w, float *data, float **planes) {
+  for (uint32_t c = 0; c < w->segment->config.n_channels; c++) planes[c] = data + (size_t)c * w->segment->config.block_frames;
+}
+
+/* Does the ring lack this block? What a predecessor published stays, and so does anything of a newer patch. */
+static int wants_block(PeWorker *w, uint64_t block) {
+  uint64_t generation;
+  if (block < atomic_load_explicit(&w->segment->play_block, memory_order_acquire)) { /* its frames were read */
+    pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_DISCARDED], 1);
+    return 0;
+  }
+  if (pe_block_is_there(w->segment, w->slot, block, &generation) && generation >= w->run->generation) {
+    pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_KEPT], 1);
+    return 0;
+  }
+  return 1;
+}
+
+static void publish_counters(PeWorker *w, uint64_t took_ns) {
+  PeCounter *c = w->shared->counters;
+  pe_counter_add(&c[PE_SLOT_COUNT_BLOCKS], 1);
+  pe_counter_set(&c[PE_SLOT_COUNT_LATE_COMMANDS], w->run->n_late);
+  pe_counter_set(&c[PE_SLOT_COUNT_SCHEDULE_FULL], w->run->n_schedule_full);
+  pe_counter_set(&c[PE_SLOT_COUNT_UNKNOWN_HANDLE], w->run->n_unknown);
+  pe_counter_set(&c[PE_SLOT_COUNT_REFUSED_VALUE], w->run->n_refused);
+  pe_counter_max(&c[PE_SLOT_COUNT_WORST_RENDER_NS], took_ns);
+}
+
+/* Render block `block` of the running plan, into the ring if it is wanted there. */
+static void render_block(PeWorker *w, uint64_t block) {
+  PeSegment *s = w->segment;
+  float *planes[PE_MAX_CHANNELS];
+  PeBlockHead *h = pe_block_head(s, w->slot, block);
+  const int is_wanted = wants_block(w, block);
+  if (is_wanted) {
+    atomic_store_explicit(&h->stamp, 0, memory_order_relaxed); /* invalid, made visible before the data by the fence */
+    atomic_thread_fence(memory_order_release);
+  }
+  planes_of(w, is_wanted ? pe_block_data(s, w->slot, block) : w->scratch, planes);
+  PePlan *done = pe_run_render(w->run, (int64_t)(block * s->config.block_frames), s->config.block_frames, planes, &w->shared->marker);
+  if (is_wanted) {
+    atomic_store_explicit(&h->generation, w->run->generation, memory_order_relaxed); /* ordered by the stamp */
+    atomic_store_explicit(&h->stamp, block + 1, memory_order_release); /* the data is whole before it is there */
+  }
+  if (done) {
+    retire(w, done, NULL, NULL);
+    event(w, PE_EVENT_FADED, block + 1, 0);
+  }
+}
+
+static void serve_sync(PeWorker *w, uint64_t before, uint64_t after) {
+  const uint64_t wanted = atomic_load_explicit(&w->segment->sync_seq, memory_order_acquire); /* a number, nothing else */
+  if (wanted > before && wanted <= after) pe_wake(&w->segment->signal);
+}
+
+static void serve_checkpoint(PeWorker *w) {
+  const uint64_t request = atomic_load_explicit(&w->shared->checkpoint_request, memory_order_acquire); /* a number, nothing else */
+  if (request == w->checkpoint_served || w->run->fading || request >> 16 != w->run->generation) return;
+  w->checkpoint_served = request;
+  if (!pe_checkpoint_write(w->segment, w->run, w->head)) return;
+  pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_CHECKPOINTS], 1);
+  event(w, PE_EVENT_CHECKPOINT, w->head, w->run->applied);
+}
+
+/* One block: decide, take, render, publish. 0 when the journal has gone a lap further. */
+static int render_next(PeWorker *w) {
+  PeSegment *s = w->segment;
+  const uint64_t start = pe_now_ns();
+  const uint64_t before = w->run->applied;
+  const uint64_t upto = pe_journal_decide(s, w->head, before);
+  if (upto == PE_JOURNAL_STALE) {
+    event(w, PE_EVENT_STALE, w->head, 0);
+    return 0;
+  }
+  take_records(w, w->run, upto, w->head, 1);
+  render_block(w, w->head);
+  w->head++;
+  atomic_store_explicit(&w->shared->applied, w->run->applied, memory_order_release);  /* our reads of the records ended */
+  atomic_store_explicit(&w->shared->render_head, w->head, memory_order_release);      /* the block is there before it */
+  if (s->config.is_free_running) pe_wake(&s->done);
+  serve_sync(w, before, w->run->applied);
+  publish_counters(w, pe_now_ns() - start);
+  return 1;
+}
+
+/* Take over a run that was brought up to date beside ours, once it stands at our block. */
+static void serve_join(PeWorker *w) {
+  PeJoin *join = atomic_load_explicit(&w->joining, memory_order_acquire); /* and the run in it; ours to take from now on */
+  if (join == NULL) return;
+  float *planes[PE_MAX_CHANNELS];
+  planes_of(w, w->scratch, planes);
+  const uint32_t n_frames = w->segment->config.block_frames;
+  for (uint32_t i = 0; i < JOIN_STEPS && join->block < w->head; i++, join->block++) {
+    const uint64_t upto = pe_journal_read(w->segment, join->block);
+    take_records(w, join->run, upto == PE_JOURNAL_STALE ? join->run->applied : upto, join->block, 0);
+    pe_run_render(join->run, (int64_t)(join->block * n_frames), n_frames, planes, &w->shared->marker);
+  }
+  if (join->block != w->head) return;
+  PeRun *old = w->run;
+  w->run = join->run;
+  atomic_store_explicit(&w->shared->switch_block, w->head, memory_order_relaxed); /* ordered by the next stamp */
+  atomic_store_explicit(&w->shared->generation, w->run->generation, memory_order_release); /* after the block it begins at */
+  atomic_store_explicit(&w->joining, NULL, memory_order_release); /* taken: the setup side may hand over another */
+  retire(w, NULL, old, join);
+  event(w, PE_EVENT_REPLICA, w->head, w->run->applied);
+}
+
+static int may_render(const PeWorker *w) {
+  const uint64_t play = atomic_load_explicit(&w->segment->play_block, memory_order_acquire); /* the ring place was read */
+  const uint32_t lead = atomic_load_explicit(&w->segment->effective_lead, memory_order_relaxed); /* a figure that only grows */
+  return w->head < play + lead;
+}
+
+void *pe_worker_main(void *worker) {
+  PeWorker *w = worker;
+  while (!atomic_load_explicit(&w->shared->shutdown, memory_order_acquire)) { /* a flag, nothing else */
+    const uint32_t seen = pe_wake_seen(&w->segment->work);
+    pe_counter_add(&w->shared->heartbeat, 1);
+    serve_join(w);
+    serve_checkpoint(w);
+    if (may_render(w)) {
+      if (!render_next(w)) break;
+    } else {
+      pe_wake_wait(&w->segment->work, seen, w->wait_ns);
+    }
+  }
+  return NULL;
+}

@@ -1,0 +1,49 @@
+/* One worker: the render thread's state, and what its process's other thread hands to it. */
+#ifndef PE_WORKER_H
+#define PE_WORKER_H
+
+#include <pthread.h>
+
+#include "journal.h"
+#include "render.h"
+#include "segment.h"
+
+typedef struct PeJoin { /* a run that was brought up to date beside the running one */
+  PeRun   *run;
+  uint64_t block; /* it renders this one next */
+} PeJoin;
+
+struct PeWorker {
+  PeSegment        *segment;
+  PeSlotShared     *shared;
+  const PeRegistry *registry;
+  uint32_t          slot;
+
+  /* the render thread's own */
+  PeRun   *run;
+  uint64_t head;               /* block to be rendered next */
+  uint64_t checkpoint_served;  /* the request answered last */
+  float   *scratch;            /* a block that is not published */
+  uint64_t wait_ns;            /* longest sleep between two looks */
+
+  /* handed over: whoever exchanges the pointer for NULL owns what it pointed to */
+  _Atomic(PePlan *) armed;
+  _Atomic(PeJoin *) joining;
+  PeRing           *retired;   /* plans and runs that nothing renders any more, to be freed by the setup side */
+  void             *retired_memory;
+
+  pthread_t thread;
+  int       is_started;
+  int       is_realtime;
+};
+
+typedef struct PeRetired {
+  PePlan *plan;
+  PeRun  *run;
+  PeJoin *join;
+} PeRetired;
+
+/* The render thread: until the slot's shutdown word is set. */
+void *pe_worker_main(void *worker);
+
+#endif

@@ -1,0 +1,47 @@
+"""A headless modular synthesizer: change the patch, or kill its renderer, in the middle of a note.
+
+    import pyengine
+    patch = pyengine.Patch().create("osc1", "simple_sine")
+    samples = pyengine.render(patch, seconds=1.0)  # float32 (frames, channels)
+
+Names are imported when first used: `import pyengine` loads neither an audio library nor a server.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyengine.client import Client as Client
+    from pyengine.errors import CommitRefused as CommitRefused
+    from pyengine.errors import EngineError as EngineError
+    from pyengine.errors import PatchError as PatchError
+    from pyengine.offline import render as render
+    from pyengine.patch import Patch as Patch
+    from pyengine.specs import registry as registry
+    from pyengine.supervisor import Engine as Engine
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Client": "client",
+    "CommitRefused": "errors",
+    "Engine": "supervisor",
+    "EngineError": "errors",
+    "Patch": "patch",
+    "PatchError": "errors",
+    "registry": "specs",
+    "render": "offline",
+}
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pyengine' has no attribute {name!r}")
+    return getattr(import_module(f"pyengine.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

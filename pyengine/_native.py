@@ -1,0 +1,590 @@
+"""The only importer of the compiled extension: status to exception, handles to objects that own them.
+
+An object keeps alive what its handle borrows; closing twice does no harm. cffi drops the GIL in every call.
+"""
+
+from __future__ import annotations
+
+import functools
+import mmap
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyengine._core import ffi, lib
+from pyengine.errors import NativeError
+
+NO_PIN = 0xFFFFFFFFFFFFFFFF
+NO_LIMIT = 0xFFFFFFFFFFFFFFFF
+MODULES_VARIABLE = "PYENGINE_MODULES"  # shared objects with more modules, separated like PATH
+
+EVENT_NAMES = {
+    lib.PE_EVENT_SWAP: "swap",
+    lib.PE_EVENT_FALLBACK: "fallback",
+    lib.PE_EVENT_UNDERRUN: "underrun",
+    lib.PE_EVENT_RESUMED: "resumed",
+    lib.PE_EVENT_SWITCHED: "switched",
+    lib.PE_EVENT_FADED: "faded",
+    lib.PE_EVENT_REPLICA: "replica",
+    lib.PE_EVENT_CHECKPOINT: "checkpoint",
+    lib.PE_EVENT_STALE: "stale",
+}
+
+COUNTER_NAMES = (
+    "callbacks",
+    "frames_requested",
+    "frames_delivered",
+    "frames_underrun",
+    "blocks_played",
+    "none_reads",
+    "hedged_blocks",
+    "fallbacks",
+    "swaps",
+    "late_swaps",
+    "declicks",
+    "worst_callback_ns",
+    "lead_raised",
+    "tap_lost_frames",
+    "clock_missed_periods",
+    "clock_worst_late_ns",
+    "events_lost",
+    "device_underflows",
+    "torn_blocks",
+)
+
+SLOT_COUNTER_NAMES = (
+    "blocks",
+    "discarded_blocks",
+    "late_commands",
+    "schedule_full",
+    "unknown_handle",
+    "refused_values",
+    "worst_render_ns",
+    "checkpoints",
+    "kept_blocks",
+)
+
+
+def strerror(status: int) -> str:
+    """Return the sentence that belongs to a PeStatus."""
+    text: bytes = ffi.string(lib.pe_strerror(status))
+    return text.decode()
+
+
+def check(status: int, what: str) -> None:
+    """Raise NativeError(what: why) unless status is PE_OK."""
+    if status != lib.PE_OK:
+        raise NativeError(f"{what}: {strerror(status)}", status=status)
+
+
+def _text(pointer: Any) -> str:
+    value: bytes = ffi.string(pointer)
+    return value.decode()
+
+
+# ---- modules ---------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _registry() -> Any:
+    """One registry for the life of the process: plans and descriptors point into it."""
+    out = ffi.new("PeRegistry **")
+    check(lib.pe_registry_new(out), "cannot make the module registry")
+    for path in filter(None, os.environ.get(MODULES_VARIABLE, "").split(os.pathsep)):
+        check(
+            lib.pe_registry_load(out[0], path.encode()),
+            f"cannot load modules from {path} (named in {MODULES_VARIABLE})",
+        )
+    return out[0]
+
+
+def _describe_param(param: Any) -> dict[str, Any]:
+    texts = {key: _text(getattr(param, key)) for key in ("name", "alias", "unit", "choices", "help")}
+    numbers = {key: getattr(param, key) for key in ("min", "max", "default_value", "ramp_us", "flags")}
+    return texts | numbers
+
+
+def describe_modules() -> list[dict[str, Any]]:
+    """Return what the C descriptors say of every module type, in the registry's order."""
+    modules = []
+    info = ffi.new("PeModuleInfo *")
+    for index in range(lib.pe_registry_count(_registry())):
+        check(lib.pe_registry_info(_registry(), index, info), "cannot read a module descriptor")
+        modules.append(
+            {
+                "name": _text(info.name),
+                "help": _text(info.help),
+                "inputs": _text(info.inputs),
+                "outputs": _text(info.outputs),
+                "state_version": info.state_version,
+                "params": [_describe_param(info.params[i]) for i in range(info.n_params)],
+            }
+        )
+    return modules
+
+
+# ---- plans -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Warmup:
+    """What a warm-up measured: amplitudes linear, time in ns of thread CPU per block (median)."""
+
+    max_rms: float
+    peak: float
+    block_cpu_ns: float
+    is_finite: bool
+    n_blocks: int
+
+
+class Plan:
+    """A patch made ready to run. Owns the native plan until `give` hands it to a worker."""
+
+    def __init__(
+        self,
+        nodes: Sequence[tuple[int, int]],
+        cables: Sequence[tuple[int, int, int, int, int]],
+        *,
+        sample_rate_hz: float,
+        max_block_frames: int,
+        n_channels: int,
+    ) -> None:
+        """nodes: (handle, module index); cables: (source, source_port, dest, dest_port, to_param)."""
+        node_array = ffi.new("PeNodeSpec[]", list(nodes))
+        cable_array = ffi.new("PeCableSpec[]", list(cables))
+        spec = ffi.new("PePlanSpec *")
+        spec.sample_rate_hz = sample_rate_hz
+        spec.max_block_frames = max_block_frames
+        spec.n_channels = n_channels
+        spec.n_nodes, spec.n_cables = len(nodes), len(cables)
+        spec.nodes, spec.cables = node_array, cable_array
+        out = ffi.new("PePlan **")
+        check(lib.pe_plan_new(_registry(), spec, out), "cannot build the plan")
+        self.n_channels = n_channels
+        self._plan = out[0]
+
+    def set(self, handle: int, param: int, value: float) -> None:
+        """Set a parameter at once; only before the plan runs."""
+        check(lib.pe_plan_set(self._plan, handle, param, value), f"cannot set parameter {param} of node {handle}")
+
+    def warm_up(self, n_blocks: int, block_frames: int) -> Warmup:
+        """Render n_blocks with all gates open and measure them; every state is as before afterwards."""
+        result = ffi.new("PeWarmup *")
+        check(lib.pe_plan_warmup(self._plan, n_blocks, block_frames, result), "cannot warm up the plan")
+        return Warmup(
+            result.max_rms, result.peak, result.block_cpu_ns, bool(result.is_finite), result.n_blocks
+        )
+
+    def render(self, commands: Any, n_commands: int, n_frames: int, block_frames: int, out: Any) -> None:
+        """Render into `out`, a float32 buffer of n_frames x n_channels."""
+        status = lib.pe_render_offline(
+            self._plan, commands, n_commands, n_frames, block_frames, ffi.from_buffer("float[]", out, True)
+        )
+        check(status, "cannot render the plan")
+
+    @property
+    def state_bytes(self) -> int:
+        return int(lib.pe_plan_state_bytes(self._plan))
+
+    @property
+    def state_hash(self) -> int:
+        return int(lib.pe_plan_state_hash(self._plan))
+
+    def give(self) -> Any:
+        """Return the native plan; whoever takes it frees it."""
+        plan, self._plan = self._plan, ffi.NULL
+        return plan
+
+    def close(self) -> None:
+        plan = self.give()
+        if plan != ffi.NULL:
+            lib.pe_plan_free(plan)
+
+    def __enter__(self) -> Plan:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close() if hasattr(self, "_plan") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One command for the stream. frame < 0: at the first frame of the block that takes it."""
+
+    handle: int
+    param: int
+    value: float
+    frame: int = -1
+    is_immediate: bool = False
+    switch_to: int = 0  # a SWITCH to this generation instead
+    is_mark: bool = False
+
+
+def commands(records: Sequence[Record]) -> Any:
+    """Return a native array of PeCommand."""
+    array = ffi.new("PeCommand[]", len(records))
+    for place, record in zip(array, records, strict=True):
+        place.kind = lib.PE_COMMAND_PARAM
+        place.frame, place.value = record.frame, record.value
+        place.handle, place.param = record.handle, record.param
+        place.flags = lib.PE_COMMAND_IMMEDIATE if record.is_immediate else 0
+        if record.switch_to:
+            place.kind, place.arg = lib.PE_COMMAND_SWITCH, record.switch_to
+        elif record.is_mark:
+            place.kind = lib.PE_COMMAND_MARK
+    return array
+
+
+# ---- the shared segment ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Sizes of an engine; see PeConfig in csrc/api.h."""
+
+    sample_rate_hz: float = 48000.0
+    block_frames: int = 64
+    n_channels: int = 2
+    lead_blocks: int = 2
+    n_commands: int = 1 << 16
+    n_journal: int = 1 << 20
+    tap_frames: int = 1 << 18
+    checkpoint_bytes: int = 1 << 22
+    is_free_running: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something the callback or a render thread did. source: the slot, or 2 for the callback."""
+
+    kind: str
+    source: int
+    block: int
+    frame: int
+    generation: int
+    value: int
+
+
+def _native_config(config: Config) -> Any:
+    native = ffi.new("PeConfig *")
+    for name in Config.__dataclass_fields__:
+        setattr(native, name, getattr(config, name))
+    return native
+
+
+def _anonymous_file(n_bytes: int) -> int:
+    """Return a descriptor of memory that has no name: it is gone with the last process that holds it."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("pyengine", os.MFD_CLOEXEC)
+    else:
+        fd, path = tempfile.mkstemp(prefix="pyengine-")
+        os.unlink(path)
+    os.ftruncate(fd, n_bytes)
+    return fd
+
+
+class Segment:
+    """The shared memory of one engine, mapped. `create` makes it, `attach` maps one by descriptor."""
+
+    def __init__(self, fd: int, memory: mmap.mmap, pointer: Any) -> None:
+        self.fd = fd
+        self._memory = memory
+        self._pointer = pointer
+        native = ffi.new("PeConfig *")
+        lib.pe_segment_config(pointer, native)
+        fields = {name: getattr(native, name) for name in Config.__dataclass_fields__}
+        self.config = Config(**(fields | {"is_free_running": bool(native.is_free_running)}))
+        self._event = ffi.new("PeEvent *")
+
+    @classmethod
+    def create(cls, config: Config) -> Segment:
+        native = _native_config(config)
+        n_bytes = lib.pe_segment_bytes(native)
+        if n_bytes == 0:
+            raise NativeError(f"cannot lay out the shared memory: {config} has a number outside its range", status=0)
+        fd = _anonymous_file(n_bytes)
+        memory = mmap.mmap(fd, n_bytes)
+        base = ffi.cast("void *", ffi.from_buffer(memory))
+        check(lib.pe_segment_init(base, n_bytes, native), "cannot lay out the shared memory")
+        return cls._mapped(fd, memory)
+
+    @classmethod
+    def attach(cls, fd: int) -> Segment:
+        return cls._mapped(fd, mmap.mmap(fd, os.fstat(fd).st_size))
+
+    @classmethod
+    def _mapped(cls, fd: int, memory: mmap.mmap) -> Segment:
+        out = ffi.new("PeSegment **")
+        base = ffi.cast("void *", ffi.from_buffer(memory))
+        check(lib.pe_segment_attach(base, len(memory), out), "cannot use the shared memory")
+        return cls(fd, memory, out[0])
+
+    @property
+    def pointer(self) -> Any:
+        return self._pointer
+
+    def close(self) -> None:
+        """Close the descriptor; the mapping goes with the last object that points into it."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    # the gate
+    play_block = property(lambda self: int(lib.pe_gate_play_block(self._pointer)))
+    active_slot = property(lambda self: int(lib.pe_gate_active_slot(self._pointer)))
+    heard_generation = property(lambda self: int(lib.pe_gate_heard_generation(self._pointer)))
+    swapped_generation = property(lambda self: int(lib.pe_gate_swapped_generation(self._pointer)))
+    pending_switch = property(lambda self: int(lib.pe_gate_pending_switch(self._pointer)))
+    standby_ready = property(lambda self: int(lib.pe_gate_standby_ready(self._pointer)))
+    effective_lead = property(lambda self: int(lib.pe_gate_effective_lead(self._pointer)))
+    largest_request = property(lambda self: int(lib.pe_gate_largest_request(self._pointer)))
+
+    def open_gate(self, generation: int) -> None:
+        lib.pe_gate_open(self._pointer, generation)
+
+    def close_gate(self) -> None:
+        lib.pe_gate_close(self._pointer)
+
+    # slots
+    def prime_ready(self, slot: int) -> tuple[int, bool]:
+        word = int(lib.pe_slot_prime_ready(self._pointer, slot))
+        return word >> 1, bool(word & 1)
+
+    def reset_prime_ready(self, slot: int, generation: int) -> None:
+        lib.pe_slot_reset_prime_ready(self._pointer, slot, generation)
+
+    def set_prime_ready(self, slot: int, generation: int) -> bool:
+        return bool(lib.pe_slot_set_prime_ready(self._pointer, slot, generation))
+
+    def set_shutdown(self, slot: int, is_on: bool) -> None:
+        lib.pe_slot_set_shutdown(self._pointer, slot, is_on)
+
+    def set_playable(self, slot: int, is_on: bool) -> None:
+        lib.pe_slot_set_playable(self._pointer, slot, is_on)
+
+    def set_alive(self, slot: int, is_on: bool) -> None:
+        lib.pe_slot_set_alive(self._pointer, slot, is_on)
+
+    def set_pin(self, slot: int, seq: int) -> None:
+        lib.pe_slot_set_pin(self._pointer, slot, seq)
+
+    def render_head(self, slot: int) -> int:
+        return int(lib.pe_slot_render_head(self._pointer, slot))
+
+    def applied(self, slot: int) -> int:
+        return int(lib.pe_slot_applied(self._pointer, slot))
+
+    def slot_generation(self, slot: int) -> int:
+        return int(lib.pe_slot_generation(self._pointer, slot))
+
+    def heartbeat(self, slot: int) -> int:
+        return int(lib.pe_slot_heartbeat(self._pointer, slot))
+
+    def marker(self, slot: int) -> int:
+        return int(lib.pe_slot_marker(self._pointer, slot))
+
+    def counters(self) -> dict[str, int]:
+        return {name: int(lib.pe_counter(self._pointer, i)) for i, name in enumerate(COUNTER_NAMES)}
+
+    def counter(self, name: str) -> int:
+        return int(lib.pe_counter(self._pointer, COUNTER_NAMES.index(name)))
+
+    def slot_counters(self, slot: int) -> dict[str, int]:
+        return {
+            name: int(lib.pe_slot_counter(self._pointer, slot, i)) for i, name in enumerate(SLOT_COUNTER_NAMES)
+        }
+
+    # the command stream
+    newest = property(lambda self: int(lib.pe_stream_newest(self._pointer)))
+    stream_space = property(lambda self: int(lib.pe_stream_space(self._pointer)))
+
+    def send(self, records: Sequence[Record]) -> int:
+        """Publish all records by one store; return the newest number, 0 when there is no room now."""
+        return int(lib.pe_stream_send(self._pointer, commands(records), len(records)))
+
+    # events and waiting
+    def events(self) -> Iterable[Event]:
+        """Yield and consume what happened since the last call."""
+        for source in range(lib.PE_EVENT_SOURCES):
+            while lib.pe_event_next(self._pointer, source, self._event):
+                e = self._event
+                name = EVENT_NAMES.get(e.kind, "unknown")
+                yield Event(name, e.source, e.block, e.frame, e.generation, e.value)
+
+    signal_value = property(lambda self: int(lib.pe_signal_value(self._pointer)))
+
+    def wait_signal(self, seen: int, timeout_ms: int) -> int:
+        return int(lib.pe_signal_wait(self._pointer, seen, timeout_ms))
+
+    def raise_signal(self) -> None:
+        lib.pe_signal_raise(self._pointer)
+
+    def request_sync(self, seq: int) -> None:
+        lib.pe_sync_request(self._pointer, seq)
+
+    # checkpoints
+    def request_checkpoint(self, slot: int, generation: int) -> None:
+        lib.pe_checkpoint_request(self._pointer, slot, generation)
+
+    def checkpoint(self, generation: int) -> tuple[int, int] | None:
+        """Return (block, sequence number) of the newest checkpoint of a generation."""
+        info = ffi.new("PeCheckpointInfo *")
+        if lib.pe_checkpoint_latest(self._pointer, generation, info) != lib.PE_OK:
+            return None
+        return int(info.block), int(info.seq)
+
+    # the record tap
+    def read_tap(self, max_frames: int) -> bytes:
+        """Return and consume what the callback fed to the tap: interleaved float32."""
+        tap = lib.pe_segment_tap(self._pointer)
+        place = ffi.new("void **")
+        n_frames = lib.pe_ring_peek(tap, max_frames, place)
+        if n_frames == 0:
+            return b""
+        data = bytes(ffi.buffer(place[0], n_frames * 4 * self.config.n_channels))
+        lib.pe_ring_release(tap, n_frames)
+        return data
+
+
+# ---- the worker --------------------------------------------------------------------------------------
+
+
+class Worker:
+    """The render thread of one slot, in this process."""
+
+    def __init__(self, segment: Segment, slot: int) -> None:
+        out = ffi.new("PeWorker **")
+        check(lib.pe_worker_new(segment.pointer, slot, _registry(), out), "cannot make the worker")
+        self._segment = segment  # the worker points into it
+        self._worker = out[0]
+
+    def start(self, first_block: int, base_seq: int, priority: int) -> bool:
+        """Start the render thread; True if it got real-time priority."""
+        is_realtime = ffi.new("uint32_t *")
+        status = lib.pe_worker_start(self._worker, first_block, base_seq, priority, is_realtime)
+        check(status, "cannot start the render thread")
+        return bool(is_realtime[0])
+
+    def arm(self, plan: Plan, generation: int, fade_frames: int) -> None:
+        """Hand a plan over, to be turned to at SWITCH `generation`."""
+        status = lib.pe_worker_arm(self._worker, plan.give(), generation, fade_frames)
+        check(status, "cannot arm the new plan")
+
+    def disarm(self) -> None:
+        check(lib.pe_worker_disarm(self._worker, 0), "cannot take the armed plan back")
+
+    def join(self, plan: Plan, generation: int, timeout_ms: int) -> None:
+        """Load the newest checkpoint of the generation into plan, catch up, and render it from now on."""
+        status = lib.pe_worker_join(self._worker, plan.give(), generation, timeout_ms)
+        check(status, f"cannot join generation {generation}")
+
+    def collect(self) -> None:
+        lib.pe_worker_collect(self._worker)
+
+    def close(self) -> None:
+        if self._worker != ffi.NULL:
+            lib.pe_worker_free(self._worker)
+            self._worker = ffi.NULL
+
+
+# ---- output and clocks ---------------------------------------------------------------------------------
+
+
+class Output:
+    """The audio callback's state."""
+
+    def __init__(self, segment: Segment) -> None:
+        out = ffi.new("PeOutput **")
+        check(lib.pe_output_new(segment.pointer, out), "cannot make the output")
+        self.segment = segment  # the output points into it
+        self._output = out[0]
+
+    @property
+    def pointer(self) -> Any:
+        return self._output
+
+    def portaudio_callback(self) -> tuple[int, int]:
+        """Return the addresses of a PaStreamCallback and of its user data."""
+        address = int(ffi.cast("uintptr_t", ffi.addressof(lib, "pe_portaudio_callback")))
+        return address, int(ffi.cast("uintptr_t", self._output))
+
+    @property
+    def frames(self) -> int:
+        return int(lib.pe_output_frames(self._output))
+
+    def time(self) -> tuple[int, int]:
+        """Return (first frame of the newest request, its CLOCK_MONOTONIC time in ns)."""
+        frame, time_ns = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+        lib.pe_output_time(self._output, frame, time_ns)
+        return int(frame[0]), int(time_ns[0])
+
+    def process(self, n_frames: int) -> bytes:
+        """Call the audio callback for n_frames from this thread: for tests and benches only."""
+        buffer = ffi.new("float[]", n_frames * self.segment.config.n_channels)
+        lib.pe_output_process(self._output, buffer, n_frames)
+        return bytes(ffi.buffer(buffer))
+
+    def record(self, is_on: bool) -> None:
+        lib.pe_output_record(self._output, is_on)
+
+    @property
+    def is_recording(self) -> bool:
+        return bool(lib.pe_output_is_recording(self._output))
+
+    def close(self) -> None:
+        if self._output != ffi.NULL:
+            lib.pe_output_free(self._output)
+            self._output = ffi.NULL
+
+
+class Clock:
+    """A thread that calls the audio callback: in real time, or as fast as blocks are there."""
+
+    def __init__(self, output: Output, *, is_free: bool, request_frames: int, priority: int) -> None:
+        out = ffi.new("PeClock **")
+        kind = lib.PE_CLOCK_FREE if is_free else lib.PE_CLOCK_REALTIME
+        status = lib.pe_clock_start(
+            output.pointer, output.segment.pointer, kind, request_frames, priority, out
+        )
+        check(status, "cannot start the clock")
+        self._output = output  # the clock's thread calls it
+        self._clock = out[0]
+
+    @property
+    def is_realtime(self) -> bool:
+        return bool(lib.pe_clock_is_realtime(self._clock))
+
+    def allow(self, until_frame: int) -> None:
+        lib.pe_clock_allow(self._clock, until_frame)
+
+    def set_requests(self, frames: Sequence[int]) -> bool:
+        return bool(lib.pe_clock_requests(self._clock, ffi.new("uint32_t[]", list(frames)), len(frames)))
+
+    def wait(self, frame: int, timeout_ms: int) -> bool:
+        return bool(lib.pe_clock_wait(self._clock, frame, timeout_ms))
+
+    def close(self) -> None:
+        if self._clock != ffi.NULL:
+            lib.pe_clock_stop(self._clock)
+            self._clock = ffi.NULL
+
+
+# ---- the process ---------------------------------------------------------------------------------------
+
+
+def limit_realtime_cpu(soft_us: int, hard_us: int) -> bool:
+    return bool(lib.pe_process_guard(soft_us, hard_us) == lib.PE_OK)
+
+
+def lock_memory() -> bool:
+    return bool(lib.pe_process_lock_memory() == lib.PE_OK)
+
+
+def die_with_parent(parent_pid: int) -> bool:
+    """False when the parent is gone already."""
+    return bool(lib.pe_process_die_with_parent(parent_pid) != lib.PE_STALE)

@@ -1,0 +1,266 @@
+"""The same commands from Python, over OSC."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from . import commands, osc
+from .commands import Command
+from .errors import CommandError, CommitRefused, EngineError, NoReplyError, PatchError, RecordingError
+from .osc import Reply
+from .patch import parse_gate
+
+logger = logging.getLogger(__name__)
+
+_ERROR_BY_FOLDER: dict[str, type[EngineError]] = {
+    "patch": PatchError,
+    "mod": PatchError,
+    "gate": PatchError,
+    "record": RecordingError,
+}
+_SPARE_S = 1.0  # beyond a commit's own time-out
+
+
+class Client:
+    """Asks a running engine and waits for each answer. For one thread; close it or use `with`.
+
+    Raises PatchError, CommitRefused, RecordingError or CommandError with the engine's text where the engine
+    refuses, and NoReplyError where it does not answer within timeout_s.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 5005, timeout_s: float = 2.0) -> None:
+        self.host, self.port, self.timeout_s = host, port, timeout_s
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+            raise EngineError(f"port {port!r} is outside 1..65535; check host and port")
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            family, kind, protocol, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+            self._socket = socket.socket(family, kind, protocol)
+        except (OSError, ValueError) as error:
+            raise EngineError(f"cannot find {host!r}: {error}; check host and port") from error
+        try:
+            self._socket.connect(address)
+        except OSError as error:
+            self._socket.close()
+            raise EngineError(f"cannot reach {host}:{port}: {error}; check host and port") from error
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.host}:{self.port} {'closed' if self._socket.fileno() < 0 else 'open'}>"
+
+    def close(self) -> None:
+        """Close the socket; again does no harm."""
+        self._socket.close()
+
+    # ---- the patch ----
+
+    def create(self, module_id: str, module_type: str) -> None:
+        """Add a module to the pending patch."""
+        self.send(commands.Create(module_id, module_type))
+
+    def delete(self, module_id: str) -> None:
+        """Remove a module and its cables from the pending patch."""
+        self.send(commands.Delete(module_id))
+
+    def connect(self, source: str, dest: str) -> None:
+        """Add a cable to the pending patch."""
+        self.send(commands.Connect(source, dest))
+
+    def disconnect(self, source: str, dest: str) -> None:
+        """Remove a cable from the pending patch."""
+        self.send(commands.Disconnect(source, dest))
+
+    def commit(
+        self,
+        *,
+        crossfade_ms: float | None = None,
+        allow_silence: bool = False,
+        timeout_ms: float | None = None,
+    ) -> dict[str, Any]:
+        """Make the pending patch sound; return the engine's report. Raises CommitRefused."""
+        return _report(self.send(commands.Commit(crossfade_ms, allow_silence, timeout_ms)))
+
+    def undo(
+        self,
+        *,
+        crossfade_ms: float | None = None,
+        allow_silence: bool = False,
+        timeout_ms: float | None = None,
+    ) -> dict[str, Any]:
+        """Commit the patch before this one; return the engine's report. Raises CommitRefused."""
+        return _report(self.send(commands.Undo(crossfade_ms, allow_silence, timeout_ms)))
+
+    def abort(self) -> None:
+        """Throw the pending edits away."""
+        self.send(commands.Abort())
+
+    def clear(self) -> None:
+        """Empty the pending patch."""
+        self.send(commands.Clear())
+
+    def dump(self) -> dict[str, Any]:
+        """Return the committed and the pending patch."""
+        return _report(self.send(commands.PatchDump()))
+
+    # ---- playing ----
+
+    def set(self, module_id: str, param: str, value: float | str) -> None:
+        """Set a parameter; the value may be the name of a choice."""
+        self.send(commands.SetParam(module_id, param, value))
+
+    def gate(self, module_id: str, value: object) -> None:
+        """Open or close a gate: 0, 1, True, False, 'on', 'off'."""
+        self.send(commands.Gate(module_id, parse_gate(value, node=module_id)))
+
+    def record_start(self, name: str) -> dict[str, Any]:
+        """Record to a file inside the recordings folder."""
+        return _report(self.send(commands.RecordStart(name)))
+
+    def record_stop(self) -> dict[str, Any]:
+        """End the recording."""
+        return _report(self.send(commands.RecordStop()))
+
+    def record_status(self) -> dict[str, Any]:
+        """Return whether and what is recorded."""
+        return _report(self.send(commands.RecordStatus()))
+
+    # ---- the engine ----
+
+    def status(self) -> dict[str, Any]:
+        """Return what the engine is doing, with its counters."""
+        return _report(self.send(commands.EngineStatus()))
+
+    def modules(self) -> Any:
+        """Return the module types with units, ranges and defaults."""
+        return _json(self.send(commands.EngineModules()))
+
+    def sync(self) -> dict[str, Any]:
+        """Return when all sent before has been rendered by the active slot."""
+        return _report(self.send(commands.EngineSync()))
+
+    # ---- any command ----
+
+    def send(self, command: Command) -> Reply:
+        """Send one command and return its answer. Raises what the engine refuses."""
+        reply = self._exchange(osc.encode(command), [command])[0]
+        if not reply.ok:
+            raise _error(reply)
+        return reply
+
+    def send_bundle(self, bundle: Iterable[Command], at: float | None = None) -> list[Reply]:
+        """Send commands that take effect at one frame; return the answers in their order.
+
+        at: Unix seconds, as time.time() gives them; None for now. If one is refused, its error is raised; if
+        several are, an EngineError with all texts. The others have taken effect.
+        """
+        sent = list(bundle)
+        tag = None if at is None else osc.time_tag_from_unix(at)
+        replies = self._exchange(osc.encode_bundle(sent, tag), sent)
+        refused = [reply for reply in replies if not reply.ok]
+        if len(refused) == 1:
+            raise _error(refused[0])
+        if refused:
+            texts = " ".join(f"[{r.address}] {_text(r)}" for r in refused)
+            raise EngineError(f"{len(refused)} refused: {texts}")
+        return replies
+
+    def _exchange(self, datagram: bytes, sent: list[Command]) -> list[Reply]:
+        """Send a datagram; return one answer to each command, matched by address, in order."""
+        replies: list[Reply | None] = [None] * len(sent)
+        waiting: dict[str, list[int]] = {}
+        for number, command in enumerate(sent):
+            waiting.setdefault(osc.address_of(command), []).append(number)
+        wait_s = max([self.timeout_s, *(_wait_s(command) for command in sent)])
+        deadline = time.monotonic() + wait_s
+        try:
+            self._drain()
+            self._socket.send(datagram)
+            while waiting:
+                reply = self._receive(deadline)
+                numbers = waiting.get(reply.address)
+                if numbers is None:
+                    logger.debug("reply ignored address=%s", reply.address)
+                    continue
+                replies[numbers.pop(0)] = reply
+                if not numbers:
+                    del waiting[reply.address]
+        except TimeoutError as error:
+            asked = ", ".join(list(waiting)[:8])
+            text = f"no answer to {asked} from {self.host}:{self.port} in {wait_s:g} s"
+            advice = "check that the engine runs there, or give a longer timeout_s"
+            raise NoReplyError(f"{text}; {advice}") from error
+        except ConnectionRefusedError as error:
+            text = f"nothing listens on {self.host}:{self.port}"
+            raise NoReplyError(f"{text}; start the engine (pyengine run) or give its port") from error
+        except OSError as error:
+            text = f"cannot talk to {self.host}:{self.port}: {error}; check the address"
+            raise EngineError(text) from error
+        return [reply for reply in replies if reply is not None]
+
+    def _receive(self, deadline: float) -> Reply:
+        while True:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left_s)
+            try:
+                return osc.decode_reply(self._socket.recv(65536))
+            except CommandError as error:
+                logger.debug("datagram ignored reason=%s", error)
+
+    def _drain(self) -> None:
+        """Throw away answers to requests that are no longer waited for."""
+        self._socket.setblocking(False)
+        try:
+            for _ in range(10_000):
+                self._socket.recv(65536)
+        except (BlockingIOError, ConnectionRefusedError):
+            pass
+        finally:
+            self._socket.setblocking(True)
+
+
+def _wait_s(command: Command) -> float:
+    if isinstance(command, (commands.Commit, commands.Undo)) and command.timeout_ms is not None:
+        return command.timeout_ms / 1000 + _SPARE_S
+    return 0.0
+
+
+def _text(reply: Reply) -> str:
+    return " ".join(str(arg) for arg in reply.args) or "refused without a reason"
+
+
+def _error(reply: Reply) -> EngineError:
+    """Return the exception that a /fail means."""
+    text = _text(reply)
+    if reply.address in ("/patch/commit", "/patch/undo"):
+        return CommitRefused.from_text(text)
+    folder = reply.address.split("/")[1] if reply.address.startswith("/") else ""
+    kind: type[EngineError] = _ERROR_BY_FOLDER.get(folder, CommandError)
+    return kind(text)
+
+
+def _json(reply: Reply) -> Any:
+    """Return the JSON that an answer carries, or None."""
+    if not reply.args or not isinstance(reply.args[0], str):
+        return None
+    try:
+        return json.loads(reply.args[0])
+    except ValueError:
+        return None
+
+
+def _report(reply: Reply) -> dict[str, Any]:
+    """Return the JSON object that an answer carries, {} where it carries none."""
+    data = _json(reply)
+    return data if isinstance(data, dict) else {}

@@ -1,0 +1,167 @@
+"""Frozen dataclasses for what a control client may ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Real
+
+from .errors import CommandError, shown
+
+MAX_CROSSFADE_MS = 1000.0
+MIN_TIMEOUT_MS, MAX_TIMEOUT_MS = 1.0, 60_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Add a module to the pending patch."""
+
+    module_id: str
+    module_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a module and its cables from the pending patch."""
+
+    module_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Add a cable to the pending patch."""
+
+    source: str
+    dest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Remove a cable from the pending patch."""
+
+    source: str
+    dest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Make the pending patch the one that sounds. None: the engine's own setting."""
+
+    crossfade_ms: float | None = None
+    allow_silence: bool = False
+    timeout_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_options(self.crossfade_ms, self.allow_silence, self.timeout_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Throw the pending edits away, and a commit that is priming."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Empty the pending patch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Commit the patch before this one. None: the engine's own setting."""
+
+    crossfade_ms: float | None = None
+    allow_silence: bool = False
+    timeout_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_options(self.crossfade_ms, self.allow_silence, self.timeout_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class SetParam:
+    """Set a parameter; the value may be the name of a choice."""
+
+    module_id: str
+    param: str
+    value: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Open (1) or close (0) a gate."""
+
+    module_id: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStart:
+    """Record what is played to a file inside the recordings folder."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStop:
+    """End the recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStatus:
+    """Tell whether and what is being recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """Tell what the engine is doing, with its counters."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineModules:
+    """List the module types with units, ranges and defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchDump:
+    """Give the committed and the pending patch."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSync:
+    """Answer when all before it has been rendered by the active slot."""
+
+
+Command = (
+    Create
+    | Delete
+    | Connect
+    | Disconnect
+    | Commit
+    | Abort
+    | Clear
+    | Undo
+    | SetParam
+    | Gate
+    | RecordStart
+    | RecordStop
+    | RecordStatus
+    | EngineStatus
+    | EngineModules
+    | PatchDump
+    | EngineSync
+)
+
+
+def _check_options(crossfade_ms: object, allow_silence: object, timeout_ms: object) -> None:
+    _check_number("crossfade", crossfade_ms, 0.0, MAX_CROSSFADE_MS)
+    _check_number("timeout", timeout_ms, MIN_TIMEOUT_MS, MAX_TIMEOUT_MS)
+    if not isinstance(allow_silence, bool):
+        raise CommandError(f"allow_silence={shown(allow_silence)} is neither True nor False; give one")
+
+
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise CommandError(f"{name}={shown(value)} is not a number; give {low:g}..{high:g} ms")
+    if not low <= float(value) <= high:  # NaN too
+        raise CommandError(f"{name}={shown(value)} ms is outside {low:g}..{high:g} ms; choose one inside")

@@ -1,0 +1,557 @@
+"""Patch, Node, Cable: frozen data and validation, no I/O, no native calls."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from types import MappingProxyType
+from typing import Any
+
+from .errors import CommandError, Fault, PatchError, UnknownNameError, merged, shown
+from .specs import ModuleSpec, ParamSpec, Registry, nearest_name, parse_gate, registry, unknown_name
+
+__all__ = ["MAX_CABLES", "MAX_NODES", "Cable", "Node", "Op", "Patch", "parse_gate", "parse_op"]
+
+MAX_NODES = 16384  # PE_MAX_NODES and PE_MAX_CABLES of csrc/api.h; a test compares
+MAX_CABLES = 65536
+_MAX_HANDLE = 0xFFFFFFFF
+_MAX_READ_FAULTS = 200
+_VERSION = 1
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+Op = tuple[str, str, str | None, float]
+"""('mod', id, param, value) or ('gate', id, None, 0 or 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A module of a patch. params: what was set, by proper name; the rest has the type's defaults."""
+
+    id: str
+    handle: int
+    type: str
+    params: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cable:
+    """From output number source_port to input number dest_port, or with to_param to that parameter."""
+
+    source: str
+    source_port: int
+    dest: str
+    dest_port: int
+    to_param: bool = False
+
+
+class Patch:
+    """A graph of modules. Edits are checked at once and return the patch; validate() checks the whole.
+
+    Two patches are equal when their JSON is: same nodes with the same settings and the same cables, both
+    in the same order. Handles are not compared; structure() has them.
+    """
+
+    __slots__ = ("_cables", "_next_handle", "_nodes", "_registry", "_touching")
+
+    def __init__(self, *, registry: Registry | None = None, next_handle: int = 1) -> None:
+        self._registry = registry if registry is not None else _default_registry()
+        self._nodes: dict[str, Node] = {}
+        self._cables: dict[Cable, None] = {}
+        self._touching: dict[str, dict[Cable, None]] = {}  # the cables of each node: edits stay cheap
+        self._next_handle = 1
+        self.next_handle = next_handle
+
+    # ---- reading ----
+
+    @property
+    def registry(self) -> Registry:
+        return self._registry
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """The nodes by id, in order of creation; a read-only view that follows the edits."""
+        return MappingProxyType(self._nodes)
+
+    @property
+    def cables(self) -> tuple[Cable, ...]:
+        """The cables, in order of connection."""
+        return tuple(self._cables)
+
+    @property
+    def next_handle(self) -> int:
+        """The handle of the next node created. Set it upward to keep handles apart across patches."""
+        return self._next_handle
+
+    @next_handle.setter
+    def next_handle(self, value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise CommandError(f"next_handle={shown(value)} is not a whole number; give one")
+        if not self._next_handle <= value <= _MAX_HANDLE:
+            allowed = f"{self._next_handle}..{_MAX_HANDLE}"
+            raise CommandError(f"next_handle={shown(value)} is outside {allowed}; handles are never reused")
+        self._next_handle = value
+
+    def node(self, id: str) -> Node:
+        """Return a node. Raises UnknownNameError with the nearest id."""
+        node = self._nodes.get(id) if isinstance(id, str) else None
+        if node is None:
+            raise unknown_name("module id", id if isinstance(id, str) else shown(id), self._nodes)
+        return node
+
+    def spec(self, id: str) -> ModuleSpec:
+        """Return the type of a node."""
+        return self._registry.get(self.node(id).type)
+
+    def structure(self) -> tuple[tuple[tuple[str, int, str], ...], tuple[Cable, ...]]:
+        """Return what two patches share when only values differ between them; hashable."""
+        return tuple((n.id, n.handle, n.type) for n in self._nodes.values()), self.cables
+
+    def ops(self) -> list[Op]:
+        """Return all that was set, as ops of priming, in order."""
+        return [
+            self._op(node.id, self._registry.get(node.type).param(name), value)
+            for node in self._nodes.values()
+            for name, value in node.params.items()
+        ]
+
+    def cable_text(self, cable: Cable) -> tuple[str, str]:
+        """Return (source, dest) of a cable as connect() takes them, ports named where they need to be."""
+        source, dest = cable.source, cable.dest
+        if cable.source_port:
+            source += "." + self.spec(cable.source).outputs[cable.source_port]
+        if cable.to_param:
+            dest += "." + self.spec(cable.dest).params[cable.dest_port].name
+        elif cable.dest_port:
+            dest += "." + self.spec(cable.dest).inputs[cable.dest_port]
+        return source, dest
+
+    # ---- editing ----
+
+    def create(self, id: str, type: str) -> Patch:
+        """Add a node with the defaults of its type."""
+        if not isinstance(id, str) or not _ID.fullmatch(id):
+            text = f"id {shown(id)} is not valid; use 1 to 64 of A-Z a-z 0-9 _ - (no dots, slashes or spaces)"
+            raise PatchError(Fault(text))
+        if id in self._nodes:
+            text = f"the id is taken by a {self._nodes[id].type}; choose another or delete it first"
+            raise PatchError(Fault(text, node=id))
+        try:
+            spec = self._registry.get(type)
+        except UnknownNameError as error:
+            raise UnknownNameError([replace(fault, node=id) for fault in error.faults]) from None
+        if self._next_handle >= _MAX_HANDLE:
+            raise PatchError(Fault("no handles are left; restart the engine", node=id))
+        self._nodes[id] = Node(id, self._next_handle, spec.name)
+        self._touching[id] = {}
+        self._next_handle += 1
+        return self
+
+    def delete(self, id: str) -> Patch:
+        """Remove a node and its cables."""
+        self.node(id)
+        for cable in list(self._touching[id]):
+            self._unplug(cable)
+        del self._touching[id], self._nodes[id]
+        return self
+
+    def connect(self, source: str, dest: str) -> Patch:
+        """Add a cable from 'osc1' or 'osc1.out' to 'filt1', 'filt1.in' or a parameter, 'filt1.cutoff'."""
+        cable = self.resolve_cable(source, dest)
+        if cable.source == cable.dest:
+            text = "a module cannot be connected to itself; put another one between"
+            raise PatchError(Fault(text, node=cable.source))
+        if cable in self._cables:
+            raise PatchError(Fault(f"the cable {self._arrow(cable)} is there already; nothing to do"))
+        self._cables[cable] = None
+        self._touching[cable.source][cable] = None
+        self._touching[cable.dest][cable] = None
+        return self
+
+    def disconnect(self, source: str, dest: str) -> Patch:
+        """Remove a cable, named as for connect()."""
+        cable = self.resolve_cable(source, dest)
+        if cable not in self._cables:
+            near = {**self._touching[cable.source], **self._touching[cable.dest]}
+            listed = ", ".join(self._arrow(c) for c in islice(near, 12)) or "none"
+            more = f" and {len(near) - 12} more" if len(near) > 12 else ""
+            text = f"there is no cable {self._arrow(cable)}; cables of these modules: {listed}{more}"
+            raise PatchError(Fault(text))
+        self._unplug(cable)
+        return self
+
+    def set(self, id: str, param: str, value: object, sample_rate_hz: float | None = None) -> Patch:
+        """Set a parameter by name or alias. value: a number, the name of a choice, or as gate() takes it."""
+        spec, number = self.resolve_value(id, param, value, sample_rate_hz)
+        node = self._nodes[id]
+        self._nodes[id] = replace(node, params={**node.params, spec.name: number})
+        return self
+
+    def gate(self, id: str, value: object) -> Patch:
+        """Open or close the gate of a node: 0, 1, true, false, 'on', 'off'."""
+        return self.set(id, self.gate_param(id).name, value)
+
+    def clear(self) -> Patch:
+        """Remove everything; handles go on from where they are."""
+        self._nodes.clear()
+        self._cables.clear()
+        self._touching.clear()
+        return self
+
+    def copy(self) -> Patch:
+        """Return a patch of its own with the same nodes, handles, cables and handle counter."""
+        twin = Patch(registry=self._registry, next_handle=self._next_handle)
+        twin._nodes = self._nodes.copy()
+        twin._cables = self._cables.copy()
+        twin._touching = {id: cables.copy() for id, cables in self._touching.items()}
+        return twin
+
+    # ---- checking, without editing ----
+
+    def gate_param(self, id: str) -> ParamSpec:
+        """Return the parameter that gate() sets. Raises PatchError if the type has none."""
+        spec = self.spec(id)
+        if spec.gate_param is None:
+            able = ", ".join(m.name for m in self._registry.modules if m.gate_param) or "none"
+            raise PatchError(Fault(f"{spec.name} has no gate; module types with one: {able}", node=id))
+        return spec.gate_param
+
+    def resolve_value(
+        self, id: str, param: str, value: object, sample_rate_hz: float | None = None
+    ) -> tuple[ParamSpec, float]:
+        """Return the parameter and the number that set() would store. Raises as set() does."""
+        spec = self.spec(id)
+        if not isinstance(param, str):
+            raise PatchError(Fault(f"the parameter's name must be a string, not {shown(param)}", node=id))
+        found = spec.param(param, node=id)
+        return found, found.parse(value, sample_rate_hz, node=id)
+
+    def resolve_cable(self, source: str, dest: str) -> Cable:
+        """Return the cable that these names mean, whether it is there or not. Reports both ends' faults."""
+        errors: list[PatchError] = []
+        source_id = dest_id = ""
+        source_port, dest_port, to_param = 0, 0, False
+        try:
+            source_id, source_port = self._output(source)
+        except PatchError as error:
+            errors.append(error)
+        try:
+            dest_id, dest_port, to_param = self._input(dest)
+        except PatchError as error:
+            errors.append(error)
+        if errors:
+            raise merged(errors)
+        return Cable(source_id, source_port, dest_id, dest_port, to_param)
+
+    def validate(self, sample_rate_hz: float = 48000) -> Patch:
+        """Raise one PatchError with all faults: values at this rate, cycles, limits. Empty is valid."""
+        errors = [*self._limit_errors(), *self._range_errors(sample_rate_hz), *self._cycle_errors()]
+        if errors:
+            raise merged(errors)
+        return self
+
+    # ---- JSON ----
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the patch as plain data, the schema of to_json()."""
+        nodes, cables = self._nodes.values(), map(self.cable_text, self._cables)
+        return {
+            "version": _VERSION,
+            "nodes": [{"id": n.id, "type": n.type, "params": self._plain_params(n)} for n in nodes],
+            "cables": [{"from": source, "to": dest} for source, dest in cables],
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return the patch as JSON. Handles are not in it."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_json(
+        cls, data: str | bytes | Mapping[str, Any], *, registry: Registry | None = None, next_handle: int = 1
+    ) -> Patch:
+        """Return the patch of a JSON text or its dict. Raises one PatchError with all faults."""
+        return _Reader(cls(registry=registry, next_handle=next_handle)).read(data)
+
+    # ---- odds and ends ----
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Patch):
+            return NotImplemented
+        mine, theirs = self._nodes.values(), other._nodes.values()
+        return [(n.id, n.type, n.params) for n in mine] == [
+            (n.id, n.type, n.params) for n in theirs
+        ] and self.cables == other.cables
+
+    def __repr__(self) -> str:
+        nodes = ", ".join(f"{n.id} {n.type}" for n in islice(self._nodes.values(), 6))
+        more = ", ..." if len(self._nodes) > 6 else ""
+        return f"<Patch {len(self._nodes)} nodes ({nodes}{more}), {len(self._cables)} cables>"
+
+    def _arrow(self, cable: Cable) -> str:
+        return " -> ".join(self.cable_text(cable))
+
+    def _op(self, id: str, param: ParamSpec, value: float) -> Op:
+        if param is self.spec(id).gate_param:
+            return ("gate", id, None, int(value))
+        return ("mod", id, param.name, value)
+
+    def _plain_params(self, node: Node) -> dict[str, float]:
+        spec = self._registry.get(node.type)
+        whole = {p.name for p in spec.params if p.is_integer or p.is_gate}
+        return {name: int(value) if name in whole else value for name, value in node.params.items()}
+
+    def _unplug(self, cable: Cable) -> None:
+        del self._cables[cable]
+        del self._touching[cable.source][cable]
+        self._touching[cable.dest].pop(cable, None)
+
+    def _output(self, text: str) -> tuple[str, int]:
+        id, port = _split(text, "source")
+        spec = self.spec(id)
+        if not spec.outputs:
+            raise PatchError(Fault(f"{spec.name} has no output to connect from", node=id))
+        if port is None:
+            return id, 0
+        if port not in spec.outputs:
+            raise unknown_name(f"output of {spec.name}", port, spec.outputs, node=id)
+        return id, spec.outputs.index(port)
+
+    def _input(self, text: str) -> tuple[str, int, bool]:
+        id, port = _split(text, "dest")
+        spec = self.spec(id)
+        able = ", ".join(f"{id}.{p.name}" for p in spec.cable_params) or "none"
+        if port is None:
+            if not spec.inputs:
+                text = f"{spec.name} has no input; its parameters that take a cable: {able}"
+                raise PatchError(Fault(text, node=id))
+            return id, 0, False
+        if port in spec.inputs:
+            return id, spec.inputs.index(port), False
+        param = spec.find_param(port)
+        if param is None:
+            names = [*spec.inputs, *(p.name for p in spec.cable_params)]
+            raise unknown_name(f"input or parameter of {spec.name}", port, names, node=id)
+        if not param.takes_cable:
+            text = f"parameter {param.name} takes no cable; parameters that do: {able}"
+            raise PatchError(Fault(text, node=id, param=param.name))
+        return id, param.index, True
+
+    def _limit_errors(self) -> Iterator[PatchError]:
+        counts = (("nodes", len(self._nodes), MAX_NODES), ("cables", len(self._cables), MAX_CABLES))
+        for what, count, most in counts:
+            if count > most:
+                text = f"{count} {what} are more than the {most} a patch may have; delete {count - most}"
+                yield PatchError(Fault(text, limit=most))
+
+    def _range_errors(self, sample_rate_hz: float) -> Iterator[PatchError]:
+        for node in self._nodes.values():
+            if node.params:
+                spec = self._registry.get(node.type)
+                for name, value in node.params.items():
+                    try:
+                        spec.param(name).check_range(value, sample_rate_hz, node=node.id)
+                    except PatchError as error:
+                        yield error
+
+    def _cycle_errors(self) -> Iterator[PatchError]:
+        following: dict[str, list[str]] = {id: [] for id in self._nodes}
+        for cable in self._cables:
+            following[cable.source].append(cable.dest)
+        for component in _loops(following):
+            first = min(component, key=lambda id: self._nodes[id].handle)
+            path = _shortest_loop(first, component, following)
+            yield PatchError(Fault(f"cycle: {' -> '.join(path)}; remove one of these cables"))
+
+
+def parse_op(op: object, patch: Patch | None = None, sample_rate_hz: float | None = None) -> Op:
+    """Return a checked ('mod', id, param, value) or ('gate', id, None, 0 or 1).
+
+    With a patch, names and value are checked against it, aliases become names and choices numbers.
+    Raises CommandError if it is no op at all, PatchError for what the patch does not have or take.
+    """
+    if not isinstance(op, (tuple, list)) or len(op) != 4:
+        wanted = "('mod', id, param, value) or ('gate', id, None, value)"
+        raise CommandError(f"{shown(op)} is no op; give {wanted}")
+    kind, id, param, value = op
+    if kind not in ("mod", "gate"):
+        raise CommandError(f"op {shown(kind)} is unknown; use 'mod' or 'gate'")
+    if not isinstance(id, str):
+        raise CommandError(f"the id of an op must be a string, not {shown(id)}")
+    if kind == "gate":
+        if param is not None:
+            text = f"a 'gate' op has None in third place, not {shown(param)}; use 'mod' for parameters"
+            raise CommandError(text)
+        if patch is not None:
+            patch.gate_param(id)
+        return ("gate", id, None, parse_gate(value, node=id))
+    if not isinstance(param, str):
+        raise CommandError(f"the parameter of a 'mod' op must be a string, not {shown(param)}")
+    if patch is not None:
+        found, number = patch.resolve_value(id, param, value, sample_rate_hz)
+        return patch._op(id, found, number)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise CommandError(f"the value of a 'mod' op must be a number, not {shown(value)}")
+    return ("mod", id, param, float(value))
+
+
+def _default_registry() -> Registry:
+    return registry()
+
+
+def _split(text: object, end: str) -> tuple[str, str | None]:
+    if not isinstance(text, str):
+        raise PatchError(Fault(f"the {end} must be a string such as 'osc1', not {shown(text)}"))
+    id, dot, port = text.partition(".")
+    return id, port if dot else None
+
+
+def _loops(following: Mapping[str, list[str]]) -> list[set[str]]:
+    """Return the strongly connected components that hold a cycle (Tarjan 1972, without recursion)."""
+    found: list[set[str]] = []
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    is_open: set[str] = set()
+    for root in following:
+        if root in number:
+            continue
+        work = [(root, iter(following[root]))]
+        number[root] = low[root] = len(number)
+        stack.append(root)
+        is_open.add(root)
+        while work:
+            here, rest = work[-1]
+            for there in rest:
+                if there not in number:
+                    number[there] = low[there] = len(number)
+                    stack.append(there)
+                    is_open.add(there)
+                    work.append((there, iter(following[there])))
+                    break
+                if there in is_open:
+                    low[here] = min(low[here], number[there])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[here])
+                if low[here] == number[here]:
+                    component = set()
+                    while here not in component:
+                        component.add(stack.pop())
+                    is_open -= component
+                    if len(component) > 1 or here in following[here]:
+                        found.append(component)
+    return found
+
+
+def _shortest_loop(start: str, component: set[str], following: Mapping[str, list[str]]) -> list[str]:
+    """Return a shortest way from start back to start inside its component, both ends named."""
+    came_from: dict[str, str] = {}
+    edge = [start]
+    while start not in came_from:
+        step = []
+        for here in edge:
+            for there in following[here]:
+                if there in component and there not in came_from:
+                    came_from[there] = here
+                    step.append(there)
+        edge = step
+    path = [start]
+    while len(path) == 1 or path[-1] != start:
+        path.append(came_from[path[-1]])
+    return path[::-1]
+
+
+class _Reader:
+    """Reads a patch from JSON, collecting faults as it goes."""
+
+    def __init__(self, patch: Patch) -> None:
+        self.patch = patch
+        self.errors: list[PatchError] = []
+
+    def read(self, data: str | bytes | Mapping[str, Any]) -> Patch:
+        content: Any = data
+        if isinstance(data, (str, bytes)):
+            try:
+                content = json.loads(data)
+            except (ValueError, RecursionError) as error:
+                raise PatchError(Fault(f"the patch is not JSON: {error}; mend the text")) from error
+        if self.keys(content, "the patch", ("version", "nodes", "cables"), ("version", "nodes")):
+            self.patch_body(content)
+        if self.errors:
+            raise merged(self.errors)
+        return self.patch
+
+    def add(self, error: PatchError) -> None:
+        """Keep a fault. Gives up at many: each costs a search for the nearest name."""
+        self.errors.append(error)
+        if len(self.errors) >= _MAX_READ_FAULTS:
+            text = f"these are the first {_MAX_READ_FAULTS} faults; mend them and read again"
+            raise merged([*self.errors, PatchError(text)])
+
+    def patch_body(self, data: Mapping[str, Any]) -> None:
+        version = data.get("version", _VERSION)
+        if isinstance(version, bool) or version != _VERSION:
+            self.fault(f"the patch has version {shown(version)}; this engine reads version {_VERSION}")
+            return
+        for number, row in enumerate(self.rows(data, "nodes")):
+            if self.keys(row, f"nodes[{number}]", ("id", "type", "params"), ("id", "type")):
+                self.node(row)
+        for number, row in enumerate(self.rows(data, "cables")):
+            where = f"cables[{number}]"
+            if self.keys(row, where, ("from", "to"), ("from", "to")) and "from" in row and "to" in row:
+                self.attempt(self.patch.connect, row["from"], row["to"])
+
+    def node(self, row: Mapping[str, Any]) -> None:
+        if "id" not in row or "type" not in row:
+            return
+        if not self.attempt(self.patch.create, row["id"], row["type"]):
+            return
+        id, params, seen = row["id"], row.get("params", {}), set()
+        if not isinstance(params, Mapping):
+            self.fault(f'params must be an object such as {{"freq": 440}}, not {shown(params)}', id)
+            return
+        for name, value in params.items():
+            found = self.patch.spec(id).find_param(name) if isinstance(name, str) else None
+            if found is not None and found.name in seen:
+                self.fault(f"parameter {found.name} is given twice, once by its alias; keep one", id)
+                continue
+            if found is not None:
+                seen.add(found.name)
+            self.attempt(self.patch.set, id, name, value)
+
+    def attempt(self, edit: Any, *args: Any) -> bool:
+        try:
+            edit(*args)
+        except PatchError as error:
+            self.add(error)
+            return False
+        return True
+
+    def rows(self, data: Mapping[str, Any], key: str) -> list[Any]:
+        rows = data.get(key, [])
+        if isinstance(rows, (list, tuple)):
+            return list(rows)
+        self.fault(f"{key} must be a list, not {shown(rows)}")
+        return []
+
+    def keys(self, data: object, where: str, known: tuple[str, ...], needed: Iterable[str]) -> bool:
+        """Check that data is an object of known keys that has the needed ones; False if it is no object."""
+        if not isinstance(data, Mapping):
+            self.fault(f"{where} must be an object with {', '.join(known)}, not {shown(data)}")
+            return False
+        for key in data:
+            if key not in known:
+                nearest = nearest_name(str(key), known)
+                hint = f"did you mean {nearest!r}? " if nearest else ""
+                text = f"{where} has an unknown key {shown(key)}; {hint}known: {', '.join(known)}"
+                self.fault(text, nearest=nearest)
+        for key in needed:
+            if key not in data:
+                self.fault(f"{where} lacks the key {key!r}; add it")
+        return True
+
+    def fault(self, text: str, node: str = "", nearest: str = "") -> None:
+        self.add(PatchError(Fault(text, node=node, nearest=nearest)))

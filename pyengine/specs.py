@@ -1,0 +1,315 @@
+"""ModuleSpec and ParamSpec, read from the C descriptors, never retyped in Python."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from itertools import islice
+from numbers import Real
+from typing import Any
+
+from .errors import Fault, ParamRangeError, UnknownNameError, shown
+
+_RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE = 1, 2, 4, 8, 16  # PE_PARAM_... of csrc/api.h; a test compares
+_MANY_NAMES = 300  # above this the search for the nearest name is narrowed first: it answers strangers
+_NYQUIST_MARGIN_HZ = 10.0
+_GATE_WORDS = {"on": 1, "true": 1, "off": 0, "false": 0}
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str:
+    """Return the valid name most like `name`, whatever its case, or ''. Takes bounded time."""
+    wanted = name[:64].lower()
+    pool = list(names)
+    if len(pool) > _MANY_NAMES:
+        alike = (n for n in pool if abs(len(n) - len(wanted)) <= 2 and n[:1].lower() == wanted[:1])
+        pool = list(islice(alike, _MANY_NAMES))
+    return _closest(wanted, tuple(pool))
+
+
+@lru_cache(maxsize=256)  # a sequencer that plays a deleted module asks the same again and again
+def _closest(wanted: str, names: tuple[str, ...]) -> str:
+    import difflib  # only on an error; keeps the import of the package quick
+
+    by_lower = {n.lower(): n for n in reversed(names)}
+    found = difflib.get_close_matches(wanted, by_lower, n=1, cutoff=0.4)
+    return by_lower[found[0]] if found else ""
+
+
+def unknown_name(what: str, name: str, names: Iterable[str], *, node: str = "") -> UnknownNameError:
+    """Return the error for a name that is none of `names`, with the nearest and the first few of them."""
+    valid = list(names)
+    nearest = nearest_name(name, valid)
+    hint = f"did you mean {nearest!r}? " if nearest else ""
+    listed = ", ".join(valid[:12]) + (f" and {len(valid) - 12} more" if len(valid) > 12 else "")
+    text = f"unknown {what} {shown(name)}; {hint}valid: {listed or 'none yet'}"
+    return UnknownNameError(Fault(text, node=node, nearest=nearest))
+
+
+def number_text(value: float) -> str:
+    """Return a number as a person would write it, without losing digits that matter."""
+    text = f"{value:g}"
+    return text if float(text) == value and "e" not in text else repr(value).removesuffix(".0")
+
+
+def parse_gate(value: object, *, node: str = "", name: str = "gate") -> int:
+    """Return 0 or 1 for 0, 1, true, false, 'on', 'off'. Raises ParamRangeError for anything else."""
+    if isinstance(value, str):
+        word = _GATE_WORDS.get(value.lower())
+        if word is not None:
+            return word
+    elif isinstance(value, Real) and (value == 0 or value == 1):
+        return int(value == 1)
+    text = f"{name}={shown(value)} is neither on nor off; give 0, 1, true, false, 'on' or 'off'"
+    raise ParamRangeError(Fault(text, node=node, param=name))
+
+
+@dataclass(frozen=True, slots=True)
+class ParamSpec:
+    """One parameter of a module type. min, max, default are in `unit`; index is its number in C."""
+
+    name: str
+    alias: str
+    unit: str
+    choices: tuple[str, ...]
+    help: str
+    min: float
+    max: float
+    default: float
+    ramp_ms: float
+    is_ramped: bool
+    is_gate: bool
+    is_integer: bool
+    takes_cable: bool
+    max_is_nyquist: bool
+    index: int = 0
+
+    def range_at(self, sample_rate_hz: float | None) -> tuple[float, float]:
+        """Return (min, max) at a rate; without one a maximum that follows Nyquist is infinite."""
+        if not self.max_is_nyquist:
+            return self.min, self.max
+        if sample_rate_hz is None:
+            return self.min, math.inf
+        return self.min, sample_rate_hz / 2 - _NYQUIST_MARGIN_HZ
+
+    def parse(self, value: object, sample_rate_hz: float | None = None, *, node: str = "") -> float:
+        """Return the value as a float in range, from a number, a gate word or the name of a choice.
+
+        Raises ParamRangeError that names the node: not a real number, NaN, infinite, a fraction where
+        whole numbers are asked for, outside the range (of the rate, where one is given).
+        """
+        if self.is_gate:
+            return float(parse_gate(value, node=node, name=self.name))
+        if isinstance(value, str) and self.choices:
+            return self._choice(value, node)
+        if isinstance(value, bool) or not isinstance(value, Real):
+            wanted = f"a number or one of {', '.join(self.choices)}" if self.choices else "a number"
+            raise self._fault(f"{self.name}={shown(value)} is not a number; give {wanted}", node)
+        try:
+            number = float(value)
+        except (OverflowError, ValueError):
+            number = math.inf
+        if not math.isfinite(number):
+            wanted = self.range_text(sample_rate_hz)
+            raise self._fault(f"{self.name}={shown(value)} is not finite; give {wanted}", node)
+        if self.is_integer and not number.is_integer():
+            raise self._fault(f"{self.name}={number_text(number)} is not a whole number; round it", node)
+        self.check_range(number, sample_rate_hz, node=node)
+        return number
+
+    def check_range(self, value: float, sample_rate_hz: float | None, *, node: str = "") -> None:
+        """Raise ParamRangeError if a number is outside the range at this rate."""
+        low, high = self.range_at(sample_rate_hz)
+        if low <= value <= high:
+            return
+        advice = "raise it" if value < low else "lower it"
+        if value > high and self.max_is_nyquist:
+            advice += " or raise the sample rate"
+        given = f"{self.name}={number_text(value)}{self._unit()}"
+        text = f"{given} is outside {self.range_text(sample_rate_hz)}; {advice}"
+        raise self._fault(text, node, low if value < low else high)
+
+    def range_text(self, sample_rate_hz: float | None) -> str:
+        """Return the range for a reader, such as '10..23990 Hz (Nyquist - 10 at 48000 Hz)'."""
+        low, high = self.range_at(sample_rate_hz)
+        if math.isinf(high):
+            return f"{number_text(low)}..Nyquist - {number_text(_NYQUIST_MARGIN_HZ)}{self._unit()}"
+        text = f"{number_text(low)}..{number_text(high)}{self._unit()}"
+        if self.max_is_nyquist and sample_rate_hz is not None:
+            text += f" (Nyquist - {number_text(_NYQUIST_MARGIN_HZ)} at {number_text(sample_rate_hz)} Hz)"
+        return text
+
+    def as_dict(self, sample_rate_hz: float | None = None) -> dict[str, Any]:
+        """Return what a listing shows. max is None where it follows Nyquist and no rate is given."""
+        low, high = self.range_at(sample_rate_hz)
+        return {
+            "name": self.name,
+            "alias": self.alias,
+            "unit": self.unit,
+            "min": low,
+            "max": high if math.isfinite(high) else None,
+            "default": self.default,
+            "range": self.range_text(sample_rate_hz),
+            "choices": list(self.choices),
+            "ramp_ms": self.ramp_ms if self.is_ramped else 0.0,
+            "is_gate": self.is_gate,
+            "is_integer": self.is_integer,
+            "takes_cable": self.takes_cable,
+            "help": self.help,
+        }
+
+    def _unit(self) -> str:
+        return f" {self.unit}" if self.unit else ""
+
+    def _fault(self, text: str, node: str, limit: float | None = None) -> ParamRangeError:
+        return ParamRangeError(Fault(text, node=node, param=self.name, limit=limit))
+
+    def _choice(self, value: str, node: str) -> float:
+        if value in self.choices:
+            return float(self.choices.index(value))
+        nearest = nearest_name(value, self.choices)
+        hint = f"did you mean {nearest!r}? " if nearest else ""
+        text = f"{self.name}={shown(value)} is no choice; {hint}choices: {', '.join(self.choices)}"
+        raise ParamRangeError(Fault(text, node=node, param=self.name, nearest=nearest))
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSpec:
+    """One module type. inputs, outputs: port names; index: its number in the C registry."""
+
+    name: str
+    help: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    params: tuple[ParamSpec, ...]
+    index: int
+    state_version: int
+
+    def param(self, name: str, *, node: str = "") -> ParamSpec:
+        """Return a parameter by its name or alias. Raises UnknownNameError with the nearest."""
+        found = self.find_param(name)
+        if found is None:
+            raise unknown_name(f"parameter of {self.name}", name, self._names(self.params), node=node)
+        return found
+
+    def find_param(self, name: str) -> ParamSpec | None:
+        """Return a parameter by its name or alias, or None."""
+        for param in self.params:
+            if name == param.name or (name and name == param.alias):
+                return param
+        return None
+
+    @property
+    def gate_param(self) -> ParamSpec | None:
+        """The parameter that /gate/ID sets, or None."""
+        return next((param for param in self.params if param.is_gate), None)
+
+    @property
+    def cable_params(self) -> tuple[ParamSpec, ...]:
+        """The parameters that a cable may drive."""
+        return tuple(param for param in self.params if param.takes_cable)
+
+    def as_dict(self, sample_rate_hz: float | None = None) -> dict[str, Any]:
+        """Return what a listing shows: ports, and each parameter with unit, range and default."""
+        return {
+            "name": self.name,
+            "help": self.help,
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "params": [param.as_dict(sample_rate_hz) for param in self.params],
+        }
+
+    @staticmethod
+    def _names(params: Iterable[ParamSpec]) -> list[str]:
+        return [name for param in params for name in (param.name, param.alias) if name]
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The module types by name, in the order of the C registry."""
+
+    modules: tuple[ModuleSpec, ...]
+    _by_name: dict[str, ModuleSpec] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {module.name: module for module in self.modules})
+
+    @classmethod
+    def from_dicts(cls, rows: Iterable[Mapping[str, Any]]) -> Registry:
+        """Return the registry described by rows as `_native.describe_modules()` gives them."""
+        return cls(tuple(_module(row, index) for index, row in enumerate(rows)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._by_name)
+
+    def get(self, type_name: str) -> ModuleSpec:
+        """Return a module type. Raises UnknownNameError with the nearest."""
+        if not isinstance(type_name, str):
+            raise UnknownNameError(Fault(f"the module type must be a string, not {shown(type_name)}"))
+        spec = self._by_name.get(type_name)
+        if spec is None:
+            raise unknown_name("module type", type_name, self._by_name)
+        return spec
+
+    def as_list(self, sample_rate_hz: float | None = None) -> list[dict[str, Any]]:
+        """Return what a listing shows of every module type."""
+        return [module.as_dict(sample_rate_hz) for module in self.modules]
+
+    def __getitem__(self, type_name: str) -> ModuleSpec:
+        return self.get(type_name)
+
+    def __contains__(self, type_name: object) -> bool:
+        return type_name in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+
+@cache
+def registry() -> Registry:
+    """Return the registry of the modules compiled in."""
+    from . import _native  # here, so that patches can be handled as data without the extension
+
+    return Registry.from_dicts(_native.describe_modules())
+
+
+def _module(row: Mapping[str, Any], index: int) -> ModuleSpec:
+    return ModuleSpec(
+        name=row["name"],
+        help=row["help"],
+        inputs=_words(row["inputs"]),
+        outputs=_words(row["outputs"]),
+        params=tuple(_param(param, number) for number, param in enumerate(row["params"])),
+        index=index,
+        state_version=int(row["state_version"]),
+    )
+
+
+def _param(row: Mapping[str, Any], index: int) -> ParamSpec:
+    flags = int(row["flags"])
+    return ParamSpec(
+        name=row["name"],
+        alias=row["alias"],
+        unit=row["unit"],
+        choices=_words(row["choices"]),
+        help=row["help"],
+        min=float(row["min"]),
+        max=float(row["max"]),
+        default=float(row["default_value"]),
+        ramp_ms=row["ramp_us"] / 1000,
+        is_ramped=bool(flags & _RAMPED),
+        is_gate=bool(flags & _GATE),
+        is_integer=bool(flags & _INTEGER),
+        takes_cable=bool(flags & _CABLE),
+        max_is_nyquist=bool(flags & _NYQUIST),
+        index=index,
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
