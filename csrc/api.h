@@ -104,7 +104,8 @@ typedef struct PePlan PePlan;
 PeStatus pe_plan_new(const PeRegistry *registry, const PePlanSpec *spec, PePlan **plan); /* copies the spec; the registry must outlive it; [setup] */
 void pe_plan_free(PePlan *plan);                                                           /* [setup] */
 PeStatus pe_plan_set(PePlan *plan, uint32_t handle, uint32_t param, double value);         /* at once, without a ramp; only before the plan runs; [setup] */
-PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, PeWarmup *result); /* states are as before afterwards; [setup] */
+PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, const volatile uint32_t *stop,
+                        PeWarmup *result); /* states are as before afterwards; ends after the block in which *stop becomes 1; [setup] */
 uint64_t pe_plan_state_bytes(const PePlan *plan);                                          /* [any] */
 uint32_t pe_plan_node_count(const PePlan *plan);                                           /* [any] */
 uint64_t pe_plan_state_hash(const PePlan *plan);                                           /* FNV-1a of all states; [setup] */
@@ -299,7 +300,7 @@ PeStatus pe_worker_start(PeWorker *worker, uint64_t first_block, uint64_t base_s
 void pe_worker_stop(PeWorker *worker);   /* and waits for it; [setup] */
 void pe_worker_free(PeWorker *worker);   /* [setup] */
 PeStatus pe_worker_arm(PeWorker *worker, PePlan *plan, uint64_t generation, uint32_t fade_frames); /* takes the plan; turned to at SWITCH `generation`; PE_BUSY while another plan is on its way; [setup] */
-PeStatus pe_worker_disarm(PeWorker *worker, uint32_t timeout_ms); /* takes the armed plan back and frees it; PE_BUSY if the render thread does not answer; [setup] */
+void pe_worker_disarm(PeWorker *worker); /* takes the armed plan back and frees it, unless it was turned to already; [setup] */
 PeStatus pe_worker_join(PeWorker *worker, PePlan *plan, uint64_t generation, uint32_t timeout_ms); /* takes the plan, loads the newest checkpoint of the generation, catches up, and hands it to the render thread; [setup] */
 void pe_worker_collect(PeWorker *worker); /* frees the plans the render thread is done with; [setup] */
 

@@ -403,14 +403,14 @@ static double square_root(double x) { /* Newton; for a report, not for a sample 
   return x > 0.0 ? r : 0.0;
 }
 
-PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, PeWarmup *result) {
+PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, const volatile uint32_t *stop, PeWarmup *result) {
   if (n_blocks == 0 || n_blocks > 4096 || block_frames == 0 || block_frames > plan->max_block_frames) return PE_BAD_ARGUMENT;
   unsigned char *kept = malloc(plan->state_bytes + 1);
   float *out = calloc((size_t)plan->n_channels * block_frames, sizeof *out);
   uint64_t *ns = calloc(n_blocks, sizeof *ns);
   const PeStatus status = kept && out && ns ? PE_OK : PE_NO_MEMORY;
   if (status == PE_OK) {
-    *result = (PeWarmup){.is_finite = 1, .n_blocks = n_blocks};
+    *result = (PeWarmup){.is_finite = 1};
     float *planes[PE_MAX_CHANNELS];
     for (uint32_t c = 0; c < plan->n_channels; c++) planes[c] = out + (size_t)c * block_frames;
     _Atomic uint32_t marker = 0;
@@ -418,7 +418,8 @@ PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, 
     memcpy(kept, plan->states, plan->state_bytes);
     open_all(plan);
     const PeFpMode mode = pe_fp_enter();
-    for (uint32_t i = 0; i < n_blocks; i++) {
+    uint32_t i = 0;
+    for (; i < n_blocks && !(i > 0 && *stop); i++) {
       const uint64_t start = pe_thread_cpu_ns();
       pe_plan_run(plan, planes, block_frames, &marker);
       ns[i] = pe_thread_cpu_ns() - start;
@@ -427,8 +428,9 @@ PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, 
     pe_fp_leave(mode);
     memcpy(plan->states, kept, plan->state_bytes);
     plan->has_run = had_run;
-    qsort(ns, n_blocks, sizeof *ns, compare_ns);
-    result->block_cpu_ns = (double)ns[n_blocks / 2];
+    qsort(ns, i, sizeof *ns, compare_ns);
+    result->n_blocks = i;
+    result->block_cpu_ns = (double)ns[i / 2];
     result->max_rms = square_root(result->max_rms);
   }
   free(kept);

@@ -131,10 +131,8 @@ PeStatus pe_worker_arm(PeWorker *w, PePlan *plan, uint64_t generation, uint32_t 
   return PE_OK;
 }
 
-PeStatus pe_worker_disarm(PeWorker *w, uint32_t timeout_ms) {
-  (void)timeout_ms;
+void pe_worker_disarm(PeWorker *w) {
   pe_plan_free(atomic_exchange_explicit(&w->armed, NULL, memory_order_acq_rel)); /* ours, or it was turned to already */
-  return PE_OK;
 }
 
 /* Render the joining run up to the render thread's head, from decisions that stand already. */

@@ -139,6 +139,16 @@ class Warmup:
     n_blocks: int
 
 
+class Stop:
+    """A flag that another thread may set to end a warm-up early."""
+
+    def __init__(self) -> None:
+        self.pointer = ffi.new("uint32_t *")
+
+    def set(self) -> None:
+        self.pointer[0] = 1
+
+
 class Plan:
     """A patch made ready to run. Owns the native plan until `give` hands it to a worker."""
 
@@ -169,10 +179,11 @@ class Plan:
         """Set a parameter at once; only before the plan runs."""
         check(lib.pe_plan_set(self._plan, handle, param, value), f"cannot set parameter {param} of node {handle}")
 
-    def warm_up(self, n_blocks: int, block_frames: int) -> Warmup:
+    def warm_up(self, n_blocks: int, block_frames: int, stop: Stop | None = None) -> Warmup:
         """Render n_blocks with all gates open and measure them; every state is as before afterwards."""
         result = ffi.new("PeWarmup *")
-        check(lib.pe_plan_warmup(self._plan, n_blocks, block_frames, result), "cannot warm up the plan")
+        flag = (stop or Stop()).pointer
+        check(lib.pe_plan_warmup(self._plan, n_blocks, block_frames, flag, result), "cannot warm up the plan")
         return Warmup(
             result.max_rms, result.peak, result.block_cpu_ns, bool(result.is_finite), result.n_blocks
         )
@@ -476,7 +487,8 @@ class Worker:
         check(status, "cannot arm the new plan")
 
     def disarm(self) -> None:
-        check(lib.pe_worker_disarm(self._worker, 0), "cannot take the armed plan back")
+        """Take the armed plan back, unless it was turned to already."""
+        lib.pe_worker_disarm(self._worker)
 
     def join(self, plan: Plan, generation: int, timeout_ms: int) -> None:
         """Load the newest checkpoint of the generation into plan, catch up, and render it from now on."""

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from . import commands, osc
-from .commands import Command
-from .errors import CommandError, CommitRefused, EngineError, NoReplyError, PatchError, RecordingError
-from .osc import Reply
-from .patch import parse_gate
+from pyengine import commands, osc
+from pyengine.commands import Command
+from pyengine.errors import CommandError, CommitRefused, EngineError, NoReplyError, PatchError, RecordingError
+from pyengine.osc import Reply
+from pyengine.patch import parse_gate
 
 logger = logging.getLogger(__name__)
 

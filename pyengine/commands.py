@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from numbers import Real
 
-from .errors import CommandError, shown
+from pyengine.errors import CommandError, shown
 
 MAX_CROSSFADE_MS = 1000.0
 MIN_TIMEOUT_MS, MAX_TIMEOUT_MS = 1.0, 60_000.0

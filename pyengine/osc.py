@@ -17,7 +17,7 @@ from typing import Any
 from pythonosc import osc_message, osc_message_builder
 from pythonosc.parsing import osc_types
 
-from .commands import (
+from pyengine.commands import (
     Abort,
     Clear,
     Command,
@@ -37,9 +37,9 @@ from .commands import (
     SetParam,
     Undo,
 )
-from .errors import CommandError, EngineError, shown
-from .patch import parse_gate
-from .specs import nearest_name
+from pyengine.errors import CommandError, EngineError, shown
+from pyengine.patch import parse_gate
+from pyengine.specs import nearest_name
 
 MAX_DATAGRAM_BYTES = 65507  # the most UDP carries
 MAX_ADDRESS_BYTES = 255

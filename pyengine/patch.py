@@ -10,8 +10,8 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
-from .errors import CommandError, Fault, PatchError, UnknownNameError, merged, shown
-from .specs import ModuleSpec, ParamSpec, Registry, nearest_name, parse_gate, registry, unknown_name
+from pyengine.errors import CommandError, Fault, PatchError, UnknownNameError, merged, shown
+from pyengine.specs import ModuleSpec, ParamSpec, Registry, nearest_name, parse_gate, registry, unknown_name
 
 __all__ = ["MAX_CABLES", "MAX_NODES", "Cable", "Node", "Op", "Patch", "parse_gate", "parse_op"]
 

@@ -10,7 +10,7 @@ from itertools import islice
 from numbers import Real
 from typing import Any
 
-from .errors import Fault, ParamRangeError, UnknownNameError, shown
+from pyengine.errors import Fault, ParamRangeError, UnknownNameError, shown
 
 _RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE = 1, 2, 4, 8, 16  # PE_PARAM_... of csrc/api.h; a test compares
 _MANY_NAMES = 300  # above this the search for the nearest name is narrowed first: it answers strangers
@@ -273,7 +273,7 @@ class Registry:
 @cache
 def registry() -> Registry:
     """Return the registry of the modules compiled in."""
-    from . import _native  # here, so that patches can be handled as data without the extension
+    from pyengine import _native  # here, so that patches can be handled as data without the extension
 
     return Registry.from_dicts(_native.describe_modules())
 

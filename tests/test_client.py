@@ -145,9 +145,9 @@ def test_a_late_answer_is_not_taken_for_the_next_one(engine: Responder, client: 
 
 def test_silence_is_an_error_with_advice(engine: Responder) -> None:
     engine.answer = lambda request: []
-    with Client(port=engine.port, timeout_s=0.05) as client:
-        with pytest.raises(NoReplyError, match=r"no answer to /patch/clear .* check that the engine runs"):
-            client.clear()
+    text = r"no answer to /patch/clear .* check that the engine runs"
+    with Client(port=engine.port, timeout_s=0.05) as client, pytest.raises(NoReplyError, match=text):
+        client.clear()
 
 
 def test_a_port_where_nothing_listens_is_an_error_with_advice(engine: Responder) -> None:

@@ -26,7 +26,7 @@ def test_the_flags_and_limits_are_those_of_the_c_header() -> None:
     names = ("RAMPED", "NYQUIST", "GATE", "INTEGER", "CABLE")
     mine = (specs._RAMPED, specs._NYQUIST, specs._GATE, specs._INTEGER, specs._CABLE)
     assert mine == tuple(_constant(f"PE_PARAM_{name}") for name in names)
-    assert (MAX_NODES, MAX_CABLES) == (_constant("PE_MAX_NODES"), _constant("PE_MAX_CABLES"))
+    assert (_constant("PE_MAX_NODES"), _constant("PE_MAX_CABLES")) == (MAX_NODES, MAX_CABLES)
 
 
 def test_a_maximum_that_follows_nyquist_is_ten_hertz_below_it() -> None:

@@ -43,8 +43,8 @@ typedef struct PeModule {
 PE_RT static inline double pe_block_param(const PeBlock *b, uint32_t param, uint32_t i, double min, double max) {
   double v = pe_smooth_at(&b->params[param], i);
   if (b->mods[param]) v += (double)b->mods[param][i];
-  v = v < max ? v : max;
-  return v > min ? v : min;
+  v = v > min ? v : min; /* NaN too */
+  return v < max ? v : max;
 }
 
 PE_RT static inline int pe_block_param_is_constant(const PeBlock *b, uint32_t param) {

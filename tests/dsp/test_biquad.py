@@ -43,8 +43,7 @@ def settings_of(mode: str, cutoff_hz: float, q: float, gain_db: float = 0.0) -> 
 
 
 def filtered(x: drive.Samples, commands: list[Command], **options: Any) -> drive.Samples:
-    result: drive.Result = drive.run("biquad_filter", len(x), commands=commands, inputs=[x], **options)
-    return result.out
+    return drive.run("biquad_filter", len(x), commands=commands, inputs=[x], **options).out
 
 
 def noise(n_frames: int, loudness: float = 0.5) -> drive.Samples:
@@ -52,7 +51,8 @@ def noise(n_frames: int, loudness: float = 0.5) -> drive.Samples:
 
 
 def sine(freq_hz: float, n_frames: int) -> drive.Samples:
-    return np.sin(2 * np.pi * freq_hz * np.arange(n_frames) / RATE_HZ).astype(np.float32)
+    turns = freq_hz * np.arange(n_frames) / RATE_HZ
+    return np.asarray(np.sin(2 * np.pi * turns), np.float32)
 
 
 @every_mode
