@@ -24,9 +24,9 @@ static uint64_t checksum(const unsigned char *bytes, uint64_t n) {
   return sum;
 }
 
-static uint64_t checksum_of(PeCheckpointHead *h) {
-  return checksum(states_of(h), h->info.state_bytes) ^ checksum((const unsigned char *)schedule_of(h), (uint64_t)h->n_scheduled * sizeof(PeCommand)) ^
-         (h->info.generation * 31 + h->info.block * 7 + h->info.seq);
+static uint64_t checksum_of(const PeCheckpointInfo *info, const unsigned char *states, const PeCommand *schedule, uint32_t n_scheduled) {
+  return checksum(states, info->state_bytes) ^ checksum((const unsigned char *)schedule, (uint64_t)n_scheduled * sizeof(PeCommand)) ^
+         (info->generation * 31 + info->block * 7 + info->seq);
 }
 
 static uint64_t stamp_of(PeCheckpointHead *h) {
@@ -43,7 +43,7 @@ PE_RT int pe_checkpoint_write(PeSegment *s, const PeRun *run, uint64_t block) {
   h->n_scheduled = run->schedule.n;
   memcpy(schedule_of(h), run->schedule.heap, run->schedule.n * sizeof(PeCommand));
   memcpy(states_of(h), run->plan->states, run->plan->state_bytes);
-  h->info.checksum = checksum_of(h);
+  h->info.checksum = checksum_of(&h->info, states_of(h), schedule_of(h), h->n_scheduled);
   atomic_store_explicit(&s->checkpoint_stamp, stamp, memory_order_release); /* the next writer takes a higher one */
   atomic_store_explicit(&h->stamp, stamp, memory_order_release);            /* valid only with all of it */
   return 1;
@@ -67,16 +67,17 @@ PeStatus pe_checkpoint_load(PeSegment *s, PeRun *run, uint64_t *block) {
   uint64_t stamp;
   PeCheckpointHead *h = newest_of(s, run->generation, &stamp);
   if (h == NULL) return PE_NO_CHECKPOINT;
-  if (h->info.state_bytes != run->plan->state_bytes || h->n_scheduled > PE_SCHEDULE_SIZE) return PE_BAD_CHECKPOINT;
-  const uint64_t sum = checksum_of(h);
-  run->schedule.n = h->n_scheduled;
-  memcpy(run->schedule.heap, schedule_of(h), h->n_scheduled * sizeof(PeCommand));
-  memcpy(run->plan->states, states_of(h), h->info.state_bytes);
+  const PeCheckpointInfo info = h->info; /* one look: it may be written anew while it is read */
+  const uint32_t n_scheduled = h->n_scheduled;
+  if (info.state_bytes != run->plan->state_bytes || n_scheduled > PE_SCHEDULE_SIZE) return PE_BAD_CHECKPOINT;
+  run->schedule.n = n_scheduled;
+  memcpy(run->schedule.heap, schedule_of(h), n_scheduled * sizeof(PeCommand));
+  memcpy(run->plan->states, states_of(h), info.state_bytes);
   run->plan->has_run = 1;
-  run->applied = h->info.seq;
-  *block = h->info.block;
-  const int is_sound = sum == h->info.checksum && checksum(run->plan->states, run->plan->state_bytes) == checksum(states_of(h), run->plan->state_bytes);
+  run->applied = info.seq;
+  *block = info.block;
   atomic_thread_fence(memory_order_acquire); /* the copies end before the stamp is looked at again */
+  const int is_sound = checksum_of(&info, run->plan->states, run->schedule.heap, n_scheduled) == info.checksum;
   return is_sound && stamp_of(h) == stamp ? PE_OK : PE_BAD_CHECKPOINT;
 }
 

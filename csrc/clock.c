@@ -65,7 +65,8 @@ static int is_ready(PeClock *c, uint32_t n_frames) {
 
 static int tap_has_room(PeClock *c, uint32_t n_frames) {
   if (!atomic_load_explicit(&c->output->record_wanted, memory_order_acquire)) return 1; /* a flag, nothing else */
-  return pe_ring_writable(c->output->tap) >= n_frames;
+  const uint32_t capacity = pe_ring_capacity(c->output->tap);
+  return pe_ring_writable(c->output->tap) >= (n_frames < capacity ? n_frames : capacity);
 }
 
 void *pe_clock_free_main(void *clock) {
@@ -74,12 +75,12 @@ void *pe_clock_free_main(void *clock) {
     const uint32_t seen = pe_wake_seen(&c->go);
     const uint64_t out = atomic_load_explicit(&c->output->frames, memory_order_relaxed);  /* own word: this thread is the callback */
     const uint64_t allowed = atomic_load_explicit(&c->allowed, memory_order_acquire); /* a number, nothing else */
-    uint32_t n = c->requests[c->next_request];
-    if (out + n > allowed) n = out < allowed ? (uint32_t)(allowed - out) : 0;
-    if (n == 0) {
+    if (out >= allowed) {
       pe_wake_wait(&c->go, seen, 50000000u);
       continue;
     }
+    uint32_t n = c->requests[c->next_request]; /* set before the first allowance */
+    if (allowed - out < n) n = (uint32_t)(allowed - out);
     if (!tap_has_room(c, n)) { /* a file is not written faster than the disk takes it */
       pe_wake_wait(&c->go, seen, 1000000u);
       continue;

@@ -13,11 +13,14 @@ static uint64_t play_block(const PeSegment *s) {
 
 PE_RT void pe_output_expect(PeOutput *o, uint32_t n_frames) {
   PeSegment *s = o->segment;
-  if (n_frames <= atomic_load_explicit(&s->largest_request, memory_order_relaxed)) return; /* own word */
-  const uint32_t block_frames = s->config.block_frames;
-  uint32_t lead = (n_frames + block_frames - 1) / block_frames - 1 + s->config.lead_blocks;
+  const uint32_t block_frames = s->config.block_frames, at = o->has_block ? o->at : 0;
+  const uint32_t touched = (uint32_t)(((uint64_t)at + n_frames + block_frames - 1) / block_frames); /* blocks from play_block on */
+  uint32_t lead = (uint32_t)(((uint64_t)n_frames + block_frames - 1) / block_frames) - 1 + s->config.lead_blocks;
+  if (n_frames == 0) return;
+  if (lead < touched) lead = touched; /* lead 1 and a request that starts inside a block */
   if (lead > s->ring_blocks - 2) lead = s->ring_blocks - 2;
-  atomic_store_explicit(&s->largest_request, n_frames, memory_order_relaxed); /* a figure */
+  if (n_frames > atomic_load_explicit(&s->largest_request, memory_order_relaxed)) /* own word */
+    atomic_store_explicit(&s->largest_request, n_frames, memory_order_relaxed);   /* a figure */
   if (lead <= atomic_load_explicit(&s->effective_lead, memory_order_relaxed)) return; /* own word */
   atomic_store_explicit(&s->effective_lead, lead, memory_order_relaxed); /* a figure that only grows */
   pe_counter_add(&s->counters[PE_COUNT_LEAD_RAISED], 1);
@@ -45,9 +48,8 @@ PE_RT int pe_output_can_serve(PeOutput *o, uint32_t n_frames, int all) {
   return 1;
 }
 
-static void event(PeOutput *o, uint32_t kind, uint64_t value) {
-  const PeEvent e = {.kind = kind, .source = PE_SLOTS, .block = play_block(o->segment),
-                     .frame = atomic_load_explicit(&o->frames, memory_order_relaxed), .value = value}; /* own word */
+static void event(PeOutput *o, uint32_t kind, uint64_t frame, uint64_t value) {
+  const PeEvent e = {.kind = kind, .source = PE_SLOTS, .block = play_block(o->segment), .frame = frame, .value = value};
   pe_event_push(o->segment, &e);
 }
 
@@ -74,7 +76,7 @@ static int next_block(PeOutput *o, uint64_t frames) {
     pe_counter_add(&s->counters[PE_COUNT_DECLICKS], 1);
   }
   if (o->is_silent) {
-    event(o, PE_EVENT_RESUMED, o->silent_frames);
+    event(o, PE_EVENT_RESUMED, frames, o->silent_frames);
     o->is_silent = 0;
   }
   o->has_block = 1;
@@ -82,7 +84,7 @@ static int next_block(PeOutput *o, uint64_t frames) {
   return 1;
 }
 
-static void be_silent(PeOutput *o, float *out, uint32_t n_frames) {
+static void be_silent(PeOutput *o, uint64_t frames, float *out, uint32_t n_frames) {
   PeSegment *s = o->segment;
   pe_counter_add(&s->counters[PE_COUNT_NONE_READS], 1);
   if (!o->is_silent) {
@@ -90,7 +92,7 @@ static void be_silent(PeOutput *o, float *out, uint32_t n_frames) {
     o->silent_frames = 0;
     o->declick.is_due = 1;
     pe_counter_add(&s->counters[PE_COUNT_DECLICKS], 1);
-    event(o, PE_EVENT_UNDERRUN, 0);
+    event(o, PE_EVENT_UNDERRUN, frames, 0);
   }
   o->silent_frames += n_frames;
   pe_declick_put(&o->declick, NULL, 0, s->config.n_channels, n_frames, out);
@@ -139,7 +141,7 @@ PE_RT void pe_output_process(PeOutput *o, float *out, uint32_t n_frames) {
   while (at < n_frames) {
     if (!o->has_block && !next_block(o, frames + at)) {
       n_silent = n_frames - at;
-      be_silent(o, out + (size_t)at * n_channels, n_silent);
+      be_silent(o, frames + at, out + (size_t)at * n_channels, n_silent);
       break;
     }
     const uint32_t left = s->config.block_frames - o->at;

@@ -182,7 +182,7 @@ static void lay_step(Build *b, PePlan *p, Arena *a, PeStep *step, uint32_t node)
   step->mods = arena_take(a, m->n_params * sizeof *step->mods);
   step->sums = arena_take(a, n_ports * sizeof *step->sums);
   uint32_t *sum_buffers = arena_take(a, n_ports * sizeof *sum_buffers);
-  uint32_t measured[64]; /* while only measuring; registries hold no module with more ports */
+  uint32_t measured[PE_MODULE_MAX_PORTS]; /* while only measuring */
   if (sum_buffers == NULL) sum_buffers = measured;
   step->n_sums = 0;
   for (uint32_t i = 0; i < n_ports; i++) {
@@ -251,7 +251,9 @@ static PeStatus plan_prepare(PePlan *p) {
 
 static PeStatus plan_allocate(Build *b, PePlan *p) {
   Arena measure = {NULL, 0};
-  b->free_buffers = calloc((size_t)b->spec->n_nodes * 4 + b->spec->n_cables + 64, sizeof *b->free_buffers);
+  size_t n_most = (size_t)b->spec->n_cables + 1; /* sums */
+  for (uint32_t i = 0; i < b->spec->n_nodes; i++) n_most += b->modules[i]->n_outputs;
+  b->free_buffers = calloc(n_most, sizeof *b->free_buffers);
   if (b->free_buffers == NULL) return PE_NO_MEMORY;
   lay_out(b, p, &measure);
   if (p->state_bytes > (1u << 30)) return PE_TOO_LARGE;

@@ -41,7 +41,8 @@ PeStatus pe_registry_load(PeRegistry *registry, const char *path) {
     return PE_NOT_LOADABLE;
   }
   uint32_t n = 0;
-  while (modules[n] != NULL) n++;
+  for (; modules[n] != NULL; n++)
+    if (modules[n]->n_inputs + modules[n]->n_params > PE_MODULE_MAX_PORTS) return PE_NOT_LOADABLE;
   return registry_add(registry, modules, n);
 }
 

@@ -10,7 +10,17 @@ static void run_apply(PeRun *run, const PeCommand *c) {
   run->n_refused += applied == PE_APPLIED_REFUSED;
 }
 
+/* What waits for this frame or an earlier one was numbered before anything that is still to be taken. */
+static void run_apply_due(PeRun *run, int64_t frame) {
+  for (const PeCommand *due = pe_schedule_first(&run->schedule); due && due->frame <= frame; due = pe_schedule_first(&run->schedule)) {
+    run_apply(run, due);
+    pe_schedule_drop_first(&run->schedule);
+  }
+}
+
 PE_RT void pe_run_take(PeRun *run, const PeCommand *c, int64_t first_frame) {
+  const PeFpMode mode = pe_fp_enter(); /* as for those that wait: a ramp has the same bits either way */
+  run_apply_due(run, first_frame);
   if (c->frame < 0 || c->frame <= first_frame) {
     run->n_late += c->frame >= 0 && c->frame < first_frame;
     run_apply(run, c);
@@ -18,6 +28,7 @@ PE_RT void pe_run_take(PeRun *run, const PeCommand *c, int64_t first_frame) {
     run->n_schedule_full++;
     run_apply(run, c);
   }
+  pe_fp_leave(mode);
 }
 
 PE_RT PePlan *pe_run_turn(PeRun *run, PePlan *plan) {
@@ -60,12 +71,8 @@ PE_RT PePlan *pe_run_render(PeRun *run, int64_t first_frame, uint32_t n_frames, 
   uint32_t at = 0;
   const PeFpMode mode = pe_fp_enter();
   while (at < n_frames) {
+    run_apply_due(run, first_frame + at);
     const PeCommand *due = pe_schedule_first(&run->schedule);
-    while (due && due->frame <= first_frame + at) {
-      run_apply(run, due);
-      pe_schedule_drop_first(&run->schedule);
-      due = pe_schedule_first(&run->schedule);
-    }
     uint32_t n = n_frames - at;
     if (due && due->frame < first_frame + n_frames) n = (uint32_t)(due->frame - first_frame) - at;
     float *span[PE_MAX_CHANNELS];

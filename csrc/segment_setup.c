@@ -20,6 +20,7 @@ static int config_is_right(const PeConfig *c) {
          c->block_frames <= PE_MAX_BLOCK_FRAMES && c->n_channels >= 1 && c->n_channels <= PE_MAX_CHANNELS &&
          c->lead_blocks >= 1 && c->lead_blocks <= PE_MAX_LEAD && is_power_of_two(c->n_commands) &&
          c->n_commands >= 2 * PE_COMMAND_BUDGET && is_power_of_two(c->n_journal) && c->n_journal >= 1024 &&
+         c->n_journal >= 2 * ring_blocks_for(c->block_frames) && /* nobody may lap a slot that is a ring behind */
          is_power_of_two(c->tap_frames) && c->checkpoint_bytes <= (1u << 30);
 }
 
@@ -78,6 +79,7 @@ PeStatus pe_segment_init(void *memory, uint64_t bytes, const PeConfig *config) {
     atomic_init(&s->slots[i].ring_index, i);
     atomic_init(&s->slots[i].pin, UINT64_MAX);
   }
+  for (uint32_t i = 0; i < 2; i++) atomic_init(&((PeCheckpointHead *)pe_segment_at(s, s->checkpoint_at[i]))->stamp, 0);
   atomic_init(&s->effective_lead, config->lead_blocks);
   atomic_init(&s->largest_request, config->block_frames);
   s->magic = PE_SEGMENT_MAGIC;
@@ -202,16 +204,24 @@ void pe_checkpoint_request(PeSegment *s, uint32_t slot, uint64_t generation) {
 /* ---- the command stream: one writer, the intake ----------------------------------------------- */
 
 /* Every record above this number must stay: what a live worker or a joiner has still to apply. */
-static uint64_t stream_floor(const PeSegment *s) {
-  uint64_t floor = GET(s->newest);
+static uint64_t pinned_floor(const PeSegment *s, uint64_t floor) {
   for (uint32_t i = 0; i < PE_SLOTS; i++) {
     const uint64_t pin = GET(s->slots[i].pin);
     if (pin < floor) floor = pin;
+  }
+  return floor;
+}
+
+/* Pins are looked at twice: one lifted just now leaves a live slot that is seen after it, one set just now was
+ * set before any slot went past it. */
+static uint64_t stream_floor(const PeSegment *s) {
+  uint64_t floor = pinned_floor(s, GET(s->newest));
+  for (uint32_t i = 0; i < PE_SLOTS; i++) {
     if (!GET(s->slots[i].alive)) continue;
     const uint64_t applied = GET(s->slots[i].applied);
     if (applied < floor) floor = applied;
   }
-  return floor;
+  return pinned_floor(s, floor);
 }
 
 uint64_t pe_stream_newest(const PeSegment *s) { return GET(s->newest); }

@@ -1,3 +1,4 @@
+/* RT: no locks, no allocation, no syscalls, no unbounded loops. */
 #include "pe.h"
 
 const char *pe_strerror(PeStatus status) {

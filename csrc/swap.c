@@ -32,7 +32,7 @@ static int gate_is_open(PeSegment *s, uint32_t standby, uint64_t block, uint64_t
   if (*pending == 0 || *pending == atomic_load_explicit(&s->swapped_generation, memory_order_relaxed)) return 0; /* own word */
   if (atomic_load_explicit(&s->standby_ready, memory_order_acquire) != *pending) return 0; /* a number, nothing else */
   if (atomic_load_explicit(&s->slots[standby].prime_ready, memory_order_acquire) != *pending * 2 + 1) return 0; /* a number, nothing else */
-  return pe_block_is_there(s, standby, block, &generation) && generation == *pending;
+  return has_block(s, standby, block, &generation) && generation == *pending;
 }
 
 static PeSource swap(PeSegment *s, PeGate *gate, uint32_t standby, uint64_t block, uint64_t frames, uint64_t pending) {
@@ -48,6 +48,12 @@ static PeSource swap(PeSegment *s, PeGate *gate, uint32_t standby, uint64_t bloc
   if (late) pe_counter_add(&s->counters[PE_COUNT_LATE_SWAPS], 1);
   event(s, PE_EVENT_SWAP, block, frames, pending, late);
   return heard(s, standby, pending, late > 0 || !is_in_step);
+}
+
+/* The active slot itself turned to the pending patch: the other one died between the SWITCH record and its block. */
+static int turned_in_place(PeSegment *s, uint32_t active, uint64_t generation) {
+  return generation != 0 && generation == atomic_load_explicit(&s->pending_switch, memory_order_acquire) && /* a number */
+         atomic_load_explicit(&s->slots[active].prime_ready, memory_order_acquire) == generation * 2 + 1;   /* a number */
 }
 
 /* The standby has the due block and the active slot has not. */
@@ -69,6 +75,7 @@ PE_RT PeSource pe_gate_choose(PeSegment *s, PeGate *gate, uint64_t block, uint64
   if (has_block(s, active, block, &generation)) {
     const int is_same = generation == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
     gate->n_hedged_in_a_row = 0;
+    if (!is_same && turned_in_place(s, active, generation)) return swap(s, gate, active, block, frames, generation);
     if (!is_same) pe_counter_add(&s->counters[PE_COUNT_FALLBACKS], 1);
     return heard(s, active, generation, !is_same);
   }

@@ -19,13 +19,15 @@ static void retire(PeWorker *w, PePlan *plan, PeRun *run, PeJoin *join) {
 
 /* Turn to the armed plan if it is the one the record names. */
 static void turn(PeWorker *w, uint64_t generation, uint64_t block) {
-  PePlan *plan = atomic_exchange_explicit(&w->armed, NULL, memory_order_acq_rel); /* ours alone, and all that is in it */
-  if (plan == NULL) return; /* the active worker: goes on with what it has */
-  if (plan->generation != generation) {
-    retire(w, plan, NULL, NULL);
+  if (atomic_load_explicit(&w->armed, memory_order_relaxed) == NULL) return; /* the active worker: goes on with what it has */
+  PePlan *plan = atomic_exchange_explicit(&w->armed, pe_turning(w), memory_order_acq_rel); /* ours alone, and all that is in it */
+  const int is_it = plan != NULL && plan->generation == generation; /* NULL: disarmed between the two looks */
+  PePlan *done = is_it ? pe_run_turn(w->run, plan) : plan;
+  atomic_store_explicit(&w->armed, NULL, memory_order_release); /* the running plan is the new one before another is armed */
+  if (!is_it) {
+    if (done) retire(w, done, NULL, NULL);
     return;
   }
-  PePlan *done = pe_run_turn(w->run, plan);
   if (done) retire(w, done, NULL, NULL);
   atomic_store_explicit(&w->shared->switch_block, block, memory_order_relaxed); /* ordered by the block's stamp */
   atomic_store_explicit(&w->shared->generation, generation, memory_order_release); /* after the block it begins at */
@@ -139,12 +141,23 @@ static void serve_join(PeWorker *w) {
   const uint32_t n_frames = w->segment->config.block_frames;
   for (uint32_t i = 0; i < JOIN_STEPS && join->block < w->head; i++, join->block++) {
     const uint64_t upto = pe_journal_read(w->segment, join->block);
-    take_records(w, join->run, upto == PE_JOURNAL_STALE ? join->run->applied : upto, join->block, 0);
+    if (upto == PE_JOURNAL_STALE) {
+      join->is_stale = 1;
+      atomic_store_explicit(&w->joining, NULL, memory_order_release); /* given back, and why */
+      retire(w, NULL, join->run, join);
+      event(w, PE_EVENT_STALE, join->block, 0);
+      return;
+    }
+    take_records(w, join->run, upto, join->block, 0);
     pe_run_render(join->run, (int64_t)(join->block * n_frames), n_frames, planes, &w->shared->marker);
   }
   if (join->block != w->head) return;
   PeRun *old = w->run;
   w->run = join->run;
+  w->run->n_late = old->n_late; /* the same records: counted once */
+  w->run->n_schedule_full = old->n_schedule_full;
+  w->run->n_unknown = old->n_unknown;
+  w->run->n_refused = old->n_refused;
   atomic_store_explicit(&w->shared->switch_block, w->head, memory_order_relaxed); /* ordered by the next stamp */
   atomic_store_explicit(&w->shared->generation, w->run->generation, memory_order_release); /* after the block it begins at */
   atomic_store_explicit(&w->joining, NULL, memory_order_release); /* taken: the setup side may hand over another */

@@ -11,6 +11,7 @@
 typedef struct PeJoin { /* a run that was brought up to date beside the running one */
   PeRun   *run;
   uint64_t block; /* it renders this one next */
+  int      is_stale; /* given back unused: the journal had gone a lap further */
 } PeJoin;
 
 struct PeWorker {
@@ -27,7 +28,7 @@ struct PeWorker {
   uint64_t wait_ns;            /* longest sleep between two looks */
 
   /* handed over: whoever exchanges the pointer for NULL owns what it pointed to */
-  _Atomic(PePlan *) armed;
+  _Atomic(PePlan *) armed;     /* or pe_turning() while the render thread turns to it */
   _Atomic(PeJoin *) joining;
   PeRing           *retired;   /* plans and runs that nothing renders any more, to be freed by the setup side */
   void             *retired_memory;
@@ -42,6 +43,9 @@ typedef struct PeRetired {
   PeRun  *run;
   PeJoin *join;
 } PeRetired;
+
+/* Stands in `armed` until the running plan is the armed one: nothing may be matched against it before. */
+static inline PePlan *pe_turning(PeWorker *w) { return (PePlan *)(void *)w; }
 
 /* The render thread: until the slot's shutdown word is set. */
 void *pe_worker_main(void *worker);

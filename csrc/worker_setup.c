@@ -108,19 +108,24 @@ void pe_worker_free(PeWorker *w) {
   free(w);
 }
 
-/* Everything in flight must find room in the ring of what is to be freed. */
-static int has_room(PeWorker *w) {
+/* Nothing else is on its way to the render thread, and everything in flight finds room in the ring of what is to be freed. */
+static int is_free(PeWorker *w) {
   pe_worker_collect(w);
-  return pe_ring_writable(w->retired) >= RETIRED_CAPACITY / 2;
+  return pe_ring_writable(w->retired) >= RETIRED_CAPACITY / 2 &&
+         atomic_load_explicit(&w->armed, memory_order_acquire) == NULL &&   /* and see the plan that is run now */
+         atomic_load_explicit(&w->joining, memory_order_acquire) == NULL;   /* and see the run that is run now */
+}
+
+/* Buffers and scratch memory are sized for the segment's blocks. */
+static int fits(const PeWorker *w, const PePlan *plan) {
+  const PeConfig *c = &w->segment->config;
+  return plan->max_block_frames == c->block_frames && plan->n_channels == c->n_channels && plan->sample_rate_hz == c->sample_rate_hz;
 }
 
 PeStatus pe_worker_arm(PeWorker *w, PePlan *plan, uint64_t generation, uint32_t fade_frames) {
-  if (!has_room(w) || atomic_load_explicit(&w->armed, memory_order_acquire) || atomic_load_explicit(&w->joining, memory_order_acquire)) { /* still theirs */
-    pe_plan_free(plan);
-    return PE_BUSY;
-  }
+  PeStatus status = !fits(w, plan) ? PE_BAD_ARGUMENT : !is_free(w) ? PE_BUSY : PE_OK;
   /* The running plan changes only by arming or joining, and both come through this thread: it may be read here. */
-  const PeStatus status = pe_plan_match(plan, w->run->plan);
+  if (status == PE_OK) status = pe_plan_match(plan, w->run->plan);
   if (status != PE_OK) {
     pe_plan_free(plan);
     return status;
@@ -132,7 +137,11 @@ PeStatus pe_worker_arm(PeWorker *w, PePlan *plan, uint64_t generation, uint32_t 
 }
 
 void pe_worker_disarm(PeWorker *w) {
-  pe_plan_free(atomic_exchange_explicit(&w->armed, NULL, memory_order_acq_rel)); /* ours, or it was turned to already */
+  PePlan *plan = atomic_load_explicit(&w->armed, memory_order_acquire); /* what we stored */
+  if (plan == pe_turning(w)) return;
+  if (atomic_compare_exchange_strong_explicit(&w->armed, &plan, NULL, memory_order_acq_rel, /* ours again */
+                                              memory_order_acquire))                       /* it is turned to */
+    pe_plan_free(plan);
 }
 
 /* Render the joining run up to the render thread's head, from decisions that stand already. */
@@ -172,14 +181,14 @@ static PeStatus hand_over(PeWorker *w, PeJoin *join, uint64_t deadline_ns) {
     if (pe_now_ns() > deadline_ns) return PE_BUSY; /* it stays handed over: the render thread may be in it */
     pe_wake_wait(&w->segment->signal, seen, 1000000u);
   }
-  return PE_OK;
+  return join->is_stale ? PE_STALE : PE_OK; /* only pe_worker_collect frees it, in this thread */
 }
 
 PeStatus pe_worker_join(PeWorker *w, PePlan *plan, uint64_t generation, uint32_t timeout_ms) {
   const uint64_t deadline_ns = pe_now_ns() + (uint64_t)timeout_ms * 1000000u;
   PeRun *run = NULL;
   PeJoin *join = NULL;
-  PeStatus status = !has_room(w) || atomic_load_explicit(&w->joining, memory_order_acquire) ? PE_BUSY : PE_OK; /* still theirs */
+  PeStatus status = !fits(w, plan) ? PE_BAD_ARGUMENT : !is_free(w) ? PE_BUSY : PE_OK;
   if (status == PE_OK) status = pe_run_new(plan, generation, &run);
   if (status != PE_OK) {
     pe_plan_free(plan);

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pyengine.offline import render as render
     from pyengine.patch import Patch as Patch
     from pyengine.specs import registry as registry
-    from pyengine.supervisor import Engine as Engine
+    from pyengine.engine import Engine as Engine
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Client": "client",
     "CommitRefused": "errors",
-    "Engine": "supervisor",
+    "Engine": "engine",
     "EngineError": "errors",
     "Patch": "patch",
     "PatchError": "errors",

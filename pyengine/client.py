@@ -122,9 +122,9 @@ class Client:
         """Open or close a gate: 0, 1, True, False, 'on', 'off'."""
         self.send(commands.Gate(module_id, parse_gate(value, node=module_id)))
 
-    def record_start(self, name: str) -> dict[str, Any]:
+    def record_start(self, name: str, subtype: str = "float") -> dict[str, Any]:
         """Record to a file inside the recordings folder."""
-        return _report(self.send(commands.RecordStart(name)))
+        return _report(self.send(commands.RecordStart(name, subtype)))
 
     def record_stop(self) -> dict[str, Any]:
         """End the recording."""

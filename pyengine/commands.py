@@ -78,11 +78,12 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class SetParam:
-    """Set a parameter; the value may be the name of a choice."""
+    """Set a parameter; the value may be the name of a choice. immediate: without a ramp (not over OSC)."""
 
     module_id: str
     param: str
     value: float | str
+    immediate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,10 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class RecordStart:
-    """Record what is played to a file inside the recordings folder."""
+    """Record what is played to a file inside the recordings folder. subtype: 'float' or '24' (bits)."""
 
     name: str
+    subtype: str = "float"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import math
 import re
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from pythonosc import osc_message, osc_message_builder
@@ -118,9 +118,9 @@ TABLE: tuple[Route, ...] = (
     Route("/gate/ID", "0|1|on|off|true|false", "/gate/env1 1", "Open or close a gate.", Gate, "0 or 1"),
     Route(
         "/record/start",
-        "NAME",
+        "NAME [float|24]",
         "/record/start take1.wav",
-        "Record what is played to a file inside the recordings folder.",
+        "Record what is played to a file inside the recordings folder: WAV of floats or of 24 bits, or FLAC.",
         RecordStart,
         _JSON,
     ),
@@ -431,9 +431,11 @@ def _unknown_address(address: str, parts: list[str]) -> CommandError:
 
 
 def _strings(route: Route, args: list[Argument]) -> list[str]:
-    """Return as many strings as the command has fields."""
+    """Return as many strings as the command has fields; those with a default may be left out."""
     wanted = len(fields(route.command))
-    _check_count(route, args, wanted)
+    n_optional = sum(field.default is not MISSING for field in fields(route.command))
+    if not wanted - n_optional <= len(args) <= wanted:
+        _check_count(route, args, wanted)
     for number, arg in enumerate(args, 1):
         if not isinstance(arg, str) or not arg:
             text = f"argument {number} of {route.address} must be a string, not {shown(arg)}"

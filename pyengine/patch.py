@@ -130,8 +130,8 @@ class Patch:
 
     # ---- editing ----
 
-    def create(self, id: str, type: str) -> Patch:
-        """Add a node with the defaults of its type."""
+    def create(self, id: str, type: str, *, handle: int | None = None) -> Patch:
+        """Add a node with the defaults of its type. handle: one that is the node's already, elsewhere."""
         if not isinstance(id, str) or not _ID.fullmatch(id):
             text = f"id {shown(id)} is not valid; use 1 to 64 of A-Z a-z 0-9 _ - (no dots, slashes or spaces)"
             raise PatchError(Fault(text))
@@ -144,8 +144,15 @@ class Patch:
             raise UnknownNameError([replace(fault, node=id) for fault in error.faults]) from None
         if self._next_handle >= _MAX_HANDLE:
             raise PatchError(Fault("no handles are left; restart the engine", node=id))
-        self._nodes[id] = Node(id, self._next_handle, spec.name)
+        own = self._next_handle if handle is None else handle
+        self._nodes[id] = Node(id, own, spec.name)
         self._touching[id] = {}
+        self._next_handle = max(self._next_handle, own + 1)
+        return self
+
+    def renew(self, id: str) -> Patch:
+        """Give a node a handle of its own: it is a new module from here on, with no state to carry."""
+        self._nodes[id] = replace(self.node(id), handle=self._next_handle)
         self._next_handle += 1
         return self
 

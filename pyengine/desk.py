@@ -1,0 +1,194 @@
+"""What is playing, what is pending, and the way back: the patches of one engine. Pure, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pyengine._native import Record
+from pyengine.commands import Abort, Clear, Connect, Create, Delete, Disconnect
+from pyengine.errors import Fault, PatchError
+from pyengine.patch import Node, Patch
+from pyengine.specs import ParamSpec, unknown_name
+
+MAX_UNDO = 100
+MAX_NODES = 16384  # PE_MAX_NODES: pending edits stop there too, not only a commit
+
+Edit = Create | Delete | Connect | Disconnect | Clear | Abort
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value that was taken. sent: goes into the stream now; held: waits for the SWITCH of the commit."""
+
+    value: float
+    sent: tuple[Record, ...] = ()
+    held: tuple[Record, ...] = ()
+
+
+class Desk:
+    """The committed and the pending patch, the one being committed, and the stack of those before.
+
+    A value for a module that plays changes the sound and the pending copy; for one that is only pending, the
+    pending copy. Nodes are the same when their handles are: an id deleted and created again is another one.
+    """
+
+    def __init__(self, sample_rate_hz: float) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self.committed = Patch()
+        self.pending = Patch()
+        self.candidate: Patch | None = None  # the one being committed
+        self._is_undo = False
+        self.is_switching = False  # its SWITCH record is in the stream
+        self._undo: list[Patch] = []
+
+    @property
+    def has_edits(self) -> bool:
+        return self.pending.structure() != self.committed.structure() or self.pending != self.committed
+
+    @property
+    def undo_depth(self) -> int:
+        return len(self._undo)
+
+    # ---- edits ----
+
+    def edit(self, command: Edit) -> None:
+        """Change the pending patch. Raises PatchError, and then nothing has changed."""
+        if isinstance(command, Create):
+            if len(self.pending.nodes) >= MAX_NODES:
+                raise PatchError(Fault(f"the patch has {MAX_NODES} nodes, the limit; delete some first"))
+            self.pending.create(command.module_id, command.module_type)
+        elif isinstance(command, Delete):
+            self.pending.delete(command.module_id)
+        elif isinstance(command, Connect):
+            self.pending.connect(command.source, command.dest)
+        elif isinstance(command, Disconnect):
+            self.pending.disconnect(command.source, command.dest)
+        elif isinstance(command, Clear):
+            self.pending.clear()
+        else:
+            self._set_pending(self.committed)
+
+    def _set_pending(self, patch: Patch) -> None:
+        next_handle = self.pending.next_handle
+        self.pending = patch.copy()
+        self.pending.next_handle = max(next_handle, self.pending.next_handle)
+
+    # ---- values ----
+
+    def set(self, id: str, name: str, value: object) -> Setting:
+        """Set a parameter wherever the id is. Raises PatchError, and then nothing has changed."""
+        return self._set(id, lambda patch: patch.resolve_value(id, name, value, self.sample_rate_hz))
+
+    def gate(self, id: str, value: object) -> Setting:
+        """Open or close a gate wherever the id is. Raises PatchError, and then nothing has changed."""
+
+        def resolve(patch: Patch) -> tuple[ParamSpec, float]:
+            param = patch.gate_param(id)
+            return param, param.parse(value, node=id)
+
+        return self._set(id, resolve)
+
+    def _set(self, id: str, resolve: Callable[[Patch], tuple[ParamSpec, float]]) -> Setting:
+        patches = [p for p in (self.committed, self.candidate, self.pending) if p is not None and id in p.nodes]
+        if not patches:
+            raise unknown_name("module id", id, {**self.committed.nodes, **self.pending.nodes})
+        param, number = resolve(patches[0])
+        sent: list[Record] = []
+        held: list[Record] = []
+        for patch in patches:
+            node = patch.nodes[id]
+            if node.type != patches[0].nodes[id].type:
+                continue  # another module under the same id: what was said is meant for the one that plays
+            patch.set(id, param.name, number)
+            record = Record(node.handle, param.index, number)
+            if patch is self.committed:
+                sent.append(record)
+            elif patch is self.candidate and not self._plays(node):
+                (sent if self.is_switching else held).append(record)
+        return Setting(number, tuple(sent), tuple(held))
+
+    def _plays(self, node: Node) -> bool:
+        playing = self.committed.nodes.get(node.id)
+        return playing is not None and playing.handle == node.handle
+
+    # ---- commits ----
+
+    def begin(self) -> Patch:
+        """Take the pending patch for a commit. Raises PatchError with all faults; nothing has changed then."""
+        self.pending.validate(self.sample_rate_hz)
+        self.candidate = self.pending.copy()
+        self._is_undo = False
+        return self.candidate
+
+    def begin_undo(self) -> Patch:
+        """Take the patch before the committed one; modules that still play keep their values."""
+        if not self._undo:
+            raise PatchError(Fault("there is no patch before this one; nothing to undo"))
+        patch = self._undo[-1].copy()
+        patch.next_handle = max(patch.next_handle, self.pending.next_handle)
+        for id, node in list(patch.nodes.items()):
+            playing = self.committed.nodes.get(id)
+            if playing is None or playing.handle != node.handle:
+                patch.renew(id)
+                continue
+            for name, value in playing.params.items():
+                patch.set(id, name, value)
+        patch.validate(self.sample_rate_hz)
+        self.pending.next_handle = max(self.pending.next_handle, patch.next_handle)
+        self.candidate = patch
+        self._is_undo = True
+        return patch
+
+    def begin_again(self) -> Patch:
+        """Take the committed patch once more, all of its modules anew: no state of theirs is left."""
+        self.candidate = self.committed.copy()
+        self._is_undo = False
+        return self.candidate
+
+    def switching(self) -> None:
+        """The SWITCH record is in the stream: values for new modules may follow it."""
+        self.is_switching = True
+
+    def accept(self) -> dict[str, list[str]]:
+        """The candidate is heard. Returns which ids kept their state and which are new or gone."""
+        assert self.candidate is not None
+        before, now = self.committed, self.candidate
+        carried = [id for id, node in now.nodes.items() if self._plays(node)]
+        kept = set(carried)
+        if self._is_undo:
+            self._undo.pop()
+            self._set_pending(now)
+        elif before.structure() != now.structure():
+            self._undo = [*self._undo[-(MAX_UNDO - 1) :], before]
+        self.committed = now
+        self._end()
+        return {
+            "carried": carried,
+            "new": [id for id in now.nodes if id not in kept],
+            "gone": [id for id, node in before.nodes.items() if not self._plays(node)],
+        }
+
+    def lose(self) -> None:
+        """Nothing of the committed patch plays any more; it becomes the pending one unless there are edits."""
+        if not self.has_edits:
+            self._set_pending(self.committed)
+        self.committed = Patch()
+
+    def refuse(self) -> None:
+        """The candidate came to nothing; the pending edits stay."""
+        self._end()
+
+    def _end(self) -> None:
+        self.candidate = None
+        self.is_switching = False
+
+    def dump(self) -> dict[str, Any]:
+        """Return both patches as data."""
+        return {
+            "committed": self.committed.to_dict(),
+            "pending": self.pending.to_dict(),
+            "has_edits": self.has_edits,
+            "undo_depth": self.undo_depth,
+        }

@@ -1,0 +1,357 @@
+"""An engine for Python programs: the supervisor in a thread of its own, and a method for every command."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+from pathlib import Path
+from typing import Any
+
+from pyengine import commands
+from pyengine.errors import CommandError, EngineError, WorkerError, shown
+from pyengine.loop import Loop
+from pyengine.server import OscServer
+from pyengine.supervisor import Options, Supervisor
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 30.0
+GRANT_S = 0.0005  # how often a paused free-running clock is looked at while something waits for it
+Command = commands.Command
+
+
+class Engine:
+    """A running engine; a context manager. Every method may be called from any thread.
+
+    device: 'auto' (the default device, or the real-time clock without one), 'none' (that clock), 'free' (the
+    free-running clock, paused until `advance` or `run_free`), or the name of a device. sample_rate: Hz.
+    block_frames: 1 to 8192. lead_blocks: 1 to 8. osc_port: None for no OSC, 0 for any free port.
+    Raises DeviceError, PortInUseError, WorkerError, CommandError.
+    """
+
+    def __init__(
+        self,
+        device: str | int = "auto",
+        *,
+        sample_rate: float = 48000,
+        block_frames: int = 64,
+        lead_blocks: int = 2,
+        channels: int = 2,
+        osc_host: str = "127.0.0.1",
+        osc_port: int | None = None,
+        recordings: str | Path = "recordings",
+        prime_timeout_ms: float = 500.0,
+        on_prime_timeout: str = "keep",
+        crossfade_ms: float = 5.0,
+    ) -> None:
+        options = Options(
+            device=str(device),
+            sample_rate_hz=float(sample_rate),
+            block_frames=block_frames,
+            lead_blocks=lead_blocks,
+            n_channels=channels,
+            osc_host=osc_host,
+            osc_port=osc_port,
+            recordings=Path(recordings),
+            prime_timeout_ms=prime_timeout_ms,
+            on_prime_timeout=on_prime_timeout,
+            crossfade_ms=crossfade_ms,
+        )
+        _check(options)
+        self.options = options
+        self._is_closed = False
+        self._loop = Loop()
+        self._server: OscServer | None = None
+        self._supervisor: Supervisor | None = None
+        self._has_ended = threading.Event()
+        started: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="pe-engine", daemon=True)
+        self._thread.start()
+        try:
+            started.result(START_TIMEOUT_S)
+        except FutureTimeoutError:
+            self.close()
+            raise WorkerError(f"the engine did not start within {START_TIMEOUT_S:g} s") from None
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- the engine's thread ------------------------------------------------------------------------
+
+    def _run(self, started: Future[None]) -> None:
+        """The loop's thread. Workers die with it: it must live as long as the engine."""
+        supervisor = None
+        try:
+            if self.options.osc_port is not None:  # first: a port in use must not cost two workers
+                self._server = OscServer(self.options.osc_host, self.options.osc_port, self._group)
+            supervisor = self._supervisor = Supervisor(self.options, self._loop)
+            supervisor.start()
+            self._await_workers(supervisor)
+            supervisor.open_clock()
+            if self._server is not None:
+                self._loop.watch(self._server, self._server.read)
+                logger.info("listening host=%s port=%d", self._server.host, self._server.port)
+            watch = threading.Thread(target=self._watch, args=(supervisor,), name="pe-watch", daemon=True)
+            watch.start()
+            started.set_result(None)
+            self._turn(supervisor)
+            supervisor.segment.raise_signal()
+            watch.join()
+        except BaseException as error:
+            if not started.done():
+                started.set_exception(error)
+            else:
+                logger.exception("the engine's loop has failed")
+        finally:
+            self._is_closed = True
+            if supervisor is not None:
+                supervisor.close()
+            if self._server is not None:
+                self._server.close()
+            self._loop.close()
+            self._has_ended.set()
+
+    def _await_workers(self, supervisor: Supervisor) -> None:
+        """Wait until both slots have rendered their lead: the first request finds its block."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        segment = supervisor.segment
+        while not self._is_closed:
+            self._loop.run_once(0.002)
+            if self._loop.failure is not None:
+                raise self._loop.failure
+            heads = [segment.render_head(slot) for slot in (0, 1)]
+            if supervisor.is_redundant and min(heads) >= self.options.lead_blocks:
+                return
+            if time.monotonic() > deadline:
+                break
+        raise WorkerError("the workers did not start rendering in time")
+
+    def _turn(self, supervisor: Supervisor) -> None:
+        is_free = self.options.device == "free"
+        while not self._is_closed:
+            waits = is_free and supervisor.needs_blocks
+            self._loop.run_once(GRANT_S if waits else 1.0)
+            if is_free:
+                supervisor.grant()
+
+    def _watch(self, supervisor: Supervisor) -> None:
+        """Sleep on the shared signal word (without the GIL) and pass each change on to the loop."""
+        seen = supervisor.segment.signal_value
+        while not self._is_closed:
+            now = supervisor.segment.wait_signal(seen, 200)
+            if now != seen:
+                seen = now
+                self._loop.call(supervisor.on_signal)
+
+    def _group(self, group: list[Any], received_s: float, wall_s: float | None) -> None:
+        assert self._supervisor is not None
+        self._supervisor.group(group, received_s, wall_s)
+
+    # ---- calls from other threads ---------------------------------------------------------------------
+
+    def submit(self, command: Command) -> Future[Any]:
+        """Hand a command in; the future holds its result or the EngineError it was refused with."""
+        return self.submit_bundle([command])[0]
+
+    def submit_bundle(self, bundle: list[Command], at: float | None = None) -> list[Future[Any]]:
+        """Hand commands in that take effect at one frame; at: Unix seconds, None for now."""
+        received_s = time.monotonic()
+        futures: list[Future[Any]] = [Future() for _ in bundle]
+        pairs = [(c, _settler(f)) for c, f in zip(bundle, futures, strict=True)]
+        self._call(lambda: self._group(pairs, received_s, at))
+        return futures
+
+    def _call(self, action: Any) -> None:
+        if self._is_closed:
+            raise EngineError("the engine is closed; make a new one")
+        self._loop.call(action)
+
+    def _ask(self, function: Any) -> Any:
+        """Run a function in the loop's thread and return its result."""
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function())
+            except Exception as error:
+                future.set_exception(error)
+
+        self._call(run)
+        return future.result(START_TIMEOUT_S)
+
+    def do(self, command: Command, timeout_s: float = 60.0) -> Any:
+        """Execute a command and return its result. Raises the EngineError it was refused with."""
+        try:
+            return self.submit(command).result(timeout_s)
+        except FutureTimeoutError:
+            raise EngineError(f"no answer to {shown(command)} within {timeout_s:g} s") from None
+
+    def create(self, module_id: str, module_type: str) -> None:
+        """Add a module to the pending patch."""
+        self.do(commands.Create(module_id, module_type))
+
+    def delete(self, module_id: str) -> None:
+        """Remove a module and its cables from the pending patch."""
+        self.do(commands.Delete(module_id))
+
+    def connect(self, source: str, dest: str) -> None:
+        """Add a cable; dest is a module, MODULE.PORT or MODULE.PARAM."""
+        self.do(commands.Connect(source, dest))
+
+    def disconnect(self, source: str, dest: str) -> None:
+        """Remove a cable."""
+        self.do(commands.Disconnect(source, dest))
+
+    def set(self, module_id: str, param: str, value: float | str, *, immediate: bool = False) -> None:
+        """Set a parameter, in its unit; immediate: without a ramp."""
+        self.do(commands.SetParam(module_id, param, value, immediate))
+
+    def gate(self, module_id: str, value: object) -> None:
+        """Open or close a gate."""
+        self.do(commands.Gate(module_id, value))  # type: ignore[arg-type]
+
+    def commit(
+        self,
+        *,
+        crossfade_ms: float | None = None,
+        allow_silence: bool = False,
+        timeout_ms: float | None = None,
+    ) -> dict[str, Any]:
+        """Make the pending patch the one that sounds; return the report. Raises CommitRefused."""
+        result: dict[str, Any] = self.do(commands.Commit(crossfade_ms, allow_silence, timeout_ms))
+        return result
+
+    def undo(self, *, crossfade_ms: float | None = None, allow_silence: bool = False) -> dict[str, Any]:
+        """Commit the patch before this one; return the report. Raises CommitRefused."""
+        result: dict[str, Any] = self.do(commands.Undo(crossfade_ms, allow_silence))
+        return result
+
+    def abort(self) -> None:
+        """Throw the pending edits away, and a commit that is priming."""
+        self.do(commands.Abort())
+
+    def clear(self) -> None:
+        """Empty the pending patch."""
+        self.do(commands.Clear())
+
+    def dump(self) -> dict[str, Any]:
+        """Return the committed and the pending patch as data."""
+        result: dict[str, Any] = self.do(commands.PatchDump())
+        return result
+
+    def record_start(self, name: str, subtype: str = "float") -> dict[str, Any]:
+        """Record what is played to a file inside the recordings folder."""
+        result: dict[str, Any] = self.do(commands.RecordStart(name, subtype))
+        return result
+
+    def record_stop(self) -> dict[str, Any]:
+        """End the recording and return its figures, when the file is closed."""
+        result: dict[str, Any] = self.do(commands.RecordStop())
+        return result
+
+    def sync(self) -> dict[str, Any]:
+        """Return when all sent before has been rendered by the active slot."""
+        result: dict[str, Any] = self.do(commands.EngineSync())
+        return result
+
+    def status(self) -> dict[str, Any]:
+        """Return what the engine is doing, with its counters."""
+        result: dict[str, Any] = self.do(commands.EngineStatus())
+        return result
+
+    @property
+    def osc_port(self) -> int | None:
+        """The UDP port it listens on, None without OSC."""
+        return self._server.port if self._server else None
+
+    @property
+    def frames(self) -> int:
+        """Frames put out so far, silence included."""
+        return self._running.frames
+
+    @property
+    def _running(self) -> Supervisor:
+        if self._supervisor is None or self._is_closed:
+            raise EngineError("the engine is closed; make a new one")
+        return self._supervisor
+
+    # ---- the free-running clock -------------------------------------------------------------------------
+
+    def advance(self, seconds: float | None = None, *, frames: int | None = None, timeout_s: float = 60.0) -> int:
+        """Let the free-running clock put out so much more, wait for it, and return the frames so far."""
+        if (seconds is None) == (frames is None):
+            raise CommandError("give either seconds or frames, and not both")
+        n = round(seconds * self.options.sample_rate_hz) if seconds is not None else int(frames or 0)
+        until = self._ask(lambda: self._running.allow(n))
+        clock = self._running.driver.clock if self._running.driver else None
+        assert clock is not None
+        deadline = time.monotonic() + timeout_s
+        while not clock.wait(until, 500):
+            if self._is_closed or time.monotonic() > deadline:
+                raise EngineError(f"the free-running clock did not reach frame {until} within {timeout_s:g} s")
+        return self.frames
+
+    def run_free(self) -> None:
+        """Let the free-running clock go on without a limit."""
+        self._ask(lambda: self._running.allow(None))
+
+    # ---- end ----------------------------------------------------------------------------------------
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the engine has ended; False when it still runs after the time-out."""
+        return self._has_ended.wait(timeout_s)
+
+    def close(self) -> None:
+        """End the engine, its workers and its recording; a second call does no harm."""
+        self._is_closed = True
+        self._loop.call(lambda: None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(10.0)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else f"frames={self.frames}"
+        o = self.options
+        return f"<pyengine.Engine device={o.device!r} rate={o.sample_rate_hz:g} block={o.block_frames} {state}>"
+
+
+def _settler(future: Future[Any]) -> Any:
+    def settle(result: Any) -> None:
+        if future.done():
+            return
+        if isinstance(result, EngineError):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    return settle
+
+
+def _check(options: Options) -> None:
+    """Raise one CommandError that names every option outside its range."""
+    rows: list[tuple[str, float, float, float]] = [
+        ("sample_rate", options.sample_rate_hz, 1000, 768000),
+        ("block_frames", options.block_frames, 1, 8192),
+        ("lead_blocks", options.lead_blocks, 1, 8),
+        ("channels", options.n_channels, 1, 8),
+        ("prime_timeout_ms", options.prime_timeout_ms, 1, 60000),
+        ("crossfade_ms", options.crossfade_ms, 0, 1000),
+    ]
+    if options.osc_port is not None:
+        rows.append(("osc_port", options.osc_port, 0, 65535))
+    faults = [f"{name}={value:g} is outside {low:g}..{high:g}" for name, value, low, high in rows if not low <= value <= high]
+    if options.on_prime_timeout not in ("keep", "swap"):
+        faults.append(f"on_prime_timeout={options.on_prime_timeout!r} is neither 'keep' nor 'swap'")
+    if faults:
+        raise CommandError("; ".join(faults))
+
+

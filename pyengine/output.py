@@ -1,0 +1,306 @@
+"""The audio device, and its siblings without one: whatever calls the audio callback.
+
+The callback is C and is handed over as an address: no Python runs on the audio thread. sounddevice takes such
+an address only through its private `_StreamBase` and `_ffi`. All use of private names is in this file; they
+are the same in every sounddevice from 0.4.6 to 0.5.6, and pyproject.toml pins it below 0.6.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Protocol
+
+from pyengine import _native
+from pyengine.errors import DeviceError, shown
+
+logger = logging.getLogger(__name__)
+
+AUTO, NONE, FREE = "auto", "none", "free"  # the words that are not a device's name
+CLOSE_TIMEOUT_S = 3.0  # a dead sound server may never answer: PortAudio waits for JACK for ten minutes
+_INVALID_SAMPLE_RATE, _INVALID_CHANNEL_COUNT = -9997, -9998  # PaErrorCode
+
+
+class Driver(Protocol):
+    """What calls the audio callback. Close it before the Output that it calls."""
+
+    @property
+    def kind(self) -> str:
+        """'portaudio', 'realtime' or 'free'."""
+
+    @property
+    def description(self) -> str:
+        """Name, host API, rate and latency, for a log line."""
+
+    @property
+    def request_frames(self) -> int:
+        """Frames in a request; of a device, which decides by itself, the largest so far."""
+
+    @property
+    def is_realtime(self) -> bool:
+        """Whether the audio thread got real-time priority, as far as can be told."""
+
+    @property
+    def latency_s(self) -> float:
+        """From the callback to the device's end; 0 without a device."""
+
+    @property
+    def clock(self) -> _native.Clock | None:
+        """The clock where there is no device."""
+
+    def close(self) -> None:
+        """End the audio thread; twice without harm."""
+
+
+class ClockDriver:
+    """A clock of our own calls the callback: in real time, or as fast as blocks are there."""
+
+    request_frames: int
+    latency_s = 0.0
+
+    def __init__(
+        self,
+        output: _native.Output,
+        *,
+        is_free: bool,
+        sample_rate_hz: float,
+        request_frames: int,
+        priority: int,
+    ) -> None:
+        self.kind = "free" if is_free else "realtime"
+        self.request_frames = request_frames
+        self.clock = _native.Clock(
+            output, is_free=is_free, request_frames=request_frames, priority=0 if is_free else priority
+        )
+        self.is_realtime = self.clock.is_realtime
+        name = "free-running clock" if is_free else "real-time clock"
+        self.description = (
+            f"{name} without a device, {sample_rate_hz:g} Hz, {request_frames} frames a request"
+        )
+
+    def close(self) -> None:
+        self.clock.close()
+
+    def __repr__(self) -> str:
+        return f"<ClockDriver {self.description}>"
+
+
+class PortAudioDriver:
+    """A device that PortAudio opened, with the C callback."""
+
+    kind = "portaudio"
+    clock = None
+
+    def __init__(self, output: _native.Output, stream: Any, device: dict[str, Any]) -> None:
+        self._output = output  # the stream's thread calls it
+        self._stream = stream
+        self.is_realtime = _has_realtime_thread()
+        self.latency_s = float(stream.latency)
+        name = f"{device['name']} ({device['host_api']})"
+        self.description = f"{name}, {stream.samplerate:g} Hz, {self.latency_s * 1e3:.1f} ms latency"
+
+    @property
+    def request_frames(self) -> int:
+        return self._output.segment.largest_request if self._stream else 0
+
+    def close(self) -> None:
+        """Stop and close the stream. One that does not end in time is left alone, with what it calls."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        thread = threading.Thread(target=stream.close, name="pe-close-stream", daemon=True)
+        thread.start()
+        thread.join(CLOSE_TIMEOUT_S)
+        if thread.is_alive():
+            _unclosed.append(self)
+            logger.warning("output does not close device=%s waited_s=%g", self.description, CLOSE_TIMEOUT_S)
+
+    def __repr__(self) -> str:
+        return f"<PortAudioDriver {self.description}>"
+
+
+_unclosed: list[PortAudioDriver] = []  # kept alive: PortAudio may still hold their pointers
+
+
+def open_driver(
+    device: str,
+    output: _native.Output,
+    *,
+    sample_rate_hz: float,
+    block_frames: int,
+    n_channels: int,
+    priority: int,
+) -> Driver:
+    """Return what calls the audio callback from now on, already running.
+
+    device: 'auto', the default device, or where there is none the real-time clock, with one line in the log
+    that says why; 'none', the real-time clock; 'free', the free-running clock, which puts out nothing before
+    clock.allow; or a device's name, a part of it, or its number. priority: SCHED_FIFO, for the real-time
+    clock; a device's thread gets what PortAudio or JACK give it. Raises DeviceError for a device that was
+    named and is not there or does not take the format.
+    """
+    if device not in (AUTO, NONE, FREE):
+        return _opened(output, _find(device), sample_rate_hz, n_channels)
+    if device == AUTO:
+        try:
+            return _opened(output, _default(), sample_rate_hz, n_channels)
+        except DeviceError as error:
+            logger.warning("no audio device, playing on the real-time clock without one: %s", error)
+    driver = ClockDriver(
+        output,
+        is_free=device == FREE,
+        sample_rate_hz=sample_rate_hz,
+        request_frames=block_frames,
+        priority=priority,
+    )
+    if device != AUTO:
+        logger.info("output opened kind=%s device=%s", driver.kind, driver.description)
+    return driver
+
+
+def describe_devices() -> list[dict[str, Any]]:
+    """Return the output devices PortAudio knows: index, name, host_api, n_channels, sample_rate_hz,
+    latency_ms, is_default. Raises DeviceError where there is no PortAudio.
+    """
+    sounddevice = _sounddevice()
+    apis = sounddevice.query_hostapis()
+    default = _default_index(sounddevice)
+    return [
+        {
+            "index": index,
+            "name": str(row["name"]),
+            "host_api": str(apis[row["hostapi"]]["name"]),
+            "n_channels": int(row["max_output_channels"]),
+            "sample_rate_hz": float(row["default_samplerate"]),
+            "latency_ms": 1e3 * float(row["default_low_output_latency"]),
+            "is_default": index == default,
+        }
+        for index, row in enumerate(sounddevice.query_devices())
+        if row["max_output_channels"] > 0
+    ]
+
+
+# ---- PortAudio ---------------------------------------------------------------------------------------
+
+
+def _sounddevice() -> Any:
+    """Return the module. The first import starts PortAudio, and keeps its libraries' chatter off stderr."""
+    try:
+        import sounddevice
+    except ImportError as error:
+        raise DeviceError(f"sounddevice cannot be imported ({error}); pip install sounddevice") from error
+    except Exception as error:  # OSError: no library; sounddevice's own PortAudioError: it does not start
+        brew = "brew install portaudio"
+        how = brew if sys.platform == "darwin" else f"apt install libportaudio2 (macOS: {brew})"
+        raise DeviceError(f"PortAudio cannot be used ({error}); install it with: {how}") from error
+    return sounddevice
+
+
+def _default_index(sounddevice: Any) -> int:
+    try:
+        return int(sounddevice.query_devices(kind="output")["index"])
+    except (sounddevice.PortAudioError, ValueError):
+        return -1
+
+
+def _listing(devices: list[dict[str, Any]]) -> str:
+    rows = [f"{d['index']} {d['name']!r} ({d['host_api']})" for d in devices]
+    return f"there are: {', '.join(rows)}" if rows else "there is no output device at all"
+
+
+def _default() -> dict[str, Any]:
+    for device in describe_devices():
+        if device["is_default"]:
+            return device
+    raise DeviceError("PortAudio finds no output device")
+
+
+def _find(wanted: str) -> dict[str, Any]:
+    """Return the device with that number, name, or the only one with that part of a name."""
+    devices = describe_devices()
+    key = wanted.strip().casefold()
+    tests = (
+        lambda d: key == str(d["index"]),
+        lambda d: key == d["name"].casefold(),
+        lambda d: key != "" and key in f"{d['name']}, {d['host_api']}".casefold(),
+    )
+    for test in tests:
+        found = [device for device in devices if test(device)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DeviceError(f"device {shown(wanted)} fits several; give the number: {_listing(found)}")
+    hint = f"give one of these, or '{NONE}' to play without a device"
+    raise DeviceError(f"no output device fits {shown(wanted)}; {_listing(devices)}; {hint}")
+
+
+def _opened(
+    output: _native.Output, device: dict[str, Any], sample_rate_hz: float, n_channels: int
+) -> PortAudioDriver:
+    sounddevice = _sounddevice()
+    try:
+        stream = _open_stream(sounddevice, output, device, sample_rate_hz, n_channels)
+    except sounddevice.PortAudioError as error:
+        raise DeviceError(_why(device, error, sample_rate_hz, n_channels)) from error
+    driver = PortAudioDriver(output, stream, device)
+    logger.info("output opened kind=%s device=%s", driver.kind, driver.description)
+    return driver
+
+
+def _open_stream(
+    sounddevice: Any, output: _native.Output, device: dict[str, Any], sample_rate_hz: float, n_channels: int
+) -> Any:
+    """Return a running stream that calls the C callback.
+
+    blocksize 0: each request is what the device itself wants. With a size of ours PortAudio would cut a
+    device's period into that many calls in a row, and the lead, which is reckoned from the largest request,
+    would be that of one of them.
+    """
+    ffi = sounddevice._ffi
+    callback, user = output.portaudio_callback()
+    stream = sounddevice._StreamBase(
+        kind="output",
+        samplerate=sample_rate_hz,
+        blocksize=0,
+        device=device["index"],
+        channels=n_channels,
+        dtype="float32",
+        latency="low",
+        callback=ffi.cast("PaStreamCallback *", callback),
+        userdata=ffi.cast("void *", user),
+        wrap_callback=None,
+    )
+    try:
+        stream.start()
+    except sounddevice.PortAudioError:
+        stream.close()
+        raise
+    return stream
+
+
+def _why(device: dict[str, Any], error: Exception, sample_rate_hz: float, n_channels: int) -> str:
+    name = f"device {device['index']} {device['name']!r} ({device['host_api']})"
+    code = error.args[1] if len(error.args) > 1 else 0
+    if code == _INVALID_SAMPLE_RATE:
+        rate = f"{device['sample_rate_hz']:g} Hz"
+        return f"{name} does not do {sample_rate_hz:g} Hz; its default rate is {rate}: ask for that one"
+    if code == _INVALID_CHANNEL_COUNT:
+        return f"{name} does not take {n_channels} channels; it has {device['n_channels']}"
+    return f"{name} cannot be opened: {error.args[0] if error.args else error}"
+
+
+def _has_realtime_thread() -> bool:
+    """Whether a thread of this process has real-time priority. Here it can only be the device's."""
+    tasks = Path("/proc/self/task")
+    if not hasattr(os, "sched_getscheduler") or not tasks.is_dir():
+        return False
+    policies = []
+    for task in tasks.iterdir():
+        try:
+            policies.append(os.sched_getscheduler(int(task.name)))
+        except OSError:
+            continue  # it has just ended
+    return any(policy in (os.SCHED_FIFO, os.SCHED_RR) for policy in policies)

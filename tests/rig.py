@@ -1,0 +1,180 @@
+"""A whole engine in one process: two render threads, the output and a driver, without a supervisor.
+
+with Rig(block_frames=64) as rig:
+    rig.record()
+    frame = rig.commit(Patch().create("osc1", "simple_sine"))
+    rig.advance(48000)
+    samples = rig.read_tap()  # float32 (frames, channels), from frame 0 on
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pyengine import _native
+from pyengine.output import Driver, open_driver
+from pyengine.patch import Patch
+from pyengine.plan import new_plan, prime
+
+
+def wait_until(predicate: Callable[[], object], timeout_s: float = 10.0, step_s: float = 0.001) -> None:
+    """Return once predicate() is true; fail after timeout_s. The only place where tests sleep."""
+    until = time.monotonic() + timeout_s
+    while not predicate():
+        assert time.monotonic() < until, f"not within {timeout_s} s: {predicate}"
+        time.sleep(step_s)
+
+
+class Rig:
+    """Two workers, an output and a driver. device, as open_driver takes it; requests: sizes to cycle through.
+
+    On the free-running clock every step is exact: a request is allowed only when both slots have rendered
+    all they may, so that a loaded machine changes nothing.
+    """
+
+    def __init__(
+        self,
+        device: str = "free",
+        *,
+        block_frames: int = 64,
+        lead: int = 2,
+        requests: Sequence[int] = (),
+        n_channels: int = 2,
+        sample_rate_hz: float = 48000.0,
+        tap_frames: int = 1 << 18,
+        priority: int = 0,
+    ) -> None:
+        config = _native.Config(
+            sample_rate_hz=sample_rate_hz,
+            block_frames=block_frames,
+            n_channels=n_channels,
+            lead_blocks=lead,
+            tap_frames=tap_frames,
+            is_free_running=device == "free",
+        )
+        self.segment = _native.Segment.create(config)
+        self.config = config
+        self.workers = [_native.Worker(self.segment, slot) for slot in range(2)]
+        for slot, worker in enumerate(self.workers):
+            worker.start(0, 0, priority)
+            self.segment.set_alive(slot, True)
+            self.segment.set_playable(slot, True)
+        self.output = _native.Output(self.segment)
+        self.driver: Driver = open_driver(
+            device,
+            self.output,
+            sample_rate_hz=sample_rate_hz,
+            block_frames=block_frames,
+            n_channels=n_channels,
+            priority=priority,
+        )
+        if requests:
+            assert self.clock.set_requests(requests)
+        self.generation = 0
+        self.events: list[_native.Event] = []
+
+    def __enter__(self) -> Rig:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.driver.close()
+        for worker in self.workers:
+            worker.close()
+        self.output.close()
+        self.segment.close()
+
+    @property
+    def clock(self) -> _native.Clock:
+        assert self.driver.clock is not None
+        return self.driver.clock
+
+    @property
+    def is_free(self) -> bool:
+        return self.config.is_free_running
+
+    def counters(self) -> dict[str, int]:
+        return self.segment.counters()
+
+    def record(self) -> None:
+        """Feed the tap from the next request on."""
+        self.output.record(True)
+
+    def read_tap(self) -> npt.NDArray[np.float32]:
+        """Return what was recorded since the last call, as float32 (frames, channels)."""
+        data = b"".join(iter(lambda: self.segment.read_tap(1 << 16), b""))
+        return np.frombuffer(data, np.float32).reshape(-1, self.config.n_channels)
+
+    def settle(self) -> None:
+        """Wait until both slots have rendered as far ahead as they may."""
+        segment = self.segment
+        wait_until(
+            lambda: all(
+                segment.render_head(slot) >= segment.play_block + segment.effective_lead for slot in range(2)
+            )
+        )
+
+    def advance(self, n_frames: int, timeout_s: float = 30.0) -> None:
+        """Put out n_frames more, and on the free-running clock no frame beyond."""
+        until = self.output.frames + n_frames
+        if self.is_free:
+            self.settle()
+            self.clock.allow(until)
+            assert self.clock.wait(until, int(timeout_s * 1000)), f"{self.output.frames} of {until} frames"
+        wait_until(lambda: self.output.frames >= until, timeout_s)
+
+    def _until(self, predicate: Callable[[], object]) -> None:
+        """Go on block by block until predicate()."""
+        for _ in range(10_000):
+            if predicate():
+                return
+            self.advance(self.config.block_frames)
+        raise AssertionError(f"not within {self.output.frames} frames: {predicate}")
+
+    def plan(self, patch: Patch) -> _native.Plan:
+        rate_hz = self.config.sample_rate_hz
+        plan = new_plan(
+            patch,
+            sample_rate_hz=rate_hz,
+            max_block_frames=self.config.block_frames,
+            n_channels=self.config.n_channels,
+        )
+        prime(plan, patch, patch.ops(), rate_hz)
+        return plan
+
+    def commit(self, patch: Patch, fade_frames: int = 0) -> int:
+        """Switch the patch in, make the other slot its replica, return the first frame of it."""
+        segment = self.segment
+        active = segment.active_slot
+        standby = 1 - active
+        self.generation += 1
+        generation = self.generation
+        segment.reset_prime_ready(standby, generation)
+        self.workers[standby].arm(self.plan(patch), generation, fade_frames)
+        assert segment.set_prime_ready(standby, generation)
+        segment.open_gate(generation)
+        assert segment.send([_native.Record(0, 0, 0.0, switch_to=generation)])
+        self._until(lambda: segment.swapped_generation == generation)
+        segment.close_gate()
+        self._replicate(patch, active, standby, generation, fade_frames)
+        new = list(segment.events())
+        self.events += new
+        return next(e.frame for e in new if e.kind == "swap" and e.generation == generation)
+
+    def _replicate(self, patch: Patch, slot: int, source: int, generation: int, fade_frames: int) -> None:
+        """Let `slot` join what `source` plays, from a checkpoint."""
+        segment = self.segment
+        self.advance(fade_frames + self.config.block_frames)
+        segment.set_pin(slot, 0)
+        segment.request_checkpoint(source, generation)
+        wait_until(lambda: segment.checkpoint(generation) is not None)
+        self.workers[slot].join(self.plan(patch), generation, 5000)
+        segment.set_pin(slot, _native.NO_PIN)
+        for worker in self.workers:
+            worker.collect()
