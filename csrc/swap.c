@@ -61,10 +61,10 @@ static PeSource fall_over(PeSegment *s, PeGate *gate, uint32_t active, uint64_t 
   const uint32_t standby = 1u - active;
   const int is_same = generation == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
   pe_counter_add(&s->counters[is_same ? PE_COUNT_HEDGED : PE_COUNT_FALLBACKS], 1);
-  if (!is_same || !is_alive(s, active) || ++gate->n_hedged_in_a_row >= PE_HEDGES_TO_CHANGE) {
-    make_active(s, gate, standby);
-    event(s, PE_EVENT_FALLBACK, block, frames, generation, (uint64_t)is_same);
-  }
+  /* One late block of another patch is bridged; only a slot that is dead or stays behind is left. */
+  const int is_left = !is_alive(s, active) || ++gate->n_hedged_in_a_row >= PE_HEDGES_TO_CHANGE;
+  if (is_left) make_active(s, gate, standby);
+  if (is_left || !is_same) event(s, PE_EVENT_FALLBACK, block, frames, generation, (uint64_t)is_same);
   return heard(s, standby, generation, !is_same);
 }
 
@@ -72,6 +72,7 @@ PE_RT PeSource pe_gate_choose(PeSegment *s, PeGate *gate, uint64_t block, uint64
   const uint32_t active = atomic_load_explicit(&s->active_slot, memory_order_relaxed); /* own word */
   uint64_t generation, pending;
   if (gate_is_open(s, 1u - active, block, &pending)) return swap(s, gate, 1u - active, block, frames, pending);
+  if (gate_is_open(s, active, block, &pending)) return swap(s, gate, active, block, frames, pending); /* it took over while it was armed */
   if (has_block(s, active, block, &generation)) {
     const int is_same = generation == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
     gate->n_hedged_in_a_row = 0;

@@ -7,6 +7,7 @@ are the same in every sounddevice from 0.4.6 to 0.5.6, and pyproject.toml pins i
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -48,6 +49,10 @@ class Driver(Protocol):
         """From the callback to the device's end; 0 without a device."""
 
     @property
+    def is_alive(self) -> bool:
+        """Whether the callback is still called: False when closed, or when the device or its server is gone."""
+
+    @property
     def clock(self) -> _native.Clock | None:
         """The clock where there is no device."""
 
@@ -72,6 +77,7 @@ class ClockDriver:
     ) -> None:
         self.kind = "free" if is_free else "realtime"
         self.request_frames = request_frames
+        self.is_alive = True
         self.clock = _native.Clock(
             output, is_free=is_free, request_frames=request_frames, priority=0 if is_free else priority
         )
@@ -82,6 +88,7 @@ class ClockDriver:
         )
 
     def close(self) -> None:
+        self.is_alive = False
         self.clock.close()
 
     def __repr__(self) -> str:
@@ -99,6 +106,7 @@ class PortAudioDriver:
         self._stream = stream
         self.is_realtime = _has_realtime_thread()
         self.latency_s = float(stream.latency)
+        self._is_jack = _is_jack(device["host_api"])
         name = f"{device['name']} ({device['host_api']})"
         self.description = f"{name}, {stream.samplerate:g} Hz, {self.latency_s * 1e3:.1f} ms latency"
 
@@ -106,23 +114,40 @@ class PortAudioDriver:
     def request_frames(self) -> int:
         return self._output.segment.largest_request if self._stream else 0
 
+    @property
+    def is_alive(self) -> bool:
+        return self._stream is not None and bool(self._stream.active)
+
     def close(self) -> None:
         """Stop and close the stream. One that does not end in time is left alone, with what it calls."""
+        is_gone = (
+            not self.is_alive and self._is_jack
+        )  # the server ended: closing would wait for it for minutes
         stream, self._stream = self._stream, None
         if stream is None:
             return
-        thread = threading.Thread(target=stream.close, name="pe-close-stream", daemon=True)
-        thread.start()
-        thread.join(CLOSE_TIMEOUT_S)
-        if thread.is_alive():
-            _unclosed.append(self)
-            logger.warning("output does not close device=%s waited_s=%g", self.description, CLOSE_TIMEOUT_S)
+        if not is_gone:
+            thread = threading.Thread(target=stream.close, name="pe-close-stream", daemon=True)
+            thread.start()
+            thread.join(CLOSE_TIMEOUT_S)
+            if not thread.is_alive():
+                return
+        _abandon(self)
+        logger.warning("output left open, its server does not answer device=%s", self.description)
 
     def __repr__(self) -> str:
         return f"<PortAudioDriver {self.description}>"
 
 
 _unclosed: list[PortAudioDriver] = []  # kept alive: PortAudio may still hold their pointers
+
+
+def _abandon(driver: PortAudioDriver) -> None:
+    """Leave a stream that cannot be closed to the end of the process, and PortAudio with it: to end PortAudio,
+    as sounddevice does at exit, would abort the process when JACK is gone.
+    """
+    _unclosed.append(driver)
+    atexit.unregister(_sounddevice()._exit_handler)
 
 
 def open_driver(
@@ -199,7 +224,17 @@ def _sounddevice() -> Any:
     return sounddevice
 
 
+def _is_jack(host_api: str) -> bool:
+    return host_api.startswith("JACK")
+
+
 def _default_index(sounddevice: Any) -> int:
+    """Return the default output device, -1 for none. JACK's, where a JACK server runs: whoever started it
+    wants it used, and it may hold the card; PortAudio would ask ALSA first, and get ALSA's bridge to JACK.
+    """
+    for api in sounddevice.query_hostapis():
+        if _is_jack(api["name"]) and api["default_output_device"] >= 0:
+            return int(api["default_output_device"])
     try:
         return int(sounddevice.query_devices(kind="output")["index"])
     except (sounddevice.PortAudioError, ValueError):

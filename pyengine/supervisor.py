@@ -53,7 +53,10 @@ START_TIMEOUT_S = 20.0
 SWAP_TIMEOUT_S = 2.0  # from the SWITCH record to the swap: the clock has stopped if it takes longer
 JOIN_TIMEOUT_MS = 2000
 DRAIN_TIMEOUT_S = 5.0  # a worker that does not answer for so long after a commit was given up is replaced
-DEATHS_ALLOWED, DEATHS_WITHIN_S = 6, 10.0
+BUDGET_S = 10.0
+DEATHS_ALLOWED = 12  # within BUDGET_S, before a successor has to wait PAUSE_S
+PAUSE_S = 1.0
+RESCUES_ALLOWED = 3  # within BUDGET_S: a patch that kills its renderers more often is poison
 CLOCK_PRIORITY = 4
 
 Reply = Callable[[Any], None]
@@ -119,6 +122,7 @@ class Supervisor:
         self._needs_rescue = False
         self._syncs: deque[tuple[int, Reply]] = deque()
         self._deaths: deque[float] = deque()
+        self._rescues: deque[float] = deque()
         self._draining: dict[int, float] = {}
         self.workers: list[WorkerProcess | None] = [None, None]
         self.slots = [Slot(0), Slot(1)]
@@ -281,9 +285,9 @@ class Supervisor:
         self.segment.set_pin(slot, _native.NO_PIN)
         active = self.active
         if active is None:
-            self.segment.set_playable(slot, True)
-            self._move(slot, Happening.TOOK_OVER)
-            self._needs_rescue = bool(self.desk.committed.nodes)
+            self.segment.set_playable(slot, True)  # silence, but time goes on
+            if slot == self.segment.active_slot:
+                self._take_over(slot)  # otherwise the callback finds it, and says so (_on_fallback)
         elif self._needs_rescue:
             pass  # the committed patch is committed anew on this slot
         elif active.generation == 0:
@@ -292,6 +296,14 @@ class Supervisor:
         else:
             self._begin_join(slot)
         self._advance()
+
+    def _take_over(self, slot: int) -> None:
+        """A fresh slot is heard, with nothing in it: what was committed is committed anew on the other one."""
+        self._move(slot, Happening.TOOK_OVER)
+        self._needs_rescue = bool(self.desk.committed.nodes)
+        other = self.slots[1 - slot]
+        if other.state is State.JOINING and not self._needs_rescue:
+            self._move(other.index, Happening.IN_STEP)
 
     def _on_gone(self, worker: WorkerProcess) -> None:
         """A worker's process has ended, or must: take it out of the sound, replace it."""
@@ -314,9 +326,7 @@ class Supervisor:
             return
         self._move(slot, Happening.DIED)
         self._after_death(was)
-        if self._may_respawn():
-            self.segment.set_playable(slot, False)
-            self._spawn(slot)
+        self._respawn(slot)
         self._advance()
 
     def _after_death(self, was: Slot) -> None:
@@ -335,18 +345,15 @@ class Supervisor:
                 self._give_up(attempt.slot)
             self._refuse("worker died", f"the worker of slot {was.index} died while the patch was {attempt.phase}")
 
-    def _may_respawn(self) -> bool:
-        now = time.monotonic()
-        self._deaths.append(now)
-        while now - self._deaths[0] > DEATHS_WITHIN_S:
-            self._deaths.popleft()
-        if len(self._deaths) <= DEATHS_ALLOWED:
-            return True
-        logger.error("workers die too often deaths=%d seconds=%g; the patch is given up", len(self._deaths), DEATHS_WITHIN_S)
-        self._deaths.clear()
-        self._needs_rescue = False
-        self.desk = Desk(self.options.sample_rate_hz)  # back to silence: a patch that kills its renderers is poison
-        return True
+    def _respawn(self, slot: int) -> None:
+        """Start a successor, after a pause if workers die one after another (whatever kills them)."""
+        n = _count_within(self._deaths, BUDGET_S)
+        self.segment.set_playable(slot, False)
+        if n <= DEATHS_ALLOWED:
+            self._spawn(slot)
+            return
+        logger.error("workers die too often deaths=%d seconds=%g; the next starts in %g s", n, BUDGET_S, PAUSE_S)
+        self._loop.after(PAUSE_S, lambda: self._spawn(slot) if self.workers[slot] is None else None)
 
     # ---- commit, prime, swap --------------------------------------------------------------------------
 
@@ -377,6 +384,9 @@ class Supervisor:
     def _rescue(self) -> None:
         """Commit the committed patch once more: what renders it has died, states and all."""
         self._needs_rescue = False
+        if _count_within(self._rescues, BUDGET_S) > RESCUES_ALLOWED:
+            self._lose_patch(-1)
+            return
         patch = self.desk.begin_again()
         logger.warning("patch committed anew nodes=%d", len(patch.nodes))
         command = Commit(allow_silence=True)
@@ -654,6 +664,9 @@ class Supervisor:
         heard = self.segment.active_slot
         logger.warning("fall-over block=%d to_slot=%d generation=%d", event.block, heard, event.generation)
         left = self.slots[1 - heard]
+        if self.active is None and self.slots[heard].state is State.JOINING:
+            self._take_over(heard)
+            self._advance()
         if left.state is State.ACTIVE and self.slots[heard].is_alive:  # alive, but it stayed behind
             self._move(left.index, Happening.LEFT)
             self._move(heard, Happening.TOOK_OVER)
@@ -688,6 +701,8 @@ class Supervisor:
     def needs_blocks(self) -> bool:
         """True while something waits for blocks to be played (a paused free-running clock must play them)."""
         attempt = self._attempt
+        if self.active is None:
+            return True
         return bool(self._syncs or self._joining or (attempt and attempt.phase == "switching") or not self.intake.is_clear)
 
     # ---- the free-running clock -------------------------------------------------------------------------
@@ -864,3 +879,12 @@ class Supervisor:
             **self.worker_facts[i],
             "counters": s.slot_counters(i),
         }
+
+
+def _count_within(times: deque[float], seconds: float) -> int:
+    """Note that it happened now; return how often it did within the last seconds."""
+    now = time.monotonic()
+    times.append(now)
+    while now - times[0] > seconds:
+        times.popleft()
+    return len(times)

@@ -60,7 +60,11 @@ int main(int argc, char **argv) {
   n_wanted = (size_t)atol(argv[3]);
   if (n_ports == 0 || n_ports > MAX_PORTS) return 2;
   samples = calloc(n_wanted * n_ports, sizeof *samples);
-  jack_client_t *client = jack_client_open("capture", JackNoStartServer, NULL);
+  jack_client_t *client = NULL;
+  for (int i = 0; i < 200 && client == NULL; i++) { /* the server may still be starting */
+    client = jack_client_open("capture", JackNoStartServer, NULL);
+    if (client == NULL) usleep(50000);
+  }
   if (samples == NULL || client == NULL) return 3;
   for (size_t p = 0; p < n_ports; p++) {
     char port[16];

@@ -6,7 +6,7 @@
 #include "journal.h"
 #include "stress.h"
 
-#define N_BLOCKS 12000u
+#define N_BLOCKS 60000u
 #define SKEW 700u /* less than the small journal: a slot further behind is told that it is stale */
 
 static PeSegment *segment;
@@ -63,7 +63,7 @@ static void *decide(void *argument) {
     atomic_store_explicit(&segment->slots[slot].applied, applied, memory_order_release); /* as the worker does */
     atomic_store(&heads[slot], block + 1);
     if (random_below(&r, 200) == 0) sleep_us(random_below(&r, 300));
-    if (random_below(&r, 8) == 0) sched_yield();
+    for (uint32_t k = 0; k < 20 && pe_stream_newest(segment) == applied; k++) sched_yield(); /* else blocks outrun the intake */
   }
   return NULL;
 }
@@ -84,7 +84,7 @@ int main(void) {
     CHECK(decisions[0][block] == decisions[1][block] && decisions[0][block] >= before);
     before = decisions[0][block];
   }
-  CHECK(before > 20 * config.n_commands); /* the ring went round many times */
+  CHECK(before > 4 * config.n_commands); /* the ring went round many times */
   CHECK(pe_journal_decide(segment, N_BLOCKS - 1 - config.n_journal, before) == PE_JOURNAL_STALE);
   CHECK(pe_journal_read(segment, N_BLOCKS - 1 - config.n_journal) == PE_JOURNAL_STALE);
   free_segment(segment);

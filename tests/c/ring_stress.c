@@ -88,7 +88,7 @@ int main(int argc, char **argv) {
   for (uint32_t i = 0; i < 4; i++)
     for (uint32_t k = 0; k < 4; k++) {
       Case c = {.block_bytes = sizes[i], .capacity = capacities[k], .seed = i * 4 + k};
-      c.n_blocks = capacities[k] == 1 ? 1500 : sizes[i] == 512 ? 4000 : 12000;
+      c.n_blocks = capacities[k] == 1 ? 5000 : sizes[i] == 512 ? 8000 : 40000;
       run(&c, is_fork);
     }
   return 0;
