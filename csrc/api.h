@@ -313,6 +313,7 @@ void pe_output_free(PeOutput *output);                                     /* [s
 void pe_output_process(PeOutput *output, float *interleaved, uint32_t n_frames); /* the audio callback; one caller; [rt & active] */
 void pe_output_record(PeOutput *output, uint32_t is_on);                   /* feed the record tap from the next request on; [any] */
 uint32_t pe_output_is_recording(const PeOutput *output);                   /* what the callback last saw; [any] */
+uint64_t pe_output_tap_start(const PeOutput *output);                      /* frame the tap was fed from, of the newest recording; [any] */
 uint64_t pe_output_frames(const PeOutput *output);                         /* frames put out, silence included; [any] */
 void pe_output_time(const PeOutput *output, uint64_t *frame, uint64_t *time_ns); /* first frame of the newest request and its CLOCK_MONOTONIC time, a consistent pair; [any] */
 int pe_portaudio_callback(const void *input, void *output, unsigned long n_frames, const void *time_info,
@@ -335,5 +336,6 @@ uint32_t pe_clock_wait(PeClock *clock, uint64_t frame, uint32_t timeout_ms); /* 
 /* ---- process ------------------------------------------------------------------------------------ */
 
 PeStatus pe_process_guard(uint32_t soft_us, uint32_t hard_us);  /* RLIMIT_RTTIME; [setup] */
+PeStatus pe_segment_lock(PeSegment *segment);                   /* mlock; PE_BUSY where refused; [setup] */
 PeStatus pe_process_lock_memory(void);                          /* mlockall; PE_BUSY where refused; [setup] */
 PeStatus pe_process_die_with_parent(int32_t parent_pid);        /* PR_SET_PDEATHSIG where there is one; PE_STALE if the parent is gone already; [setup] */

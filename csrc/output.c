@@ -135,7 +135,9 @@ PE_RT void pe_output_process(PeOutput *o, float *out, uint32_t n_frames) {
   const uint64_t frames = atomic_load_explicit(&o->frames, memory_order_relaxed); /* own word */
   const uint32_t n_channels = s->config.n_channels;
   uint32_t at = 0, n_silent = 0;
+  const int was_tapped = o->is_tapped;
   o->is_tapped = (int)atomic_load_explicit(&o->record_wanted, memory_order_acquire); /* a flag, nothing else */
+  if (o->is_tapped && !was_tapped) put_u64(&o->tap_start, frames);
   tell_time(o, frames, start);
   pe_output_expect(o, n_frames);
   while (at < n_frames) {

@@ -17,6 +17,7 @@ struct PeOutput {
   uint64_t   silent_frames;
   int        is_tapped;    /* what this request does */
   _Atomic uint32_t record_wanted, is_recording;
+  _Atomic uint64_t tap_start;
   _Atomic uint64_t frames; /* put out, silence included */
   _Atomic uint32_t time_version;
   _Atomic uint64_t time_frame, time_ns;

@@ -33,6 +33,10 @@ uint32_t pe_output_is_recording(const PeOutput *o) {
   return atomic_load_explicit(&o->is_recording, memory_order_acquire); /* the frames put in the tap before it */
 }
 
+uint64_t pe_output_tap_start(const PeOutput *o) {
+  return atomic_load_explicit(&o->tap_start, memory_order_acquire); /* a number, nothing else */
+}
+
 uint64_t pe_output_frames(const PeOutput *o) {
   return atomic_load_explicit(&o->frames, memory_order_acquire); /* and all that was put out before it */
 }

@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 #endif
 
-#include "pe.h"
+#include "segment.h"
 
 PeStatus pe_process_guard(uint32_t soft_us, uint32_t hard_us) {
 #if defined(RLIMIT_RTTIME)
@@ -19,6 +19,8 @@ PeStatus pe_process_guard(uint32_t soft_us, uint32_t hard_us) {
   return PE_BUSY;
 #endif
 }
+
+PeStatus pe_segment_lock(PeSegment *segment) { return mlock(segment, segment->bytes) == 0 ? PE_OK : PE_BUSY; }
 
 PeStatus pe_process_lock_memory(void) { return mlockall(MCL_CURRENT | MCL_FUTURE) == 0 ? PE_OK : PE_BUSY; }
 

@@ -33,6 +33,7 @@ typedef struct PeSlotShared {
   _Atomic uint64_t applied;
   _Atomic uint64_t generation;
   _Atomic uint64_t switch_block; /* where `generation` begins */
+  _Atomic uint64_t switch_from;  /* generation that its run had before: it continues that one without a step */
   _Atomic uint64_t heartbeat;
   _Atomic uint32_t marker;
   PE_LINE PeCounter counters[PE_SLOT_COUNTERS];

@@ -1,7 +1,5 @@
 #include <string.h>
 
-#include "journal.h"
-#include "render.h"
 #include "segment.h"
 
 static uint64_t align64(uint64_t n) { return (n + 63u) & ~(uint64_t)63u; }

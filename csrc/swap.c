@@ -38,10 +38,9 @@ static int gate_is_open(PeSegment *s, uint32_t standby, uint64_t block, uint64_t
 static PeSource swap(PeSegment *s, PeGate *gate, uint32_t standby, uint64_t block, uint64_t frames, uint64_t pending) {
   const uint64_t begins = atomic_load_explicit(&s->slots[standby].switch_block, memory_order_relaxed); /* ordered by the stamp */
   const uint64_t late = block > begins ? block - begins : 0;
-  /* It continues what was heard only if the standby was in step up to here. */
-  uint64_t before = 0;
-  const int is_in_step = block == 0 || (pe_block_is_there(s, standby, block - 1, &before) &&
-                                        before == atomic_load_explicit(&s->heard_generation, memory_order_relaxed)); /* own word */
+  /* It continues what was heard only if its run was in step; its ring may still hold blocks from before it joined. */
+  const uint64_t before = atomic_load_explicit(&s->slots[standby].switch_from, memory_order_relaxed); /* ordered by the stamp */
+  const int is_in_step = before == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
   make_active(s, gate, standby);
   atomic_store_explicit(&s->swapped_generation, pending, memory_order_release); /* after active_slot */
   pe_counter_add(&s->counters[PE_COUNT_SWAPS], 1);

@@ -22,6 +22,7 @@ static void turn(PeWorker *w, uint64_t generation, uint64_t block) {
   if (atomic_load_explicit(&w->armed, memory_order_relaxed) == NULL) return; /* the active worker: goes on with what it has */
   PePlan *plan = atomic_exchange_explicit(&w->armed, pe_turning(w), memory_order_acq_rel); /* ours alone, and all that is in it */
   const int is_it = plan != NULL && plan->generation == generation; /* NULL: disarmed between the two looks */
+  const uint64_t before = w->run->generation;
   PePlan *done = is_it ? pe_run_turn(w->run, plan) : plan;
   atomic_store_explicit(&w->armed, NULL, memory_order_release); /* the running plan is the new one before another is armed */
   if (!is_it) {
@@ -30,6 +31,7 @@ static void turn(PeWorker *w, uint64_t generation, uint64_t block) {
   }
   if (done) retire(w, done, NULL, NULL);
   atomic_store_explicit(&w->shared->switch_block, block, memory_order_relaxed); /* ordered by the block's stamp */
+  atomic_store_explicit(&w->shared->switch_from, before, memory_order_relaxed); /* ordered by the block's stamp */
   atomic_store_explicit(&w->shared->generation, generation, memory_order_release); /* after the block it begins at */
   event(w, PE_EVENT_SWITCHED, block, 0);
 }

@@ -345,6 +345,10 @@ class Segment:
             os.close(self.fd)
             self.fd = -1
 
+    def lock(self) -> bool:
+        """Keep it in memory; False where that is refused."""
+        return bool(lib.pe_segment_lock(self._pointer) == lib.PE_OK)
+
     # the gate
     play_block = property(lambda self: int(lib.pe_gate_play_block(self._pointer)))
     active_slot = property(lambda self: int(lib.pe_gate_active_slot(self._pointer)))
@@ -543,6 +547,11 @@ class Output:
 
     def record(self, is_on: bool) -> None:
         lib.pe_output_record(self._output, is_on)
+
+    @property
+    def tap_start(self) -> int:
+        """Frame from which the newest recording was fed."""
+        return int(lib.pe_output_tap_start(self._output))
 
     @property
     def is_recording(self) -> bool:

@@ -152,7 +152,7 @@ class Client:
 
     def send(self, command: Command) -> Reply:
         """Send one command and return its answer. Raises what the engine refuses."""
-        reply = self._exchange(osc.encode(command), [command])[0]
+        reply = self._exchange([osc.encode(command)], [command])[0]
         if not reply.ok:
             raise _error(reply)
         return reply
@@ -165,7 +165,18 @@ class Client:
         """
         sent = list(bundle)
         tag = None if at is None else osc.time_tag_from_unix(at)
-        replies = self._exchange(osc.encode_bundle(sent, tag), sent)
+        return self._unrefused(self._exchange([osc.encode_bundle(sent, tag)], sent))
+
+    def send_all(self, several: Iterable[Command]) -> list[Reply]:
+        """Send commands one behind the other without waiting; return the answers in their order.
+
+        Raises as send_bundle does. At most a few hundred at once: the engine's answers wait in a socket.
+        """
+        sent = list(several)
+        return self._unrefused(self._exchange([osc.encode(command) for command in sent], sent))
+
+    @staticmethod
+    def _unrefused(replies: list[Reply]) -> list[Reply]:
         refused = [reply for reply in replies if not reply.ok]
         if len(refused) == 1:
             raise _error(refused[0])
@@ -174,8 +185,8 @@ class Client:
             raise EngineError(f"{len(refused)} refused: {texts}")
         return replies
 
-    def _exchange(self, datagram: bytes, sent: list[Command]) -> list[Reply]:
-        """Send a datagram; return one answer to each command, matched by address, in order."""
+    def _exchange(self, datagrams: list[bytes], sent: list[Command]) -> list[Reply]:
+        """Send datagrams; return one answer to each command, matched by address, in order."""
         replies: list[Reply | None] = [None] * len(sent)
         waiting: dict[str, list[int]] = {}
         for number, command in enumerate(sent):
@@ -184,7 +195,8 @@ class Client:
         deadline = time.monotonic() + wait_s
         try:
             self._drain()
-            self._socket.send(datagram)
+            for datagram in datagrams:
+                self._socket.send(datagram)
             while waiting:
                 reply = self._receive(deadline)
                 numbers = waiting.get(reply.address)

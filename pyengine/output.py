@@ -50,7 +50,7 @@ class Driver(Protocol):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the callback is still called: False when closed, or when the device or its server is gone."""
+        """Whether the callback is still called: False when closed, and when the device is gone."""
 
     @property
     def clock(self) -> _native.Clock | None:
@@ -143,8 +143,8 @@ _unclosed: list[PortAudioDriver] = []  # kept alive: PortAudio may still hold th
 
 
 def _abandon(driver: PortAudioDriver) -> None:
-    """Leave a stream that cannot be closed to the end of the process, and PortAudio with it: to end PortAudio,
-    as sounddevice does at exit, would abort the process when JACK is gone.
+    """Leave a stream that cannot be closed to the end of the process, and PortAudio with it: to end
+    PortAudio, as sounddevice does at exit, would abort the process when JACK is gone.
     """
     _unclosed.append(driver)
     atexit.unregister(_sounddevice()._exit_handler)
@@ -260,7 +260,7 @@ def _find(wanted: str) -> dict[str, Any]:
     tests = (
         lambda d: key == str(d["index"]),
         lambda d: key == d["name"].casefold(),
-        lambda d: key != "" and key in f"{d['name']}, {d['host_api']}".casefold(),
+        lambda d: key != "" and not key.isdigit() and key in f"{d['name']}, {d['host_api']}".casefold(),
     )
     for test in tests:
         found = [device for device in devices if test(device)]

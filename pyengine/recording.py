@@ -51,6 +51,7 @@ class _Take:
     max_frames: int
     sample_rate_hz: float
     lost_before: int
+    first_frame: int = 0  # of the engine's output, where the file begins
     frames: int = 0
     peak: float = 0.0
     lost_frames: int = 0
@@ -62,6 +63,7 @@ class _Take:
             "is_recording": self.is_recording,
             "name": self.name,
             "path": self.name,
+            "first_frame": self.first_frame,
             "frames": self.frames,
             "seconds": self.frames / self.sample_rate_hz,
             "lost_frames": self.lost_frames,
@@ -74,6 +76,7 @@ _NOTHING: dict[str, Any] = {
     "is_recording": False,
     "name": "",
     "path": "",
+    "first_frame": 0,
     "frames": 0,
     "seconds": 0.0,
     "lost_frames": 0,
@@ -125,6 +128,7 @@ class Recorder:
             max_frames=MAX_WAV_BYTES // frame_bytes if format == "WAV" else 1 << 62,
             sample_rate_hz=config.sample_rate_hz,
             lost_before=self._segment.counter("tap_lost_frames"),
+            first_frame=self._output.frames,
         )
         self._ending.clear()
         self._done = None
@@ -231,6 +235,9 @@ class Recorder:
         n_channels = self._segment.config.n_channels
         while data := self._segment.read_tap(CHUNK_FRAMES):
             frames = np.frombuffer(data, np.float32).reshape(-1, n_channels)
+            if take.frames == 0:
+                # tap_start is not told anew where no callback came between two recordings
+                take.first_frame = max(take.first_frame, self._output.tap_start)
             take.lost_frames = self._segment.counter("tap_lost_frames") - take.lost_before
             if take.frames + len(frames) > take.max_frames:
                 raise RecordingError(

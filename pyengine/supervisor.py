@@ -7,6 +7,7 @@ is order of effect, and nothing here is waited for by the audio callback.
 from __future__ import annotations
 
 import logging
+import resource
 import time
 from collections import deque
 from collections.abc import Callable
@@ -58,6 +59,7 @@ DEATHS_ALLOWED = 12  # within BUDGET_S, before a successor has to wait PAUSE_S
 PAUSE_S = 1.0
 RESCUES_ALLOWED = 3  # within BUDGET_S: a patch that kills its renderers more often is poison
 CLOCK_PRIORITY = 4
+RTTIME_SOFT_US, RTTIME_HARD_US = 1_000_000, 2_000_000
 
 Reply = Callable[[Any], None]
 """Takes the result of a command, or the EngineError that it was refused with."""
@@ -95,6 +97,7 @@ class Attempt:
     slot: int = -1
     held: list[_native.Record] = field(default_factory=list)
     ready_ms: float = 0.0
+    received_frame: int = 0
     verdict: Message = field(default_factory=dict)
     is_hurried: bool = False
     timer: Timer | None = None
@@ -124,6 +127,7 @@ class Supervisor:
         self._deaths: deque[float] = deque()
         self._rescues: deque[float] = deque()
         self._draining: dict[int, float] = {}
+        self._whole_from = [0, 0]  # block from which a slot's ring holds nothing from before it joined
         self.workers: list[WorkerProcess | None] = [None, None]
         self.slots = [Slot(0), Slot(1)]
         self.worker_facts: list[Message] = [{}, {}]
@@ -141,6 +145,8 @@ class Supervisor:
         self.driver: output.Driver | None = None
         self.time_base: TimeBase | None = None
         self._allowed = 0
+        self._may_realtime = False
+        self._told_class = False
         self._group: list[_native.Record] | None = None
         self._group_syncs: list[Reply] = []
         self._group_frame = -1
@@ -159,6 +165,9 @@ class Supervisor:
 
     def start(self) -> None:
         """Start both workers; the clock follows when both have rendered their lead."""
+        self._may_realtime = _limit_realtime()
+        if not self.segment.lock():
+            logger.warning("memory not locked: refused; allow it with memlock in limits.conf (see docs/realtime.md)")
         for slot in (0, 1):
             self._spawn(slot)
 
@@ -189,7 +198,7 @@ class Supervisor:
             sample_rate_hz=o.sample_rate_hz,
             block_frames=o.block_frames,
             n_channels=o.n_channels,
-            priority=CLOCK_PRIORITY,
+            priority=CLOCK_PRIORITY if self._may_realtime else 0,
         )
         self.time_base = TimeBase(self._audio, o.sample_rate_hz, self.driver.kind == "free")
         self.is_started = True
@@ -254,7 +263,13 @@ class Supervisor:
     @property
     def is_redundant(self) -> bool:
         """True when either worker could die without a trace in the sound."""
-        return self.active is not None and self.standby.state in (State.REPLICA, State.PRIMING)
+        standby = self.standby
+        is_replica = self.active is not None and standby.state in (State.REPLICA, State.PRIMING)
+        return is_replica and not self._is_behind(standby)
+
+    def _is_behind(self, slot: Slot) -> bool:
+        """True while blocks are due that the slot rendered before it had joined."""
+        return self.segment.play_block < self._whole_from[slot.index]
 
     # ---- what workers say ---------------------------------------------------------------------------
 
@@ -280,6 +295,9 @@ class Supervisor:
             message["is_realtime"],
             message["is_locked"],
         )
+        if not message["is_realtime"] and not self._told_class:
+            self._told_class = True
+            logger.warning("no real-time priority: refused; allow it with rtprio in limits.conf (see docs/realtime.md)")
         self._move(slot, Happening.SAID_HELLO, 0)
         self.segment.set_alive(slot, True)
         self.segment.set_pin(slot, _native.NO_PIN)
@@ -373,7 +391,7 @@ class Supervisor:
             self._count_refusal("invalid")
             text = "the pending patch is empty; create a module first, or commit with allow_silence 1 for silence"
             raise CommitRefused("invalid", text)
-        self._attempt = Attempt(patch, command, reply, received_s)
+        self._attempt = Attempt(patch, command, reply, received_s, received_frame=self.frames)
         timeout_s = self._timeout_ms(command) / 1e3
         self._attempt.timer = self._loop.after(timeout_s, self._on_no_standby)
         self._advance()
@@ -574,6 +592,7 @@ class Supervisor:
             "slot": attempt.slot,
             "block": event.block,
             "frame": event.frame,
+            "received_frame": attempt.received_frame,
             "late_blocks": event.value,
             "ready_ms": round(attempt.ready_ms, 3),
             "total_ms": round(1e3 * (time.monotonic() - attempt.started_s), 3),
@@ -630,6 +649,7 @@ class Supervisor:
                 self._on_gone(worker)
             return
         self._joining = None
+        self._whole_from[slot] = self.segment.render_head(slot)
         self.segment.set_pin(slot, _native.NO_PIN)
         self.segment.set_playable(slot, True)
         self._move(slot, Happening.IN_STEP, joining.generation)
@@ -703,7 +723,10 @@ class Supervisor:
         attempt = self._attempt
         if self.active is None:
             return True
-        return bool(self._syncs or self._joining or (attempt and attempt.phase == "switching") or not self.intake.is_clear)
+        is_switching = attempt is not None and attempt.phase == "switching"
+        return bool(
+            self._syncs or self._joining or is_switching or not self.intake.is_clear or self._is_behind(self.standby)
+        )
 
     # ---- the free-running clock -------------------------------------------------------------------------
 
@@ -879,6 +902,16 @@ class Supervisor:
             **self.worker_facts[i],
             "counters": s.slot_counters(i),
         }
+
+
+def _limit_realtime() -> bool:
+    """Bound the CPU time a real-time thread of this process may take without a wait; False if that fails."""
+    try:
+        if resource.getrlimit(resource.RLIMIT_RTTIME)[0] != resource.RLIM_INFINITY:
+            return True  # somebody set one already
+    except (AttributeError, OSError, ValueError):
+        return False
+    return _native.limit_realtime_cpu(RTTIME_SOFT_US, RTTIME_HARD_US)
 
 
 def _count_within(times: deque[float], seconds: float) -> int:

@@ -9,24 +9,16 @@ with Rig(block_frames=64) as rig:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from waiting import wait_until
 
 from pyengine import _native
 from pyengine.output import Driver, open_driver
 from pyengine.patch import Patch
 from pyengine.plan import new_plan, prime
-
-
-def wait_until(predicate: Callable[[], object], timeout_s: float = 10.0, step_s: float = 0.001) -> None:
-    """Return once predicate() is true; fail after timeout_s. The only place where tests sleep."""
-    until = time.monotonic() + timeout_s
-    while not predicate():
-        assert time.monotonic() < until, f"not within {timeout_s} s: {predicate}"
-        time.sleep(step_s)
 
 
 class Rig:

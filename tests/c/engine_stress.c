@@ -20,6 +20,7 @@ static PeWorker *workers[PE_SLOTS];
 static PeOutput *output;
 static _Atomic int is_over;
 static uint64_t n_compared, n_requested;
+static PeClock *clock_thread; /* NULL where the callback has a thread of its own */
 static Random control = {99};
 
 static void compare_replicas(void) {
@@ -56,19 +57,32 @@ static void drain_events(uint64_t *checkpoint_of) {
     }
 }
 
-/* The intake: random parameters of nodes that may or may not be there. */
-static void send_params(void) {
+/* The stream has one writer at a time: whoever holds this. */
+static pthread_mutex_t intake = PTHREAD_MUTEX_INITIALIZER;
+
+static uint64_t send(const PeCommand *records, uint32_t n) {
+  pthread_mutex_lock(&intake);
+  const uint64_t newest = pe_stream_send(segment, records, n);
+  pthread_mutex_unlock(&intake);
+  return newest;
+}
+
+/* Random parameters of nodes that may or may not be there, all the while. */
+static void *turn_knobs(void *argument) {
   PeCommand records[40];
-  const uint32_t n = 1 + random_below(&control, 40);
-  const int64_t now = (int64_t)(pe_gate_play_block(segment) * BLOCK_FRAMES);
-  for (uint32_t i = 0; i < n; i++)
-    records[i] = random_param(&control, random_below(&control, 3) ? -1 : now + random_below(&control, 800));
-  if (pe_stream_space(segment) >= n) CHECK(pe_stream_send(segment, records, n) != 0);
+  Random r = {*(uint64_t *)argument + 1};
+  while (!atomic_load(&is_over)) {
+    const uint32_t n = 1 + random_below(&r, 40);
+    const int64_t now = (int64_t)(pe_gate_play_block(segment) * BLOCK_FRAMES);
+    for (uint32_t i = 0; i < n; i++) records[i] = random_param(&r, random_below(&r, 3) ? -1 : now + random_below(&r, 800));
+    send(records, n); /* or not, where there is no room */
+    sleep_us(random_below(&r, 400));
+  }
+  return NULL;
 }
 
 static void wait_a_little(uint64_t *checkpoint_of, uint64_t since_ns) {
   CHECK(pe_now_ns() - since_ns < PATIENCE_MS * 1000000ull);
-  if (random_below(&control, 3) == 0) send_params();
   drain_events(checkpoint_of);
   sleep_us(100);
 }
@@ -86,6 +100,33 @@ static PePlan *new_plan(const Patch *patch) {
   return plan;
 }
 
+static PeCheckpointInfo checkpoint_now(uint32_t slot, uint64_t generation) {
+  PeCheckpointInfo info;
+  uint64_t checkpoint_of = 0;
+  const uint64_t since = pe_now_ns();
+  pe_checkpoint_request(segment, slot, generation);
+  while (checkpoint_of != generation) wait_a_little(&checkpoint_of, since);
+  CHECK(pe_checkpoint_latest(segment, generation, &info) == PE_OK);
+  return info;
+}
+
+/* The clock stands still: both slots are at one block edge, and all that they are must be the same. */
+static void compare_states(uint64_t generation) {
+  uint64_t frames, none = 0;
+  const uint64_t since = pe_now_ns();
+  pe_clock_allow(clock_thread, 0);
+  do {
+    frames = pe_output_frames(output);
+    wait_a_little(&none, since);
+  } while (frames != pe_output_frames(output) || pe_slot_render_head(segment, 0) != pe_slot_render_head(segment, 1) ||
+           pe_slot_render_head(segment, 0) < pe_gate_play_block(segment) + pe_gate_effective_lead(segment));
+  const PeCheckpointInfo a = checkpoint_now(0, generation), b = checkpoint_now(1, generation);
+  if (a.checksum != b.checksum) fprintf(stderr, "gen %llu block %llu %llu seq %llu %llu bytes %llu %llu\n", (unsigned long long)generation, (unsigned long long)a.block, (unsigned long long)b.block, (unsigned long long)a.seq, (unsigned long long)b.seq, (unsigned long long)a.state_bytes, (unsigned long long)b.state_bytes);
+  CHECK(a.block == b.block && a.seq == b.seq && a.state_bytes == b.state_bytes && a.checksum == b.checksum);
+  n_compared++;
+  pe_clock_allow(clock_thread, ~0ull);
+}
+
 static void commit(uint64_t generation) {
   Patch patch;
   uint64_t checkpoint_of = 0, since = pe_now_ns();
@@ -99,12 +140,20 @@ static void commit(uint64_t generation) {
     pe_worker_disarm(workers[standby]);
     plan = new_plan(&patch);
   }
-  CHECK(pe_worker_arm(workers[standby], plan, generation, random_below(&control, 300)) == PE_OK);
+  if (random_below(&control, 3) == 0) { /* one that comes too late: it is turned to, and never heard of the gate */
+    const PeCommand record = {.kind = PE_COMMAND_SWITCH, .frame = -1, .arg = generation + 2000000};
+    CHECK(pe_worker_arm(workers[standby], plan, generation + 2000000, random_below(&control, 300)) == PE_OK);
+    while (send(&record, 1) == 0) wait_a_little(&checkpoint_of, since);
+    while (pe_worker_arm(workers[standby], new_plan(&patch), generation, random_below(&control, 300)) == PE_BUSY)
+      CHECK(pe_now_ns() - since < PATIENCE_MS * 1000000ull);
+  } else {
+    CHECK(pe_worker_arm(workers[standby], plan, generation, random_below(&control, 300)) == PE_OK);
+  }
   CHECK(!pe_slot_set_prime_ready(segment, standby, generation + 1));
   CHECK(pe_slot_set_prime_ready(segment, standby, generation));
   pe_gate_open(segment, generation);
   PeCommand records[3] = {{.kind = PE_COMMAND_SWITCH, .frame = -1, .arg = generation}, random_param(&control, -1), random_param(&control, -1)};
-  while (pe_stream_send(segment, records, 3) == 0) wait_a_little(&checkpoint_of, since);
+  while (send(records, 3) == 0) wait_a_little(&checkpoint_of, since);
   while (pe_gate_swapped_generation(segment) != generation) wait_a_little(&checkpoint_of, since);
   pe_gate_close(segment);
 
@@ -115,6 +164,7 @@ static void commit(uint64_t generation) {
   CHECK(pe_worker_join(workers[active], new_plan(&patch), generation, PATIENCE_MS) == PE_OK);
   pe_slot_set_pin(segment, active, UINT64_MAX);
   CHECK(pe_slot_generation(segment, active) == generation);
+  if (clock_thread) compare_states(generation);
 }
 
 static void start_engine(uint32_t is_free_running) {
@@ -168,25 +218,26 @@ int main(int argc, char **argv) {
   const int is_clock = argc > 2;
   static const uint32_t requests[] = {64, 1, 33, 700, 32};
   uint64_t seed = 3;
-  PeClock *clock = NULL;
-  pthread_t thread;
+  pthread_t thread, knobs;
   start_engine((uint32_t)is_clock);
   if (is_clock) {
-    CHECK(pe_clock_start(output, segment, PE_CLOCK_FREE, 64, 0, &clock) == PE_OK);
-    CHECK(pe_clock_requests(clock, requests, 5));
+    CHECK(pe_clock_start(output, segment, PE_CLOCK_FREE, 64, 0, &clock_thread) == PE_OK);
+    CHECK(pe_clock_requests(clock_thread, requests, 5));
     pe_output_record(output, 1);
     CHECK(pthread_create(&thread, NULL, record, pe_segment_tap(segment)) == 0);
-    pe_clock_allow(clock, ~0ull);
+    pe_clock_allow(clock_thread, ~0ull);
   } else {
     CHECK(pthread_create(&thread, NULL, callback, &seed) == 0);
   }
+  CHECK(pthread_create(&knobs, NULL, turn_knobs, &seed) == 0);
   for (uint64_t g = 1; g <= n_commits; g++) commit(g);
-  if (is_clock) CHECK(pe_clock_wait(clock, 100000, PATIENCE_MS) && pe_counter(segment, PE_COUNT_FRAMES_UNDERRUN) == 0);
-  pe_clock_stop(clock);
+  if (is_clock) CHECK(pe_clock_wait(clock_thread, 100000, PATIENCE_MS) && pe_counter(segment, PE_COUNT_FRAMES_UNDERRUN) == 0);
+  pe_clock_stop(clock_thread);
   atomic_store(&is_over, 1);
   pthread_join(thread, NULL);
+  pthread_join(knobs, NULL);
   CHECK(pe_counter(segment, PE_COUNT_SWAPS) == n_commits);
-  if (!is_clock) CHECK(n_compared > 50);
+  CHECK(is_clock ? n_compared == n_commits : n_compared > 50);
   stop_engine();
   return 0;
 }

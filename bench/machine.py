@@ -1,0 +1,57 @@
+"""What a figure was measured on: printed beside every figure."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _output_of(*command: str) -> str:
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def _flags() -> str:
+    """The flags in build_ext.py, read and not imported: it needs no cffi then."""
+    found = re.search(r"^FLAGS = (\[.*?\])$", _read(str(ROOT / "build_ext.py")), re.MULTILINE | re.DOTALL)
+    own = " ".join(re.findall(r'"([^"]*)"', found[1])) if found else "unknown"
+    return " ".join([own, os.environ.get("PYENGINE_CFLAGS", "")]).strip()
+
+
+def describe(rate_hz: float, block_frames: int) -> list[str]:
+    """Return machine, compiler, flags, commit, rate and block, a line each."""
+    model = re.search(r"^model name\s*:\s*(.*)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    is_virtual = " hypervisor " in _read("/proc/cpuinfo").replace("\n", " ")
+    compiler = _output_of(os.environ.get("CC", "cc"), "--version").splitlines()
+    commit = _output_of("git", "rev-parse", "--short", "HEAD") or "unknown"
+    is_dirty = bool(_output_of("git", "status", "--porcelain", "--", "csrc", "pyengine", "build_ext.py"))
+    kind = ", virtual" if is_virtual else ""
+    load = f"{os.getloadavg()[0]:.2f}"
+    return [
+        f"machine:  {model[1] if model else platform.machine()}, {os.cpu_count()} processors{kind}, load {load}",
+        f"system:   {platform.system()} {platform.release()}, Python {platform.python_version()}",
+        f"compiler: {compiler[0] if compiler else 'unknown'}",
+        f"flags:    {_flags()}",
+        f"commit:   {commit}{' with changes' if is_dirty else ''}",
+        f"audio:    {rate_hz:g} Hz, blocks of {block_frames} frames ({1e6 * block_frames / rate_hz:.1f} us)",
+    ]
+
+
+def steal_s() -> float:
+    """Processor time that the host gave to others since boot, all processors together; 0 where it is not told."""
+    first = _read("/proc/stat").split("\n", 1)[0].split()
+    return int(first[8]) / os.sysconf("SC_CLK_TCK") if len(first) > 8 else 0.0

@@ -1,0 +1,57 @@
+"""An engine in a process of its own, as a user would run it, that also tells when each frame was put out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def serve(recordings: str, rate_hz: float, block_frames: int) -> None:
+    """The child: an engine on the real-time clock; a line on stdin asks for the newest (frame, ns) pair."""
+    import pyengine
+
+    with pyengine.Engine(
+        "none", sample_rate=rate_hz, block_frames=block_frames, osc_port=0, recordings=recordings
+    ) as engine:
+        print(json.dumps({"port": engine.osc_port}), flush=True)
+        for _ in sys.stdin:
+            print(json.dumps(engine._supervisor._audio.time()), flush=True)  # type: ignore[union-attr]
+
+
+class Playing:
+    """The parent's side; a context manager."""
+
+    def __init__(self, recordings: Path, rate_hz: float, block_frames: int) -> None:
+        self.rate_hz = rate_hz
+        self.started_ns = time.monotonic_ns()
+        code = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'bench')]!r}; import playing; "
+        code += f"playing.serve({str(recordings)!r}, {rate_hz!r}, {block_frames!r})"
+        self._process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.port: int = self._line()["port"]
+        self.listening_ns = time.monotonic_ns()
+
+    def _line(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
+
+    def put_out_ns(self, frame: int) -> float:
+        """Return when the callback put out this frame, on the clock of time.monotonic_ns."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+        newest_frame, at_ns = self._line()
+        return float(at_ns - 1e9 * (newest_frame - frame) / self.rate_hz)
+
+    def __enter__(self) -> Playing:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)

@@ -1,0 +1,123 @@
+"""Every module alone, beside numpy or scipy doing the same job.
+
+A plan of N_NODES equal modules, rendered offline in blocks of 64 frames, divided by N_NODES: the plan's share is in
+it. numpy and scipy get the whole second in one call, their best case, and do what the module does when nothing
+moves. `moving`: a parameter is on its ramp all the while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import signal
+
+from pyengine import _native
+from pyengine.patch import Patch
+from pyengine.plan import address, new_plan
+from pyengine.specs import registry
+
+RATE_HZ, BLOCK_FRAMES, N_FRAMES, N_NODES = 48000.0, 64, 48000, 32
+Samples = npt.NDArray[np.float32]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """reference: the same job in numpy or scipy. source: feeds the inputs. moving: (param, a value, another)."""
+
+    reference: Callable[[], npt.NDArray[Any]]
+    name: str
+    source: str | None
+    tolerance: float
+    moving: tuple[str, float, float]
+
+
+def _sine() -> Samples:
+    return (0.2 * np.sin(2 * np.pi * (np.arange(N_FRAMES) * (440.0 / RATE_HZ)))).astype(np.float32)
+
+
+def _envelope() -> Samples:
+    return np.interp(np.arange(N_FRAMES), [0, 480, 480 + 2400], [0, 1, 0.7]).astype(np.float32)
+
+
+def _lowpass_sections() -> npt.NDArray[np.float64]:
+    w = 2 * np.pi * 2000.0 / RATE_HZ  # RBJ Audio EQ Cookbook, LPF, the defaults: 2000 Hz, q 1
+    alpha, c = np.sin(w) / 2, np.cos(w)
+    return np.array([[(1 - c) / 2, 1 - c, (1 - c) / 2, 1 + alpha, -2 * c, 1 - alpha]]) / (1 + alpha)
+
+
+_SINE, _SECTIONS = _sine().astype(np.float64), _lowpass_sections()
+ROWS = {
+    "simple_sine": Row(_sine, "numpy.sin", None, 1e-6, ("freq", 440.0, 880.0)),
+    "adsr": Row(_envelope, "numpy.interp", None, 1e-6, ("sustain", 0.7, 0.2)),
+    "biquad_filter": Row(
+        lambda: signal.sosfilt(_SECTIONS, _SINE), "scipy.signal.sosfilt", "simple_sine", 2e-6, ("cutoff", 2000.0, 4000.0)
+    ),
+}
+
+
+@contextmanager
+def bank(name: str, row: Row, is_moving: bool) -> Iterator[Callable[[], Samples]]:
+    """Yield a function that renders the next second of N_NODES equal modules, summed."""
+    patch = Patch()
+    if row.source:
+        patch.create("source", row.source)
+    for i in range(N_NODES):
+        patch.create(f"m{i}", name)
+        if row.source:
+            patch.connect("source", f"m{i}")
+    records = []
+    if is_moving:
+        param, *values = row.moving
+        for frame in range(0, N_FRAMES, 240):  # every 5 ms: no ramp comes to its end
+            value = values[frame // 240 % 2]
+            at = [address(patch, ("mod", f"m{i}", param, value)) for i in range(N_NODES)]
+            records += [_native.Record(handle, index, number, frame=frame) for handle, index, number in at]
+    commands = _native.commands(records)
+    out = np.zeros((N_FRAMES, 1), np.float32)
+    with new_plan(patch, sample_rate_hz=RATE_HZ, max_block_frames=BLOCK_FRAMES, n_channels=1) as plan:
+
+        def render() -> Samples:
+            plan.render(commands, len(records), N_FRAMES, BLOCK_FRAMES, out)
+            return out[:, 0]
+
+        yield render
+
+
+def per_sample_ns(benchmark: Any, n: int) -> tuple[float, float]:
+    """Return (median, worst) over the rounds, in ns per sample of one module."""
+    stats = benchmark.stats.stats
+    return 1e9 * stats.median / n, 1e9 * stats.max / n
+
+
+def line(name: str, ns: tuple[float, float]) -> str:
+    us = ns[0] * BLOCK_FRAMES / 1e3
+    share = 100 * us / (1e6 * BLOCK_FRAMES / RATE_HZ)
+    return f"modules  {name:38} {us:8.3f} us per block  {ns[0]:7.2f} ns per sample (worst {ns[1]:7.2f})  {share:.3f} % of the period"
+
+
+@pytest.mark.parametrize("kind", ["steady", "moving"])
+@pytest.mark.parametrize("name", registry().names())
+def test_module(name: str, kind: str, benchmark: Any, tell: Tell) -> None:
+    assert name in ROWS, f"{name} has no row here: give it one in bench/test_modules.py"
+    row = ROWS[name]
+    with bank(name, row, kind == "moving") as render:
+        if kind == "steady":
+            error = np.abs(render() / N_NODES - row.reference()).max()
+            assert error < row.tolerance, f"{name} is off by {error:g}: not worth timing"
+        else:
+            assert np.isfinite(render()).all()
+        benchmark.pedantic(render, rounds=15, warmup_rounds=2)
+    tell(line(f"{name}, {kind}", per_sample_ns(benchmark, N_FRAMES * N_NODES)))
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_reference(name: str, benchmark: Any, tell: Tell) -> None:
+    benchmark.pedantic(ROWS[name].reference, rounds=30, warmup_rounds=2)
+    tell(line(f"  {ROWS[name].name}, for {name}", per_sample_ns(benchmark, N_FRAMES)))

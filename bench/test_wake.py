@@ -1,0 +1,130 @@
+"""What it costs when the audio callback wakes the workers, against timed looks of their own (DESIGN 5).
+
+Two engines, one after the other and over again: same patch, same clock, same machine; only PeConfig.is_free_running
+differs. With it the callback wakes both workers by a futex; without it they look by themselves (wait_ns_of in
+csrc/worker_setup.c).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch as replaced
+
+import numpy as np
+import pytest
+from control import Pacer
+
+import pyengine
+from pyengine import _native, supervisor
+from pyengine.supervisor import CLOCK_PRIORITY, Supervisor
+
+RATE_HZ, BLOCK_FRAMES = 48000.0, 64
+PERIOD_NS = 1e9 * BLOCK_FRAMES / RATE_HZ
+SECONDS, ROUNDS, LOOKS = 4.0, 3, 15
+Tell = Callable[[str], None]
+
+
+class PacerDriver:
+    """A driver that is the bench's own thread: like the real-time clock, with every call timed."""
+
+    kind, description, latency_s, is_alive, clock = "realtime", "bench", 0.0, True, None
+
+    def __init__(self, output: _native.Output, lead_blocks: int, looks: int) -> None:
+        self.request_frames = BLOCK_FRAMES
+        self.pacer = Pacer(
+            PERIOD_NS,
+            CLOCK_PRIORITY,
+            output=output,
+            n_frames=BLOCK_FRAMES,
+            lead_blocks=lead_blocks,
+            looks=looks,
+            seconds=SECONDS + 3,
+        )
+        self.is_realtime = self.pacer.is_realtime
+
+    def close(self) -> None:
+        self.pacer.close()
+
+
+@contextmanager
+def engine_with(is_waking: bool, lead: int, looks: int) -> Iterator[tuple[pyengine.Engine, Pacer]]:
+    """Yield an engine that plays three modules, and the thread that is its clock."""
+    config_of = Supervisor._config
+    drivers: list[PacerDriver] = []
+
+    def open_driver(device: str, output: _native.Output, **_: Any) -> PacerDriver:
+        drivers.append(PacerDriver(output, lead, looks))
+        return drivers[0]
+
+    with (
+        replaced.object(Supervisor, "_config", lambda self: replace(config_of(self), is_free_running=is_waking)),
+        replaced.object(supervisor.output, "open_driver", open_driver),
+        pyengine.Engine("none", block_frames=BLOCK_FRAMES, sample_rate=RATE_HZ, lead_blocks=lead) as engine,
+    ):
+        engine.create("osc1", "simple_sine")
+        engine.create("env1", "adsr")
+        engine.create("filt1", "biquad_filter")
+        engine.connect("osc1", "env1")
+        engine.connect("env1", "filt1")
+        engine.commit()
+        engine.sync()
+        time.sleep(0.3)
+        yield engine, drivers[0].pacer
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU time of a process; Linux's clock id for another process's time."""
+    return time.clock_gettime_ns((~pid << 3) | 2)
+
+
+def run(is_waking: bool, lead: int) -> dict[str, float | np.ndarray[Any, Any]]:
+    with engine_with(is_waking, lead, 0) as (engine, pacer):
+        pids = [slot["pid"] for slot in engine.status()["slots"]]
+        heartbeats = [slot["heartbeat"] for slot in engine.status()["slots"]]
+        first, n_before, start = sum(map(cpu_ns, pids)), pacer.n_periods, time.monotonic_ns()
+        time.sleep(SECONDS)
+        used, took = sum(map(cpu_ns, pids)) - first, time.monotonic_ns() - start
+        status = engine.status()
+        took_ns = pacer.took_ns[n_before:].copy()
+    turns = sum(s["heartbeat"] - h for s, h in zip(status["slots"], heartbeats, strict=True)) / 2
+    return {
+        "took_ns": took_ns,
+        "cpu_share": used / took / 2,
+        "turns_per_block": turns / len(took_ns),
+        "none_reads": status["counters"]["none_reads"],
+        "missed": pacer.missed_periods,
+    }
+
+
+def margins(is_waking: bool, lead: int) -> np.ndarray[Any, Any]:
+    """Time from the callback to both rings being full again, on a grid of 1/16 period."""
+    with engine_with(is_waking, lead, LOOKS) as (_, pacer):
+        n_before = pacer.n_periods
+        time.sleep(SECONDS)
+        return pacer.filled_ns[n_before : pacer.n_periods - 1].copy()
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="needs the CPU clock of another process")
+@pytest.mark.parametrize("lead", [1, 2])
+def test_waking_from_the_callback_against_timed_looks(lead: int, tell: Tell) -> None:
+    rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for _ in range(ROUNDS):
+        for is_waking in (True, False):
+            rows[is_waking].append(run(is_waking, lead))
+    for is_waking, name in ((True, "callback wakes"), (False, "timed looks")):
+        took = np.concatenate([r["took_ns"] for r in rows[is_waking]]) / 1e3
+        filled = margins(is_waking, lead) / 1e3
+        cpu = 100 * np.mean([r["cpu_share"] for r in rows[is_waking]])
+        turns = np.mean([r["turns_per_block"] for r in rows[is_waking]])
+        none_reads, missed = (sum(r[key] for r in rows[is_waking]) for key in ("none_reads", "missed"))
+        p50, p99 = np.percentile(took, [50, 99])
+        full50, full99 = np.percentile(filled, [50, 99])
+        tell(
+            f"wake     lead {lead}, {name:14}: callback {p50:6.2f} us median {p99:6.2f} p99 {took.max():7.1f} worst; "
+            f"a worker's CPU {cpu:.2f} %, {turns:.2f} turns per block; rings full again after {full50:5.0f} us median "
+            f"{full99:5.0f} p99 of {lead * PERIOD_NS / 1e3:.0f}; none-reads {none_reads:.0f}, periods missed {missed:.0f}"
+        )

@@ -1,0 +1,117 @@
+"""Writes docs/osc.md and docs/modules.md from the engine's own tables; `--check` only compares."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pyengine import osc
+from pyengine.specs import registry
+
+DOCS = Path(__file__).resolve().parent
+NOTE = "<!-- written by docs/generate.py (make docs); edit the tables in the code instead -->\n\n"
+
+OSC_HEAD = """# OSC
+
+UDP, on 127.0.0.1:5005 unless told otherwise. Every request is answered to the address and port that it came
+from: `/done ADDRESS ...` or `/fail ADDRESS REASON`, where ADDRESS is the request's and REASON says what is wrong
+and how to mend it, with the nearest valid name for one that is unknown.
+
+```sh
+oscsend localhost 5005 /patch/create ss osc1 simple_sine
+oscsend localhost 5005 /patch/commit
+oscsend localhost 5005 /mod/osc1/freq f 660
+```
+
+(`oscsend` shows no answers; `pyengine.Client` and any OSC library that listens on its own port do.)
+
+| request | does | answer after its address |
+|---|---|---|
+"""
+
+OSC_TAIL = """
+## Arguments
+- Types taken: `i f h d s T F N`; others are refused. Strings up to 1024 bytes, addresses up to 255.
+- `/mod/ID/PARAM` takes a number in the parameter's unit (see modules.md) or, where the parameter has named
+  choices, a name. Aliases: `frequency` = `freq`, `resonance` = `q`, `filter_mode` = `mode`.
+- `/gate/ID` takes 0, 1, true, false, `on`, `off`; anything else is refused. Opening an open gate retriggers.
+- `/patch/connect SOURCE DEST`: SOURCE is a module (or `ID.PORT`), DEST a module, `ID.PORT`, or `ID.PARAM` for a
+  parameter that takes a cable: its value is then the setting plus the cable, sample by sample; a gate input with a
+  cable follows the cable alone.
+- Options of `/patch/commit` and `/patch/undo` are pairs: `crossfade` ms (0 to 1000; default 5), `allow_silence`
+  0 or 1, `timeout` ms (for the commit to be ready; default 500).
+
+## Patches
+Edits change the pending patch, which starts as a copy of the committed one. `/patch/commit` validates it, builds
+and primes it beside the running one, and swaps at a block edge; the answer comes when it is heard:
+
+`generation`, `block` and `frame` of the swap, `received_frame` (where the output stood when the commit came),
+`late_blocks`, `ready_ms` (from receiving the datagram to `prime_ready`), `total_ms`, `build_ms`, `prime_ms`, the
+`warmup` figures, `carried` (ids that kept their state), `new`, `gone`, `warnings`.
+
+A refusal reads `commit refused (REASON): DETAIL`, REASON one of: invalid, silent, not finite, too slow, late,
+aborted, busy, worker died, no standby. What played plays on, bit for bit, and the edits are kept.
+
+A parameter or gate of a module that plays changes the sound and the pending patch; of one that is only pending, the
+pending patch. Commands sent right behind a commit are not lost: those for new modules take effect with its first frame.
+
+## Bundles and time tags
+The settings of one bundle take effect at the same frame. A time tag in the future schedules
+them to the sample: frame = origin frame + round((tag - origin time) x rate); the origin is in `/engine/status`
+(`time_origin_frame`, `time_origin_s`). A tag in the past applies at once and the answer carries `late` as its last
+argument. Edits, commits and questions in a bundle are executed on arrival, whatever its tag. Nested bundles are
+bundles of their own. At most 4096 messages a bundle, 8 levels, one hour ahead.
+"""
+
+MODULES_HEAD = """# Modules
+
+Read from the descriptors in csrc/dsp. Ranges are for 48000 Hz where they depend on the rate. A change of a ramped
+parameter takes the time given, in frames, whatever the block size. "cable": a cable may drive it.
+
+"""
+
+
+def osc_page() -> str:
+    """Return docs/osc.md."""
+    rows = [
+        f"| `{row['usage'].replace('|', chr(92) + '|')}` | {row['help']} | {row.get('reply') or ''} |"
+        for row in osc.describe()
+    ]
+    return NOTE + OSC_HEAD + "\n".join(rows) + "\n" + OSC_TAIL
+
+
+def modules_page() -> str:
+    """Return docs/modules.md."""
+    parts = []
+    for module in registry().modules:
+        ports = f"inputs: {', '.join(module.inputs) or 'none'}; outputs: {', '.join(module.outputs)}"
+        rows = ["| parameter | range | default | ramp | | |", "|---|---|---|---|---|---|"]
+        for p in module.params:
+            name = f"`{p.name}`" + (f" (`{p.alias}`)" if p.alias else "")
+            ramp = f"{p.ramp_ms:g} ms" if p.is_ramped else "step"
+            choices = ", ".join(f"{i} {c}" for i, c in enumerate(p.choices))
+            text = f"{p.help}{': ' + choices if choices else ''}"
+            unit = f" {p.unit}" if p.unit else ""
+            cable = "cable" if p.takes_cable else ""
+            rows.append(f"| {name} | {p.range_text(48000)} | {p.default:g}{unit} | {ramp} | {cable} | {text} |")
+        parts.append(f"## {module.name}\n{module.help}\n\n{ports}\n\n" + "\n".join(rows) + "\n")
+    return NOTE + MODULES_HEAD + "\n".join(parts)
+
+
+def main() -> int:
+    """Write the pages, or with --check tell which are out of date."""
+    stale = []
+    for name, text in (("osc.md", osc_page()), ("modules.md", modules_page())):
+        path = DOCS / name
+        if "--check" in sys.argv:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                stale.append(name)
+        else:
+            path.write_text(text, encoding="utf-8")
+    if stale:
+        print(f"out of date: {', '.join(stale)}; run make docs", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""The C core under sanitizers: tests/c/*_stress.c, compiled once per session with clang."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CSRC = ROOT / "csrc"
+FLAGS = ["-std=c11", "-g", "-O1", "-ffp-contract=off", "-fno-omit-frame-pointer", f"-I{CSRC}"]
+SANITIZERS = {
+    "thread": ["-fsanitize=thread"],
+    "memory": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "none": [],
+}
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
+FAILING = ["-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc"]
+LIBRARIES = ["-lpthread", "-ldl", "-lm"]
+
+
+def run(*command: str | Path, timeout_s: float = 120) -> str:
+    """Return stdout and stderr of a command that must succeed."""
+    environment = os.environ | {
+        "TSAN_OPTIONS": "halt_on_error=1 exitcode=66",
+        "ASAN_OPTIONS": "detect_leaks=1 exitcode=66",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env=environment,
+    )
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+class Builds:
+    """Programs by name and sanitizer, each made when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._objects: dict[str, list[Path]] = {}
+        self._programs: dict[tuple[str, str], Path] = {}
+
+    def program(self, name: str, sanitizer: str, *extra: str) -> Path:
+        key = name, sanitizer
+        if key not in self._programs:
+            self._require(sanitizer)
+            out = self._folder / f"{name}_{sanitizer}"
+            flags = [*FLAGS, "-D_GNU_SOURCE", *WARNINGS, *SANITIZERS[sanitizer], *extra]
+            source = ROOT / "tests" / "c" / f"{name}.c"
+            run(self._compiler(sanitizer), *flags, source, *self._core(sanitizer), *LIBRARIES, "-o", out)
+            self._programs[key] = out
+        return self._programs[key]
+
+    def _compiler(self, sanitizer: str) -> str:
+        names = ("clang",) if sanitizer != "none" else ("cc", "gcc", "clang")
+        found = next(filter(None, map(shutil.which, names)), None)
+        if found is None:
+            pytest.skip(f"there is no {' or '.join(names)} on this machine")
+        return found
+
+    def _require(self, sanitizer: str) -> None:
+        probe = self._folder / f"probe_{sanitizer}"
+        source = probe.with_suffix(".c")
+        source.write_text("int main(void) { return 0; }\n")
+        command = [self._compiler(sanitizer), *SANITIZERS[sanitizer], str(source), "-o", str(probe)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == 0:
+            done = subprocess.run([str(probe)], capture_output=True, text=True)
+        if done.returncode != 0:
+            pytest.skip(f"the {sanitizer} sanitizer does not work here: {done.stderr.strip()[-200:]}")
+
+    def _core(self, sanitizer: str) -> list[Path]:
+        if sanitizer not in self._objects:
+            flags = [*FLAGS, *SANITIZERS[sanitizer]]
+            compiler = self._compiler(sanitizer)
+
+            def compile_one(source: Path) -> Path:
+                out = self._folder / f"{sanitizer}_{source.relative_to(CSRC).as_posix().replace('/', '_')}.o"
+                run(compiler, *flags, "-c", source, "-o", out)
+                return out
+
+            with ThreadPoolExecutor(2) as pool:
+                self._objects[sanitizer] = list(pool.map(compile_one, sorted(CSRC.rglob("*.c"))))
+        return self._objects[sanitizer]
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Builds:
+    return Builds(tmp_path_factory.mktemp("stress"))
+
+
+def test_the_ring_hands_over_every_block_whole_between_two_threads(builds: Builds) -> None:
+    run(builds.program("ring_stress", "thread"))
+
+
+def test_the_ring_hands_over_every_block_whole_between_two_processes(builds: Builds) -> None:
+    run(builds.program("ring_stress", "none"), "fork")
+
+
+def test_both_slots_obey_one_decision_per_block_and_no_bundle_is_cut(builds: Builds) -> None:
+    run(builds.program("journal_stress", "thread"))
+
+
+@pytest.mark.parametrize("sanitizer", ["thread", "memory"])
+def test_200_commits_and_joins_under_load_lose_no_frame_and_race_nowhere(
+    builds: Builds, sanitizer: str
+) -> None:
+    assert "swaps=200 " in run(builds.program("engine_stress", sanitizer), "200")
+
+
+def test_200_commits_on_the_free_running_clock_lose_no_frame_and_race_nowhere(builds: Builds) -> None:
+    out = run(builds.program("engine_stress", "thread"), "200", "clock")
+    assert "underrun=0 swaps=200 late=0 " in out
+
+
+def test_random_patches_render_to_the_same_bits_however_they_are_split(builds: Builds) -> None:
+    run(builds.program("setup_stress", "memory", *FAILING), "plans", "300")
+
+
+def test_every_allocation_of_the_setup_code_may_fail_and_nothing_leaks(builds: Builds) -> None:
+    assert "pe_worker_join" in run(builds.program("setup_stress", "memory", *FAILING), "memory")

@@ -1,0 +1,129 @@
+"""A file imports, or includes, only files above it: pyengine/*.py and csrc, each in one order."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "pyengine"
+CSRC = ROOT / "csrc"
+
+# From the ground up. osc stands above the supervisor, which uses its decoder, and client beside osc.
+MODULES = [
+    "errors",
+    "_native",
+    "specs",
+    "patch",
+    "commands",
+    "osc",
+    "client",
+    "plan",
+    "offline",
+    "channel",
+    "slots",
+    "segment",
+    "worker",
+    "output",
+    "recording",
+    "session",
+    "loop",
+    "intake",
+    "desk",
+    "supervisor",
+    "server",
+    "engine",
+    "demo",
+    "cli",
+]
+ENTRANCES = {"__init__", "__main__"}  # nobody imports them; they may import anything
+
+HEADERS = [
+    "api.h",
+    "pe.h",
+    "rt.h",
+    "counters.h",
+    "ring.h",
+    "segment.h",
+    "dsp/smooth.h",
+    "dsp/approx.h",
+    "dsp/module.h",
+    "dsp/registry.h",
+    "registry_setup.h",
+    "schedule.h",
+    "plan.h",
+    "journal.h",
+    "render.h",
+    "checkpoint.h",
+    "thread_setup.h",
+    "worker.h",
+    "swap.h",
+    "output.h",
+    "clock.h",
+]
+# Where a source without a header of its own name belongs; all others stand with theirs.
+SOURCES = {"status": "pe.h", "process": "segment.h", "wake": "segment.h", "offline": "render.h"}
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules of this package that a file imports, wherever in the file it does."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("pyengine.")}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}:{node.lineno} imports relatively; write pyengine.NAME"
+            parts = (node.module or "").split(".")
+            if parts[0] == "pyengine":
+                names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return names
+
+
+def included(path: Path) -> set[str]:
+    """Return the headers of csrc that a file includes, as paths within csrc."""
+    names = re.findall(r'^#include "([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {(path.parent / name).resolve().relative_to(CSRC).as_posix() for name in names}
+
+
+def rank(path: Path) -> int:
+    """Return how far up the list the headers may lie that a file of csrc includes."""
+    name = path.relative_to(CSRC).as_posix()
+    if path.suffix == ".h":
+        return HEADERS.index(name)
+    stem = name.removesuffix(".c").removesuffix("_setup")
+    for own in (f"{stem}.h", f"{stem}_setup.h", SOURCES.get(stem, "")):
+        if own in HEADERS:
+            return HEADERS.index(own) + 1
+    assert stem.startswith("dsp/"), f"{name} has no place in the list of tests/test_imports.py"
+    return HEADERS.index("dsp/registry.h") + 1
+
+
+PYTHON_FILES = [path for path in sorted(PACKAGE.glob("*.py")) if path.stem not in ENTRANCES]
+C_FILES = sorted([*CSRC.rglob("*.c"), *CSRC.rglob("*.h")])
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: path.stem)
+def test_a_module_imports_only_modules_above_it(path: Path) -> None:
+    assert path.stem in MODULES, f"{path.name} has no place in the list of tests/test_imports.py"
+    above = {"_core", *MODULES[: MODULES.index(path.stem)]}
+    assert imported(path) - above == set()
+
+
+def test_only_native_imports_the_extension() -> None:
+    assert [path.stem for path in sorted(PACKAGE.glob("*.py")) if "_core" in imported(path)] == ["_native"]
+
+
+def test_nothing_imports_an_entrance() -> None:
+    assert [path.stem for path in PYTHON_FILES if imported(path) & ENTRANCES] == []
+
+
+@pytest.mark.parametrize("path", C_FILES, ids=lambda path: path.relative_to(CSRC).as_posix())
+def test_a_c_file_includes_only_headers_above_it(path: Path) -> None:
+    assert included(path) - set(HEADERS[: rank(path)]) == set()
+
+
+def test_every_header_has_its_place() -> None:
+    assert {path.relative_to(CSRC).as_posix() for path in CSRC.rglob("*.h")} == set(HEADERS)

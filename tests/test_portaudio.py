@@ -1,0 +1,359 @@
+"""End to end through PortAudio, against real sound servers that the tests start and stop themselves.
+
+PortAudio starts once in a process, so each engine is a process of its own: PLAYER below. What came out on the
+other side is compared with what `render` gives, sample by sample. Where the machine took the processor away
+(the server, the capture or the engine counted it), the run is repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+from rig import wait_until
+
+import pyengine
+from pyengine.patch import Patch
+
+HERE = Path(__file__).parent
+ATTEMPTS = 6
+Frames = npt.NDArray[np.float32]
+Environment = dict[str, str]
+
+# Plays on DEVICE and records into FOLDER; each line on stdin is a step, each line on stdout its answer.
+PLAYER = """
+import json, logging, sys
+from pathlib import Path
+from rig import Rig, wait_until
+from pyengine.errors import DeviceError
+from pyengine.output import describe_devices
+from pyengine.patch import Patch
+from pyengine.recording import Recorder
+device, folder, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+logging.basicConfig(level=logging.INFO)
+
+def tell(**what):
+    print(json.dumps(what), flush=True)
+
+try:
+    rig = Rig(device, lead=8, **settings)
+except DeviceError as error:
+    tell(error=str(error))
+    sys.exit()
+tell(kind=rig.driver.kind, description=rig.driver.description, devices=describe_devices())
+for line in sys.stdin:
+    if line == "commit\\n":
+        recorder = Recorder(rig.segment, rig.output, folder)
+        recorder.start("played.wav")
+        rig.commit(Patch().create("osc1", "simple_sine"))
+        tell(is_alive=rig.driver.is_alive)
+    if line == "close\\n":
+        largest_request = rig.driver.request_frames
+        is_alive = rig.driver.is_alive
+        rig.driver.close()
+        recorder.close()
+        tell(counters=rig.counters(), is_alive=is_alive, largest_request=largest_request)
+rig.close()
+"""
+
+
+class Player:
+    """An engine in a process of its own."""
+
+    def __init__(self, device: str, folder: Path, environment: Environment, **settings: Any) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PLAYER, device, str(folder), json.dumps(settings)],
+            env=environment | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(folder / "player.log").open("w"),
+            text=True,
+        )
+        self._log = folder / "player.log"
+        self.hello = self.answer()
+
+    def answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self._log.read_text()
+        return json.loads(line)
+
+    def ask(self, what: str) -> Any:
+        assert self.process.stdin is not None
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def end(self) -> int:
+        self.process.communicate(timeout=60)
+        return self.process.returncode
+
+
+@contextlib.contextmanager
+def running(*command: str, environment: Environment, log: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a program and end it, by its pid, if it has not ended itself."""
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def need(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    try:
+        import sounddevice  # noqa: F401
+    except Exception as error:
+        pytest.skip(f"no PortAudio: {error}")
+
+
+def rendered(n_frames: int) -> Frames:
+    return pyengine.render(Patch().create("osc1", "simple_sine"), frames=n_frames, channels=2)
+
+
+def from_first_sound(samples: Frames) -> Frames:
+    """Return the samples from where render's frame 0 must be."""
+    lead_in = int(np.flatnonzero(rendered(64).any(axis=1))[0])
+    sounding = np.flatnonzero(samples.any(axis=1))
+    assert len(sounding), "nothing came out"
+    return samples[sounding[0] - lead_in :]
+
+
+def first_difference(samples: Frames, n_frames: int) -> int:
+    """Return the first frame that is not bit for bit what render gives; -1 for none."""
+    assert len(samples) >= n_frames
+    different = np.flatnonzero((samples[:n_frames] != rendered(n_frames)).any(axis=1))
+    return int(different[0]) if len(different) else -1
+
+
+# ---- JACK ---------------------------------------------------------------------------------------------
+
+N_CAPTURED = 36_000
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a program that records what a JACK client puts out."""
+    need("jackd", "cc")
+    program = tmp_path_factory.mktemp("jack") / "jack_capture"
+    source = str(HERE / "c" / "jack_capture.c")
+    done = subprocess.run(
+        ["cc", "-std=gnu11", "-O1", "-o", str(program), source, "-ljack"], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"no JACK headers to compile against (libjack-jackd2-dev): {done.stderr[:200]}")
+    return program
+
+
+Jack = tuple[Environment, "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def jack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jack]:
+    """Start a JACK server without a sound card, of its own name; the parameter is its period in frames."""
+    need("jackd")
+    name = f"pyengine{os.getpid()}"
+    environment = {**os.environ, "JACK_DEFAULT_SERVER": name, "JACK_NO_AUDIO_RESERVATION": "1"}
+    environment["ALSA_CONFIG_PATH"] = os.devnull  # no device of ALSA's
+    # -r: no real-time priority; -S: the server waits for its clients in every period
+    settings = ["-n", name, "-r", "-S", "-t", "5000", "-d", "dummy", "-r", "48000", "-p", str(request.param)]
+    log = tmp_path / "jackd.log"
+    with running("jackd", *settings, environment=environment, log=log) as server:
+        yield environment, server
+
+
+def captured(capture: Path, jack: Jack, device: str, folder: Path) -> tuple[Frames, Any, str]:
+    """Play a tone; return what came out at JACK, the player's counters, and the capture's own count."""
+    environment, _ = jack
+    file = folder / "captured.raw"
+    command = [str(capture), "PortAudio", "2", str(N_CAPTURED), str(file)]
+    with running(*command, environment=environment, log=folder / "capture.log") as recording:
+        assert recording.stdout is not None
+        assert recording.stdout.readline() == "ready\n", (folder / "capture.log").read_text()
+        player = Player(device, folder, environment)
+        assert player.hello["kind"] == "portaudio", player.hello
+        assert "JACK" in player.hello["description"]
+        assert recording.stdout.readline() == "connected\n"
+        player.ask("commit")
+        counts = recording.stdout.readline().strip()
+        result = player.ask("close")
+        assert recording.wait(20) == 0
+        assert player.end() == 0
+    return np.fromfile(file, np.float32).reshape(-1, 2), result, counts
+
+
+@pytest.mark.parametrize(
+    ("jack", "device"),
+    [(64, "auto"), (100, "system"), (256, "0"), (1024, "auto")],
+    indirect=["jack"],
+    ids=["64", "100", "256", "1024"],
+)
+def test_what_jack_gets_is_bit_for_bit_what_render_gives(
+    jack: Jack, device: str, capture: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    period = request.node.callspec.params["jack"]
+    for attempt in range(ATTEMPTS):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        samples, result, counts = captured(capture, jack, device, folder)
+        n_captured, n_xruns, n_gaps = (int(n) for n in counts.split())
+        c = result["counters"]
+        assert n_captured == len(samples) == N_CAPTURED
+        assert c["frames_requested"] == c["frames_delivered"] + c["frames_underrun"]
+        assert result["largest_request"] == period  # the server's own, not ours cut to pieces
+        assert result["is_alive"]
+        if n_xruns or n_gaps or c["frames_underrun"]:
+            continue
+        sound = from_first_sound(samples)
+        assert len(sound) > N_CAPTURED // 4
+        assert first_difference(sound, len(sound)) == -1
+        file, _ = soundfile.read(folder / "played.wav", dtype="float32", always_2d=True)
+        assert np.array_equal(from_first_sound(file)[: len(sound)], sound[: len(from_first_sound(file))])
+        return
+    pytest.fail(f"in none of {ATTEMPTS} runs did the machine keep up: {counts} {c}")
+
+
+@pytest.mark.parametrize("jack", [256], indirect=True)
+def test_a_jack_device_that_cannot_be_had_is_a_clear_error(jack: Jack, capture: Path, tmp_path: Path) -> None:
+    environment, _ = jack
+    command = [str(capture), "nobody", "1", "1", str(tmp_path / "none.raw")]
+    with running(*command, environment=environment, log=tmp_path / "capture.log") as ready:
+        assert ready.stdout is not None
+        assert ready.stdout.readline() == "ready\n"
+        other_rate = Player("system", tmp_path, environment, sample_rate_hz=44100.0)
+        assert "its default rate is 48000 Hz" in other_rate.hello["error"]
+        no_such = Player("NAME", tmp_path, environment)
+        assert "there are: 0 'system' (JACK Audio Connection Kit)" in no_such.hello["error"]
+        fallback = Player("auto", tmp_path, environment, sample_rate_hz=44100.0)
+        assert fallback.hello["kind"] == "realtime"
+        assert "its default rate is 48000 Hz" in (tmp_path / "player.log").read_text()
+        assert [player.end() for player in (other_rate, no_such, fallback)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("jack", [256], indirect=True)
+@pytest.mark.parametrize("how", ["terminate", "kill"])
+def test_a_jack_server_that_goes_away_takes_nothing_with_it(
+    jack: Jack, how: str, capture: Path, tmp_path: Path
+) -> None:
+    environment, server = jack
+    command = [str(capture), "nobody", "1", "1", str(tmp_path / "none.raw")]
+    with running(*command, environment=environment, log=tmp_path / "capture.log") as ready:
+        assert ready.stdout is not None
+        assert ready.stdout.readline() == "ready\n"
+        player = Player("auto", tmp_path, environment)
+        assert player.ask("commit")["is_alive"]
+        getattr(server, how)()
+        server.wait(20)
+        wait_until(lambda: ready.poll() is not None)  # the other client has noticed
+        result = player.ask("close")
+        assert not result["is_alive"]
+        assert player.end() == 0
+        log = (tmp_path / "player.log").read_text()
+        assert log.count("output left open") == 1
+        assert "recording ended name='played.wav'" in log
+        assert len(soundfile.read(tmp_path / "played.wav")[0]) > 0
+
+
+# ---- PulseAudio ---------------------------------------------------------------------------------------
+
+ALSA_TO_PULSE = "pcm.pulse { type pulse }\nctl.pulse { type pulse }\npcm.!default { type pulse }\n"
+PLUGIN = "libasound_module_pcm_pulse.so"
+
+
+@pytest.fixture
+def pulse(tmp_path: Path) -> Iterator[Environment]:
+    """Start a PulseAudio server of our own with nothing but a null sink."""
+    need("pulseaudio", "parec", "pactl")
+    if not glob.glob(f"/usr/lib/**/alsa-lib/{PLUGIN}", recursive=True):
+        pytest.skip(f"ALSA's way to PulseAudio is not installed: {PLUGIN} (libasound2-plugins)")
+    home = tmp_path / "pulse"
+    home.mkdir(mode=0o700)
+    (home / "asound.conf").write_text(ALSA_TO_PULSE)
+    (home / "client.conf").write_text("autospawn = no\nenable-shm = no\n")
+    socket = home / "native"
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "XDG_RUNTIME_DIR": str(home),
+        "PULSE_RUNTIME_PATH": str(home),
+        "PULSE_SERVER": f"unix:{socket}",
+        "PULSE_CLIENTCONFIG": str(home / "client.conf"),
+        "ALSA_CONFIG_PATH": str(home / "asound.conf"),
+        "JACK_DEFAULT_SERVER": "none",
+    }
+    command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=yes"]
+    command += ["-L", "module-null-sink sink_name=null format=float32le rate=48000 channels=2"]
+    command += ["-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1"]
+    with running(*command, environment=environment, log=home / "log") as server:
+        wait_until(lambda: socket.exists() or server.poll() is not None)
+        assert server.poll() is None, (home / "log").read_text()
+        yield environment
+
+
+def monitored(environment: Environment, folder: Path, n_frames: int) -> tuple[Frames, Any]:
+    """Play a tone; return what came out of the null sink, and the player's counters."""
+    file = folder / "monitor.raw"
+    command = ["parec", "-d", "null.monitor", "--format=float32le", "--rate=48000", "--channels=2"]
+    command += ["--raw", "--latency-msec=10", "--record", str(file)]
+    size: Callable[[], int] = lambda: file.stat().st_size if file.exists() else 0  # noqa: E731
+    with running(*command, environment=environment, log=folder / "parec.log"):
+        wait_until(size)
+        player = Player("auto", folder, environment)
+        assert player.hello["kind"] == "portaudio", player.hello
+        assert player.hello["devices"]
+        player.ask("commit")
+        until = size() + 8 * (n_frames + 9600)
+        wait_until(lambda: size() > until)
+        result = player.ask("close")
+        assert player.end() == 0
+    n_whole = size() // 8 * 2
+    return np.fromfile(file, np.float32, count=n_whole).reshape(-1, 2), result
+
+
+def test_what_pulseaudio_gets_is_the_tone_without_a_gap(pulse: Environment, tmp_path: Path) -> None:
+    n_frames = 36_000
+    t = np.arange(n_frames) / 48000
+    basis = np.stack([np.sin(2 * np.pi * 440 * t), np.cos(2 * np.pi * 440 * t)], axis=1)
+    for attempt in range(ATTEMPTS):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        samples, result = monitored(pulse, folder, n_frames)
+        c = result["counters"]
+        assert c["frames_requested"] == c["frames_delivered"] + c["frames_underrun"]
+        sound = from_first_sound(samples)[:n_frames].astype(np.float64)
+        if c["frames_underrun"] or len(sound) < n_frames:
+            continue
+        fit = np.linalg.lstsq(basis, sound, rcond=None)[0]
+        # pitch, level and wholeness at once: one sine of 440 Hz fits 0.75 s to less than a 16-bit step
+        if np.abs(sound - basis @ fit).max() < 1 / 32768:
+            assert np.hypot(*fit) == pytest.approx(np.abs(rendered(4800)).max(), rel=1e-3)
+            return
+    pytest.fail(f"in none of {ATTEMPTS} runs was the tone whole: {c}")

@@ -1,0 +1,100 @@
+"""The real-time files call nothing but a short list of functions; both compilers pass all of csrc."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CSRC = ROOT / "csrc"
+SOURCES = sorted(CSRC.rglob("*.c"))
+RT_SOURCES = [source for source in SOURCES if not source.stem.endswith("_setup")]
+TABLES = {"dsp/registry.c"}  # data and no function
+FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off", f"-I{CSRC}"]
+
+# What the real-time side may call: copies of memory, the clocks, and the wait and wake on a shared word.
+# No libm, no malloc, no stdio, no pthread.
+ALLOWED = {"memcpy", "memset", "memmove", "clock_gettime", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
+ALLOWED_IN = {
+    "wake.c": {"syscall", "nanosleep"},  # futex: the one system call of the real-time side
+    "clock.c": {"clock_nanosleep", "nanosleep"},  # the callback's own clock where there is no device
+}
+
+
+def name_of(source: Path) -> str:
+    return source.relative_to(CSRC).as_posix()
+
+
+def symbols(obj: Path) -> tuple[set[str], set[str]]:
+    """Return (undefined, defined) symbols of an object file."""
+    lines = subprocess.run(
+        ["nm", "-P", str(obj)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    pairs = [line.split()[:2] for line in lines]
+    return {name for name, kind in pairs if kind == "U"}, {name for name, kind in pairs if kind not in "Uw"}
+
+
+@pytest.fixture(scope="session")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None or shutil.which("nm") is None:
+        pytest.skip("there is no C compiler or no nm on this machine")
+    folder = tmp_path_factory.mktemp("rt")
+
+    def compile_one(source: Path) -> Path:
+        out = folder / (name_of(source).replace("/", "_") + ".o")
+        subprocess.run([compiler, *FLAGS, "-O3", "-c", str(source), "-o", str(out)], check=True)
+        return out
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(map(name_of, RT_SOURCES), pool.map(compile_one, RT_SOURCES), strict=True))
+
+
+@pytest.mark.parametrize("name", [name_of(source) for source in RT_SOURCES])
+def test_a_real_time_file_calls_only_what_is_on_the_short_list(name: str, objects: dict[str, Path]) -> None:
+    undefined, _ = symbols(objects[name])
+    allowed = ALLOWED | ALLOWED_IN.get(name, set())
+    assert {symbol for symbol in undefined - allowed if not symbol.startswith("pe_")} == set()
+
+
+def test_what_a_real_time_file_calls_of_our_own_is_in_a_real_time_file(objects: dict[str, Path]) -> None:
+    pairs = {name: symbols(obj) for name, obj in objects.items()}
+    defined = set().union(*(own for _, own in pairs.values()))
+    missing = {
+        name: sorted(s for s in used - defined if s.startswith("pe_")) for name, (used, _) in pairs.items()
+    }
+    assert {name: names for name, names in missing.items() if names} == {}
+
+
+@pytest.mark.parametrize("name", sorted({name_of(source) for source in RT_SOURCES} - TABLES))
+def test_a_real_time_file_says_so_at_its_head(name: str) -> None:
+    head = (CSRC / name).read_text(encoding="utf-8").splitlines()[0]
+    assert head.startswith("/* RT: no locks, no allocation, no ")
+
+
+def test_a_setup_file_does_not_claim_to_be_real_time() -> None:
+    setup = [source for source in SOURCES if source not in RT_SOURCES]
+    assert [name_of(source) for source in setup if "/* RT:" in source.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_a_compiler_has_nothing_to_say_about_csrc(compiler: str) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler} on this machine")
+
+    def check(source: Path) -> str:
+        command = [compiler, *FLAGS, "-O2", "-c", str(source), "-o", "/dev/null"]
+        return subprocess.run(command, capture_output=True, text=True).stderr
+
+    with ThreadPoolExecutor(2) as pool:
+        assert "".join(pool.map(check, SOURCES)) == ""
+
+
+def test_no_source_turns_the_rules_of_floating_point_off() -> None:
+    text = "".join(source.read_text(encoding="utf-8") for source in SOURCES)
+    assert not re.search(r"fast-math|FP_CONTRACT\s+ON|float_control", text)
