@@ -51,6 +51,12 @@ def describe(rate_hz: float, block_frames: int) -> list[str]:
     ]
 
 
+def compiled_environment(folder: str) -> dict[str, str]:
+    """Return an environment for interpreters that keep compiled modules in a folder, as an installed package does."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": folder}
+
+
 def steal_s() -> float:
     """Processor time that the host gave to others since boot, all processors together; 0 where it is not told."""
     first = _read("/proc/stat").split("\n", 1)[0].split()

@@ -16,8 +16,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from machine import describe, steal_s  # noqa: E402
 from control import Pacer  # noqa: E402
+from machine import describe, steal_s  # noqa: E402
+from references import play_three_modules  # noqa: E402
 
 import pyengine  # noqa: E402
 from pyengine.supervisor import CLOCK_PRIORITY  # noqa: E402
@@ -31,22 +32,12 @@ def busy_loop(stop: threading.Event) -> None:
             n += 1
 
 
-def play(engine: pyengine.Engine) -> None:
-    engine.create("osc1", "simple_sine")
-    engine.create("env1", "adsr")
-    engine.create("filt1", "biquad_filter")
-    engine.connect("osc1", "env1")
-    engine.connect("env1", "filt1")
-    engine.commit()
-    engine.sync()
-
-
 def measure(args: argparse.Namespace) -> dict[str, float]:
     """Return the figures of one run."""
     period_ns = 1e9 * args.block / args.rate
     stop = threading.Event()
     with pyengine.Engine("none", sample_rate=args.rate, block_frames=args.block, lead_blocks=args.lead) as engine:
-        play(engine)
+        play_three_modules(engine)
         if args.busy:
             threading.Thread(target=busy_loop, args=(stop,), daemon=True).start()
         time.sleep(0.5)

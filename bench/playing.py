@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from machine import compiled_environment
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -27,12 +29,18 @@ def serve(recordings: str, rate_hz: float, block_frames: int) -> None:
 class Playing:
     """The parent's side; a context manager."""
 
-    def __init__(self, recordings: Path, rate_hz: float, block_frames: int) -> None:
+    def __init__(self, recordings: Path, rate_hz: float, block_frames: int, compiled: Path) -> None:
+        """compiled: a folder for compiled modules: the second start is that of an installed package."""
         self.rate_hz = rate_hz
         self.started_ns = time.monotonic_ns()
         code = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'bench')]!r}; import playing; "
         code += f"playing.serve({str(recordings)!r}, {rate_hz!r}, {block_frames!r})"
-        self._process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=compiled_environment(str(compiled)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self.port: int = self._line()["port"]
         self.listening_ns = time.monotonic_ns()
 
@@ -52,6 +60,7 @@ class Playing:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(10)
+        self._process.stdout.close()

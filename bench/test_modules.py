@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from references import RATE_HZ, envelope, lowpass_sections, sine
 from scipy import signal
 
 from pyengine import _native
@@ -22,7 +23,7 @@ from pyengine.patch import Patch
 from pyengine.plan import address, new_plan
 from pyengine.specs import registry
 
-RATE_HZ, BLOCK_FRAMES, N_FRAMES, N_NODES = 48000.0, 64, 48000, 32
+BLOCK_FRAMES, N_FRAMES, N_NODES = 64, 48000, 32
 Samples = npt.NDArray[np.float32]
 Tell = Callable[[str], None]
 
@@ -38,24 +39,10 @@ class Row:
     moving: tuple[str, float, float]
 
 
-def _sine() -> Samples:
-    return (0.2 * np.sin(2 * np.pi * (np.arange(N_FRAMES) * (440.0 / RATE_HZ)))).astype(np.float32)
-
-
-def _envelope() -> Samples:
-    return np.interp(np.arange(N_FRAMES), [0, 480, 480 + 2400], [0, 1, 0.7]).astype(np.float32)
-
-
-def _lowpass_sections() -> npt.NDArray[np.float64]:
-    w = 2 * np.pi * 2000.0 / RATE_HZ  # RBJ Audio EQ Cookbook, LPF, the defaults: 2000 Hz, q 1
-    alpha, c = np.sin(w) / 2, np.cos(w)
-    return np.array([[(1 - c) / 2, 1 - c, (1 - c) / 2, 1 + alpha, -2 * c, 1 - alpha]]) / (1 + alpha)
-
-
-_SINE, _SECTIONS = _sine().astype(np.float64), _lowpass_sections()
+_SINE, _SECTIONS = sine(N_FRAMES), lowpass_sections()
 ROWS = {
-    "simple_sine": Row(_sine, "numpy.sin", None, 1e-6, ("freq", 440.0, 880.0)),
-    "adsr": Row(_envelope, "numpy.interp", None, 1e-6, ("sustain", 0.7, 0.2)),
+    "simple_sine": Row(lambda: sine(N_FRAMES), "numpy.sin", None, 1e-6, ("freq", 440.0, 880.0)),
+    "adsr": Row(lambda: envelope(N_FRAMES), "numpy.interp", None, 1e-6, ("sustain", 0.7, 0.2)),
     "biquad_filter": Row(
         lambda: signal.sosfilt(_SECTIONS, _SINE), "scipy.signal.sosfilt", "simple_sine", 2e-6, ("cutoff", 2000.0, 4000.0)
     ),
@@ -103,7 +90,7 @@ def line(name: str, ns: tuple[float, float]) -> str:
 
 
 @pytest.mark.parametrize("kind", ["steady", "moving"])
-@pytest.mark.parametrize("name", registry().names())
+@pytest.mark.parametrize("name", registry().names)
 def test_module(name: str, kind: str, benchmark: Any, tell: Tell) -> None:
     assert name in ROWS, f"{name} has no row here: give it one in bench/test_modules.py"
     row = ROWS[name]

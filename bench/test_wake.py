@@ -10,22 +10,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch as replaced
 
 import numpy as np
 import pytest
 from control import Pacer
+from references import RATE_HZ, play_three_modules
 
 import pyengine
 from pyengine import _native, supervisor
 from pyengine.supervisor import CLOCK_PRIORITY, Supervisor
 
-RATE_HZ, BLOCK_FRAMES = 48000.0, 64
-PERIOD_NS = 1e9 * BLOCK_FRAMES / RATE_HZ
+BLOCK_FRAMES = 64
 SECONDS, ROUNDS, LOOKS = 4.0, 3, 15
 Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    lead: int
+    request_frames: int
+
+    period_ns = property(lambda self: 1e9 * self.request_frames / RATE_HZ)
+    effective_lead = property(lambda self: -(-self.request_frames // BLOCK_FRAMES) - 1 + self.lead)
 
 
 class PacerDriver:
@@ -33,14 +42,14 @@ class PacerDriver:
 
     kind, description, latency_s, is_alive, clock = "realtime", "bench", 0.0, True, None
 
-    def __init__(self, output: _native.Output, lead_blocks: int, looks: int) -> None:
-        self.request_frames = BLOCK_FRAMES
+    def __init__(self, output: _native.Output, case: Case, looks: int) -> None:
+        self.request_frames = case.request_frames
         self.pacer = Pacer(
-            PERIOD_NS,
+            case.period_ns,
             CLOCK_PRIORITY,
             output=output,
-            n_frames=BLOCK_FRAMES,
-            lead_blocks=lead_blocks,
+            n_frames=case.request_frames,
+            lead_blocks=case.effective_lead,
             looks=looks,
             seconds=SECONDS + 3,
         )
@@ -51,27 +60,21 @@ class PacerDriver:
 
 
 @contextmanager
-def engine_with(is_waking: bool, lead: int, looks: int) -> Iterator[tuple[pyengine.Engine, Pacer]]:
+def engine_with(is_waking: bool, case: Case, looks: int) -> Iterator[tuple[pyengine.Engine, Pacer]]:
     """Yield an engine that plays three modules, and the thread that is its clock."""
     config_of = Supervisor._config
     drivers: list[PacerDriver] = []
 
     def open_driver(device: str, output: _native.Output, **_: Any) -> PacerDriver:
-        drivers.append(PacerDriver(output, lead, looks))
+        drivers.append(PacerDriver(output, case, looks))
         return drivers[0]
 
     with (
         replaced.object(Supervisor, "_config", lambda self: replace(config_of(self), is_free_running=is_waking)),
         replaced.object(supervisor.output, "open_driver", open_driver),
-        pyengine.Engine("none", block_frames=BLOCK_FRAMES, sample_rate=RATE_HZ, lead_blocks=lead) as engine,
+        pyengine.Engine("none", block_frames=BLOCK_FRAMES, sample_rate=RATE_HZ, lead_blocks=case.lead) as engine,
     ):
-        engine.create("osc1", "simple_sine")
-        engine.create("env1", "adsr")
-        engine.create("filt1", "biquad_filter")
-        engine.connect("osc1", "env1")
-        engine.connect("env1", "filt1")
-        engine.commit()
-        engine.sync()
+        play_three_modules(engine)
         time.sleep(0.3)
         yield engine, drivers[0].pacer
 
@@ -81,9 +84,10 @@ def cpu_ns(pid: int) -> int:
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
-def run(is_waking: bool, lead: int) -> dict[str, float | np.ndarray[Any, Any]]:
-    with engine_with(is_waking, lead, 0) as (engine, pacer):
+def run(is_waking: bool, case: Case) -> dict[str, float | np.ndarray[Any, Any]]:
+    with engine_with(is_waking, case, 0) as (engine, pacer):
         pids = [slot["pid"] for slot in engine.status()["slots"]]
+        first_block = engine.status()["play_block"]
         heartbeats = [slot["heartbeat"] for slot in engine.status()["slots"]]
         first, n_before, start = sum(map(cpu_ns, pids)), pacer.n_periods, time.monotonic_ns()
         time.sleep(SECONDS)
@@ -94,37 +98,38 @@ def run(is_waking: bool, lead: int) -> dict[str, float | np.ndarray[Any, Any]]:
     return {
         "took_ns": took_ns,
         "cpu_share": used / took / 2,
-        "turns_per_block": turns / len(took_ns),
+        "turns_per_block": turns / (status["play_block"] - first_block),
         "none_reads": status["counters"]["none_reads"],
         "missed": pacer.missed_periods,
     }
 
 
-def margins(is_waking: bool, lead: int) -> np.ndarray[Any, Any]:
+def margins(is_waking: bool, case: Case) -> np.ndarray[Any, Any]:
     """Time from the callback to both rings being full again, on a grid of 1/16 period."""
-    with engine_with(is_waking, lead, LOOKS) as (_, pacer):
+    with engine_with(is_waking, case, LOOKS) as (_, pacer):
         n_before = pacer.n_periods
         time.sleep(SECONDS)
         return pacer.filled_ns[n_before : pacer.n_periods - 1].copy()
 
 
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="needs the CPU clock of another process")
-@pytest.mark.parametrize("lead", [1, 2])
-def test_waking_from_the_callback_against_timed_looks(lead: int, tell: Tell) -> None:
+@pytest.mark.parametrize("case", [Case(1, 64), Case(2, 64), Case(2, 512)], ids=str)
+def test_waking_from_the_callback_against_timed_looks(case: Case, tell: Tell) -> None:
     rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for _ in range(ROUNDS):
         for is_waking in (True, False):
-            rows[is_waking].append(run(is_waking, lead))
+            rows[is_waking].append(run(is_waking, case))
+    left_us = 1e6 * (case.request_frames + (case.lead - 1) * BLOCK_FRAMES) / RATE_HZ  # until the last of them is due
     for is_waking, name in ((True, "callback wakes"), (False, "timed looks")):
         took = np.concatenate([r["took_ns"] for r in rows[is_waking]]) / 1e3
-        filled = margins(is_waking, lead) / 1e3
+        filled = margins(is_waking, case) / 1e3
         cpu = 100 * np.mean([r["cpu_share"] for r in rows[is_waking]])
         turns = np.mean([r["turns_per_block"] for r in rows[is_waking]])
         none_reads, missed = (sum(r[key] for r in rows[is_waking]) for key in ("none_reads", "missed"))
         p50, p99 = np.percentile(took, [50, 99])
         full50, full99 = np.percentile(filled, [50, 99])
         tell(
-            f"wake     lead {lead}, {name:14}: callback {p50:6.2f} us median {p99:6.2f} p99 {took.max():7.1f} worst; "
+            f"wake     lead {case.lead}, requests of {case.request_frames:3}, {name:14}: callback {p50:6.2f} us median {p99:6.2f} p99 {took.max():7.1f} worst; "
             f"a worker's CPU {cpu:.2f} %, {turns:.2f} turns per block; rings full again after {full50:5.0f} us median "
-            f"{full99:5.0f} p99 of {lead * PERIOD_NS / 1e3:.0f}; none-reads {none_reads:.0f}, periods missed {missed:.0f}"
+            f"{full99:5.0f} p99, of {left_us:.0f}; none-reads {none_reads:.0f}, periods missed {missed:.0f}"
         )

@@ -50,7 +50,9 @@ and primes it beside the running one, and swaps at a block edge; the answer come
 `warmup` figures, `carried` (ids that kept their state), `new`, `gone`, `warnings`.
 
 A refusal reads `commit refused (REASON): DETAIL`, REASON one of: invalid, silent, not finite, too slow, late,
-aborted, busy, worker died, no standby. What played plays on, bit for bit, and the edits are kept.
+aborted, busy, worker died, no standby. What played plays on, bit for bit, and the edits are kept. `/patch/undo`
+commits the patch before this one, and so on down the stack; modules that come back are new ones, with the values they
+had; the pending patch is then that one.
 
 A parameter or gate of a module that plays changes the sound and the pending patch; of one that is only pending, the
 pending patch. Commands sent right behind a commit are not lost: those for new modules take effect with its first frame.
@@ -93,7 +95,9 @@ def modules_page() -> str:
             text = f"{p.help}{': ' + choices if choices else ''}"
             unit = f" {p.unit}" if p.unit else ""
             cable = "cable" if p.takes_cable else ""
-            rows.append(f"| {name} | {p.range_text(48000)} | {p.default:g}{unit} | {ramp} | {cable} | {text} |")
+            rows.append(
+                f"| {name} | {p.range_text(48000)} | {p.default:g}{unit} | {ramp} | {cable} | {text} |"
+            )
         parts.append(f"## {module.name}\n{module.help}\n\n{ports}\n\n" + "\n".join(rows) + "\n")
     return NOTE + MODULES_HEAD + "\n".join(parts)
 

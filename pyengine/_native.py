@@ -16,6 +16,7 @@ from typing import Any
 from pyengine._core import ffi, lib
 from pyengine.errors import NativeError
 
+BUSY = int(lib.PE_BUSY)
 NO_PIN = 0xFFFFFFFFFFFFFFFF
 NO_LIMIT = 0xFFFFFFFFFFFFFFFF
 MODULES_VARIABLE = "PYENGINE_MODULES"  # shared objects with more modules, separated like PATH
@@ -177,7 +178,10 @@ class Plan:
 
     def set(self, handle: int, param: int, value: float) -> None:
         """Set a parameter at once; only before the plan runs."""
-        check(lib.pe_plan_set(self._plan, handle, param, value), f"cannot set parameter {param} of node {handle}")
+        check(
+            lib.pe_plan_set(self._plan, handle, param, value),
+            f"cannot set parameter {param} of node {handle}",
+        )
 
     def warm_up(self, n_blocks: int, block_frames: int, stop: Stop | None = None) -> Warmup:
         """Render n_blocks with all gates open and measure them; every state is as before afterwards."""
@@ -317,7 +321,9 @@ class Segment:
         native = _native_config(config)
         n_bytes = lib.pe_segment_bytes(native)
         if n_bytes == 0:
-            raise NativeError(f"cannot lay out the shared memory: {config} has a number outside its range", status=0)
+            raise NativeError(
+                f"cannot lay out the shared memory: {config} has a number outside its range", status=0
+            )
         fd = _anonymous_file(n_bytes)
         memory = mmap.mmap(fd, n_bytes)
         base = ffi.cast("void *", ffi.from_buffer(memory))
@@ -411,7 +417,8 @@ class Segment:
 
     def slot_counters(self, slot: int) -> dict[str, int]:
         return {
-            name: int(lib.pe_slot_counter(self._pointer, slot, i)) for i, name in enumerate(SLOT_COUNTER_NAMES)
+            name: int(lib.pe_slot_counter(self._pointer, slot, i))
+            for i, name in enumerate(SLOT_COUNTER_NAMES)
         }
 
     # the command stream

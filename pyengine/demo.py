@@ -79,7 +79,9 @@ class _Player:
         else:
             time.sleep(seconds)
 
-    def commit(self, name: str, freq_hz: float = 440.0, *, behind: SetParam | None = None, is_silent: bool = False) -> None:
+    def commit(
+        self, name: str, freq_hz: float = 440.0, *, behind: SetParam | None = None, is_silent: bool = False
+    ) -> None:
         """Commit, with a command sent right behind it where one is given, and let it sound."""
         before = self.engine.status()["counters"]["frames_underrun"]
         replies = self.client.send_all([Commit()] if behind is None else [Commit(), behind])
@@ -159,8 +161,14 @@ def play(device: str, folder: Path, say: Say) -> Report:
     samples = _read(wav)
     for before, step in zip([None, *player.steps], player.steps, strict=False):
         _measure(step, before, samples, int(recording["first_frame"]), float(status["sample_rate"]))
-    faults = [f"{recording['lost_frames']} frames are missing in the recording"] if recording["lost_frames"] else []
-    picture = _draw(folder / "demo.png", samples, player.steps, int(recording["first_frame"]), status["sample_rate"], say)
+    faults = (
+        [f"{recording['lost_frames']} frames are missing in the recording"]
+        if recording["lost_frames"]
+        else []
+    )
+    picture = _draw(
+        folder / "demo.png", samples, player.steps, int(recording["first_frame"]), status["sample_rate"], say
+    )
     report = Report(player.steps, wav, picture, faults)
     _tell(report, status, say)
     return report
@@ -266,7 +274,9 @@ def _tell(report: Report, status: dict[str, Any], say: Say) -> None:
         f"{counters['frames_delivered']} frames, {counters['frames_underrun']} missing, {counters['swaps']} swaps, "
         f"{counters['late_swaps']} late, worst callback {counters['worst_callback_ns'] / 1e3:.0f} us"
     )
-    say("step, curve: largest first and second difference within 20 ms of the swap, against that of the tones by themselves")
+    say(
+        "step, curve: largest first and second difference within 20 ms of the swap, against that of the tones by themselves"
+    )
     for fault in report.faults:
         say(f"FAILED: {fault}")
     say(f"sound:   {report.wav}")
@@ -284,7 +294,7 @@ def _draw(path: Path, samples: Samples, steps: list[Step], first: int, rate: flo
         return None
     figure = Figure(figsize=(15, 10), layout="constrained")
     FigureCanvasAgg(figure)
-    rows = figure.subfigures(3, 1, height_ratios=[2, 3, 3])
+    rows: Any = figure.subfigures(3, 1, height_ratios=[2, 3, 3])
     wave = rows[0].subplots()
     wave.plot(np.arange(len(samples)) / rate, samples, linewidth=0.3)
     wave.set(xlim=(0, len(samples) / rate), ylabel="sample")

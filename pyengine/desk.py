@@ -158,7 +158,7 @@ class Desk:
         carried = [id for id, node in now.nodes.items() if self._plays(node)]
         kept = set(carried)
         if self._is_undo:
-            self._undo.pop()
+            self._follow(self._undo.pop(), now)
             self._set_pending(now)
         elif before.structure() != now.structure():
             self._undo = [*self._undo[-(MAX_UNDO - 1) :], before]
@@ -169,6 +169,14 @@ class Desk:
             "new": [id for id in now.nodes if id not in kept],
             "gone": [id for id, node in before.nodes.items() if not self._plays(node)],
         }
+
+    def _follow(self, then: Patch, now: Patch) -> None:
+        """Modules that came back under new handles are the same ones in all patches before."""
+        renewed = {node.handle: now.nodes[id].handle for id, node in then.nodes.items()}
+        for patch in self._undo:
+            for id, node in list(patch.nodes.items()):
+                if renewed.get(node.handle, node.handle) != node.handle:
+                    patch.renew(id, renewed[node.handle])
 
     def lose(self) -> None:
         """Nothing of the committed patch plays any more; it becomes the pending one unless there are edits."""

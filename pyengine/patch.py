@@ -150,10 +150,11 @@ class Patch:
         self._next_handle = max(self._next_handle, own + 1)
         return self
 
-    def renew(self, id: str) -> Patch:
-        """Give a node a handle of its own: it is a new module from here on, with no state to carry."""
-        self._nodes[id] = replace(self.node(id), handle=self._next_handle)
-        self._next_handle += 1
+    def renew(self, id: str, handle: int | None = None) -> Patch:
+        """Give a node another handle, by default one of its own: a new module, with no state to carry."""
+        own = self._next_handle if handle is None else handle
+        self._nodes[id] = replace(self.node(id), handle=own)
+        self._next_handle = max(self._next_handle, own + 1)
         return self
 
     def delete(self, id: str) -> Patch:

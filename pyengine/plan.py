@@ -40,7 +40,9 @@ def address(patch: Patch, op: Op) -> tuple[int, int, float]:
     return patch.nodes[id].handle, param.index, float(value)
 
 
-def prime(plan: _native.Plan, patch: Patch, ops: Iterable[Sequence[object]], sample_rate_hz: float) -> list[str]:
+def prime(
+    plan: _native.Plan, patch: Patch, ops: Iterable[Sequence[object]], sample_rate_hz: float
+) -> list[str]:
     """Apply prime ops at once and return a warning for each that names nothing in the patch."""
     warnings = []
     for op in ops:

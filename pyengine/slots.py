@@ -1,7 +1,7 @@
 """The state machine of a slot: pure, no clock, no I/O.
 
-    reserve -> starting -> joining -> replica -> priming -> ready -> active -> probation -> joining
-                                                                 (and from everywhere: dead -> starting)
+reserve -> starting -> joining -> replica -> priming -> ready -> active -> probation -> joining
+                                                             (and from everywhere: dead -> starting)
 """
 
 from __future__ import annotations

@@ -59,6 +59,7 @@ DEATHS_ALLOWED = 12  # within BUDGET_S, before a successor has to wait PAUSE_S
 PAUSE_S = 1.0
 RESCUES_ALLOWED = 3  # within BUDGET_S: a patch that kills its renderers more often is poison
 CLOCK_PRIORITY = 4
+LOOK_S, LOOKS_TO_STALL = 0.1, 10
 RTTIME_SOFT_US, RTTIME_HARD_US = 1_000_000, 2_000_000
 
 Reply = Callable[[Any], None]
@@ -127,6 +128,9 @@ class Supervisor:
         self._deaths: deque[float] = deque()
         self._rescues: deque[float] = deque()
         self._draining: dict[int, float] = {}
+        self._seen: list[tuple[int, int]] = [(0, 0), (0, 0)]
+        self._unmoved = [0, 0]
+        self.more_status: Callable[[], dict[str, Any]] = dict
         self._whole_from = [0, 0]  # block from which a slot's ring holds nothing from before it joined
         self.workers: list[WorkerProcess | None] = [None, None]
         self.slots = [Slot(0), Slot(1)]
@@ -170,6 +174,26 @@ class Supervisor:
             logger.warning("memory not locked: refused; allow it with memlock in limits.conf (see docs/realtime.md)")
         for slot in (0, 1):
             self._spawn(slot)
+        self._loop.after(LOOK_S, self._look_for_stalls)
+
+    def _look_for_stalls(self) -> None:
+        """A render thread that makes no turn while it should is as good as dead (SIGSTOP, a loop in a module).
+
+        It is looked at several times: a machine that stood still as a whole must not cost both workers.
+        """
+        self._loop.after(LOOK_S, self._look_for_stalls)
+        for slot in self.slots:
+            worker = self.workers[slot.index]
+            if worker is None or not slot.is_alive:
+                continue
+            seen = (worker.pid, self.segment.heartbeat(slot.index))
+            self._unmoved[slot.index] = self._unmoved[slot.index] + 1 if seen == self._seen[slot.index] else 0
+            self._seen[slot.index] = seen
+            if self._unmoved[slot.index] >= LOOKS_TO_STALL:
+                self._unmoved[slot.index] = 0
+                node = self.segment.marker(slot.index)
+                logger.error("worker stalled slot=%d pid=%d in_node=%d", slot.index, worker.pid, node)
+                self._on_gone(worker)
 
     def _spawn(self, slot: int) -> None:
         self.segment.set_pin(slot, self.segment.newest)  # what comes from now on is kept for it
@@ -269,7 +293,7 @@ class Supervisor:
 
     def _is_behind(self, slot: Slot) -> bool:
         """True while blocks are due that the slot rendered before it had joined."""
-        return self.segment.play_block < self._whole_from[slot.index]
+        return bool(self.segment.play_block < self._whole_from[slot.index])
 
     # ---- what workers say ---------------------------------------------------------------------------
 
@@ -622,11 +646,19 @@ class Supervisor:
             self._move(slot, Happening.JOIN)
         tries = self._joining.tries if self._joining and self._joining.slot == slot else 0
         self._joining = Joining(slot, active.generation, tries + 1)
+        joining = self._joining
+        self._loop.after(2 * JOIN_TIMEOUT_MS / 1e3, lambda: self._on_join_timeout(joining))
         if active.generation == 0:
             self._on_joined(slot, {"generation": 0, "is_in_step": True, "join_ms": 0.0})
             return
         self.segment.set_pin(slot, self.segment.applied(active.index))  # the checkpoint's number is not below it
         self.segment.request_checkpoint(active.index, active.generation)
+
+    def _on_join_timeout(self, joining: Joining) -> None:
+        worker = self.workers[joining.slot]
+        if self._joining is joining and worker is not None:
+            logger.error("worker did not join, replaced slot=%d pid=%d", joining.slot, worker.pid)
+            self._on_gone(worker)
 
     def _on_checkpoint(self, event: _native.Event) -> None:
         joining = self._joining
@@ -643,7 +675,7 @@ class Supervisor:
         if not message["is_in_step"]:
             logger.warning("join failed slot=%d try=%d: %s", slot, joining.tries, message["detail"])
             worker = self.workers[slot]
-            if joining.tries < 3 or worker is None:
+            if worker is None or (joining.tries < 3 and not message["is_stuck"]):
                 self._begin_join(slot)
             else:
                 self._on_gone(worker)
@@ -885,7 +917,7 @@ class Supervisor:
             "time_origin_latched_again": self.time_base.latched_again if self.time_base else 0,
             "counters": s.counters(),
             "recording": self.recorder.status(),
-        }
+        } | self.more_status()
 
     def _slot_status(self, slot: Slot) -> dict[str, Any]:
         s, i = self.segment, slot.index

@@ -104,7 +104,9 @@ def patch_messages(patch: Patch, generation: int) -> list[Message]:
     return messages
 
 
-def prime_message(ops: Sequence[Op], warmup: int, *, fade_frames: int, allow_silence: bool, max_share: float) -> Message:
+def prime_message(
+    ops: Sequence[Op], warmup: int, *, fade_frames: int, allow_silence: bool, max_share: float
+) -> Message:
     """Return the message that primes what was built. max_share: of the block period, for one block."""
     return {
         "type": "prime",
@@ -228,7 +230,9 @@ class Builder:
                 raise EngineError(self._fault or "there is nothing built to join with")
             self._worker.join(plan, message["generation"], message["timeout_ms"])
         except EngineError as error:
-            reply |= {"is_in_step": False, "detail": str(error)}
+            # Handed over but not taken in time: the render thread may still read records for it.
+            is_stuck = isinstance(error, NativeError) and error.status == _native.BUSY
+            reply |= {"is_in_step": False, "is_stuck": is_stuck, "detail": str(error)}
         reply["join_ms"] = round(1e3 * (time.perf_counter() - start), 3)
         return reply
 
@@ -292,7 +296,12 @@ def main(arguments: str) -> None:
     is_locked = _native.lock_memory()
     # No limit on the CPU, no real-time priority: a fault of ours must not starve the machine.
     is_realtime = worker.start(segment.play_block, segment.newest, given["priority"] if is_limited else 0)
-    hello: Message = {"type": "hello", "is_realtime": is_realtime, "is_locked": is_locked, "is_limited": is_limited}
+    hello: Message = {
+        "type": "hello",
+        "is_realtime": is_realtime,
+        "is_locked": is_locked,
+        "is_limited": is_limited,
+    }
     channel.send([hello])
     inbox = _Inbox(channel)
     while (message := inbox.messages.get()) is not None and message["type"] != "stop":

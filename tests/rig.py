@@ -56,16 +56,20 @@ class Rig:
             self.segment.set_alive(slot, True)
             self.segment.set_playable(slot, True)
         self.output = _native.Output(self.segment)
-        self.driver: Driver = open_driver(
-            device,
-            self.output,
-            sample_rate_hz=sample_rate_hz,
-            block_frames=block_frames,
-            n_channels=n_channels,
-            priority=priority,
-        )
-        if requests:
-            assert self.clock.set_requests(requests)
+        self._driver: Driver | None = None
+        try:
+            self._driver = open_driver(
+                device,
+                self.output,
+                sample_rate_hz=sample_rate_hz,
+                block_frames=block_frames,
+                n_channels=n_channels,
+                priority=priority,
+            )
+            assert not requests or self.clock.set_requests(requests)
+        except BaseException:
+            self.close()  # the render threads use the segment
+            raise
         self.generation = 0
         self.events: list[_native.Event] = []
 
@@ -76,11 +80,17 @@ class Rig:
         self.close()
 
     def close(self) -> None:
-        self.driver.close()
+        if self._driver is not None:
+            self._driver.close()
         for worker in self.workers:
             worker.close()
         self.output.close()
         self.segment.close()
+
+    @property
+    def driver(self) -> Driver:
+        assert self._driver is not None
+        return self._driver
 
     @property
     def clock(self) -> _native.Clock:
@@ -107,9 +117,7 @@ class Rig:
         """Wait until both slots have rendered as far ahead as they may."""
         segment = self.segment
         wait_until(
-            lambda: all(
-                segment.render_head(slot) >= segment.play_block + segment.effective_lead for slot in range(2)
-            )
+            lambda: all(segment.render_head(slot) >= segment.play_block + segment.effective_lead for slot in range(2))
         )
 
     def advance(self, n_frames: int, timeout_s: float = 30.0) -> None:

@@ -1,0 +1,48 @@
+"""The jobs of the benches in numpy and scipy, and the patch that most of them play."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import pyengine
+
+RATE_HZ = 48000.0
+
+
+def sine(n_frames: int) -> npt.NDArray[np.float64]:
+    """simple_sine with its defaults: 440 Hz, gain 0.2."""
+    tone: npt.NDArray[np.float64] = 0.2 * np.sin(2 * np.pi * (np.arange(n_frames) * (440.0 / RATE_HZ)))
+    return tone
+
+
+def envelope(n_frames: int) -> npt.NDArray[np.float64]:
+    """adsr with its defaults, the gate open: attack 10 ms, decay 50 ms, sustain 0.7."""
+    return np.interp(np.arange(n_frames), [0, 480, 480 + 2400], [0, 1, 0.7])
+
+
+def lowpass_sections() -> npt.NDArray[np.float64]:
+    """biquad_filter with its defaults: 2000 Hz, q 1. RBJ Audio EQ Cookbook, LPF."""
+    w = 2 * np.pi * 2000.0 / RATE_HZ
+    alpha, c = np.sin(w) / 2, np.cos(w)
+    sections: npt.NDArray[np.float64] = np.array([[(1 - c) / 2, 1 - c, (1 - c) / 2, 1 + alpha, -2 * c, 1 - alpha]])
+    return sections / (1 + alpha)
+
+
+def three_modules() -> pyengine.Patch:
+    """A sine through an envelope through a filter."""
+    patch = pyengine.Patch().create("osc1", "simple_sine").create("env1", "adsr").create("filt1", "biquad_filter")
+    return patch.connect("osc1", "env1").connect("env1", "filt1")
+
+
+def play_three_modules(engine: Any) -> None:
+    """The same in a running engine."""
+    engine.create("osc1", "simple_sine")
+    engine.create("env1", "adsr")
+    engine.create("filt1", "biquad_filter")
+    engine.connect("osc1", "env1")
+    engine.connect("env1", "filt1")
+    engine.commit()
+    engine.sync()
