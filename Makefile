@@ -32,7 +32,6 @@ docs: $(STAMP)
 
 $(STAMP): $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check '.[plot,test]'
 	touch $(STAMP)
 

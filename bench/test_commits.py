@@ -27,15 +27,18 @@ RATE_HZ, BLOCK_FRAMES, N_COMMITS = 48000.0, 64, 1000
 Tell = Callable[[str], None]
 
 
-def three_modules(client: Client, freq_hz: float) -> None:
-    """Make the pending patch three new modules in a chain."""
+def three_modules(client: Client, number: int) -> None:
+    """Make the pending patch three new modules in a chain, under ids that do not sound: a setting of one that does
+    is heard before the commit.
+    """
+    osc, env, filt = (f"{name}{number % 2}" for name in ("osc", "env", "filt"))
     client.clear()
-    client.create("osc1", "simple_sine")
-    client.create("env1", "adsr")
-    client.create("filt1", "biquad_filter")
-    client.connect("osc1", "env1")
-    client.connect("env1", "filt1")
-    client.set("osc1", "freq", freq_hz)
+    client.create(osc, "simple_sine")
+    client.create(env, "adsr")
+    client.create(filt, "biquad_filter")
+    client.connect(osc, env)
+    client.connect(env, filt)
+    client.set(osc, "freq", 300.0 + number % 7 * 50)
 
 
 def tone(freq_hz: float) -> pyengine.Patch:
@@ -51,8 +54,8 @@ def is_told_rightly(client: Client, recordings: Path, take: int) -> bool | None:
     frames = []
     for freq_hz in (440.0, 660.0):
         client.clear()
-        client.create("osc1", "simple_sine")
-        client.set("osc1", "freq", freq_hz)
+        client.create(f"tone{freq_hz:.0f}", "simple_sine")
+        client.set(f"tone{freq_hz:.0f}", "freq", freq_hz)
         frames.append(client.commit(crossfade_ms=0)["frame"])
         time.sleep(0.05)
     client.record_stop()
@@ -79,7 +82,7 @@ def test_thousand_commits(pause_s: float, tmp_path: Path, tell: Tell) -> None:
         before = client.status()["counters"]
         control = Pacer(1e9 * BLOCK_FRAMES / RATE_HZ, CLOCK_PRIORITY)
         for i in range(N_COMMITS):
-            three_modules(client, 300.0 + i % 7 * 50)
+            three_modules(client, i)
             if pause_s:
                 time.sleep(random.uniform(pause_s, 2 * pause_s))  # at any place within a block
             sent_ns = time.monotonic_ns()

@@ -67,14 +67,9 @@ def test_calls_from_other_threads_run_in_the_loop_s_thread_in_their_order(loop: 
 
     def call(n: int) -> None:
         for i in range(1000):
-            loop.call(lambda: done.append((n, i, threading.get_ident())))
-
-    # each lambda is to keep its own i: bind it
-    def call_bound(n: int) -> None:
-        for i in range(1000):
             loop.call(lambda i=i: done.append((n, i, threading.get_ident())))
 
-    threads = [threading.Thread(target=call_bound, args=(n,)) for n in range(4)]
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
     run_until(loop, done, 4000)
