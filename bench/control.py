@@ -15,7 +15,7 @@ from cffi import FFI
 from pyengine import _native
 
 HERE = Path(__file__).resolve().parent
-ffi = FFI()
+ffi: Any = FFI()
 ffi.cdef((HERE / "control.h").read_text(encoding="utf-8"))
 
 

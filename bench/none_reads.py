@@ -70,14 +70,15 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--busy", action="store_true", help="a pure-Python loop in the supervisor's process all the while")
+    parser.add_argument("--busy", action="store_true", help="a Python loop in the supervisor's process all the while")
     parser.add_argument("--rate", type=float, default=48000.0)
     parser.add_argument("--block", type=int, default=64)
     parser.add_argument("--lead", type=int, default=2)
     args = parser.parse_args()
     for line in describe(args.rate, args.block):
         print(line)
-    print(f"{args.seconds:g} s on the real-time clock, lead {args.lead}, busy Python thread: {'yes' if args.busy else 'no'}")
+    beside = "beside a busy Python thread" if args.busy else "alone"
+    print(f"{args.seconds:g} s on the real-time clock, lead {args.lead}, {beside}")
     figures = measure(args)
     for name, value in figures.items():
         print(f"  {name:24} {value:12.1f}" if name.endswith(("_us", "_ms")) else f"  {name:24} {value:10.0f}")

@@ -23,7 +23,7 @@ def serve(recordings: str, rate_hz: float, block_frames: int) -> None:
     ) as engine:
         print(json.dumps({"port": engine.osc_port}), flush=True)
         for _ in sys.stdin:
-            print(json.dumps(engine._supervisor._audio.time()), flush=True)  # type: ignore[union-attr]
+            print(json.dumps(engine._supervisor._audio.time()), flush=True)
 
 
 class Playing:

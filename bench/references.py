@@ -28,7 +28,8 @@ def lowpass_sections() -> npt.NDArray[np.float64]:
     w = 2 * np.pi * 2000.0 / RATE_HZ
     alpha, c = np.sin(w) / 2, np.cos(w)
     sections: npt.NDArray[np.float64] = np.array([[(1 - c) / 2, 1 - c, (1 - c) / 2, 1 + alpha, -2 * c, 1 - alpha]])
-    return sections / (1 + alpha)
+    sections /= 1 + alpha
+    return sections
 
 
 def three_modules() -> pyengine.Patch:

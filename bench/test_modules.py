@@ -44,7 +44,11 @@ ROWS = {
     "simple_sine": Row(lambda: sine(N_FRAMES), "numpy.sin", None, 1e-6, ("freq", 440.0, 880.0)),
     "adsr": Row(lambda: envelope(N_FRAMES), "numpy.interp", None, 1e-6, ("sustain", 0.7, 0.2)),
     "biquad_filter": Row(
-        lambda: signal.sosfilt(_SECTIONS, _SINE), "scipy.signal.sosfilt", "simple_sine", 2e-6, ("cutoff", 2000.0, 4000.0)
+        lambda: signal.sosfilt(_SECTIONS, _SINE),
+        "scipy.signal.sosfilt",
+        "simple_sine",
+        2e-6,
+        ("cutoff", 2000.0, 4000.0),
     ),
 }
 
@@ -86,7 +90,8 @@ def per_sample_ns(benchmark: Any, n: int) -> tuple[float, float]:
 def line(name: str, ns: tuple[float, float]) -> str:
     us = ns[0] * BLOCK_FRAMES / 1e3
     share = 100 * us / (1e6 * BLOCK_FRAMES / RATE_HZ)
-    return f"modules  {name:38} {us:8.3f} us per block  {ns[0]:7.2f} ns per sample (worst {ns[1]:7.2f})  {share:.3f} % of the period"
+    per_sample = f"{ns[0]:7.2f} ns per sample (worst {ns[1]:7.2f})"
+    return f"modules  {name:38} {us:8.3f} us per block  {per_sample}  {share:.3f} % of the period"
 
 
 @pytest.mark.parametrize("kind", ["steady", "moving"])

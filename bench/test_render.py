@@ -53,7 +53,8 @@ def test_import_time(tmp_path: Path, tell: Tell) -> None:
     for _ in range(12):  # the first one fills the cache of compiled modules
         for name, code in IMPORTS.items():
             timed = f"import time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
-            found = subprocess.run([sys.executable, "-c", timed], env=environment, capture_output=True, text=True, check=True)
+            command = [sys.executable, "-c", timed]
+            found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             took[name].append(float(found.stdout))
     median = {name: statistics.median(times[1:]) for name, times in took.items()}
     for name, seconds in median.items():

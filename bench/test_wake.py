@@ -129,7 +129,8 @@ def test_waking_from_the_callback_against_timed_looks(case: Case, tell: Tell) ->
         p50, p99 = np.percentile(took, [50, 99])
         full50, full99 = np.percentile(filled, [50, 99])
         tell(
-            f"wake     lead {case.lead}, requests of {case.request_frames:3}, {name:14}: callback {p50:6.2f} us median {p99:6.2f} p99 {took.max():7.1f} worst; "
+            f"wake     lead {case.lead}, requests of {case.request_frames:3}, {name:14}: "
+            f"callback {p50:6.2f} us median {p99:6.2f} p99 {took.max():7.1f} worst; "
             f"a worker's CPU {cpu:.2f} %, {turns:.2f} turns per block; rings full again after {full50:5.0f} us median "
             f"{full99:5.0f} p99, of {left_us:.0f}; none-reads {none_reads:.0f}, periods missed {missed:.0f}"
         )

@@ -49,12 +49,6 @@ static PeSource swap(PeSegment *s, PeGate *gate, uint32_t standby, uint64_t bloc
   return heard(s, standby, pending, late > 0 || !is_in_step);
 }
 
-/* The active slot itself turned to the pending patch: the other one died between the SWITCH record and its block. */
-static int turned_in_place(PeSegment *s, uint32_t active, uint64_t generation) {
-  return generation != 0 && generation == atomic_load_explicit(&s->pending_switch, memory_order_acquire) && /* a number */
-         atomic_load_explicit(&s->slots[active].prime_ready, memory_order_acquire) == generation * 2 + 1;   /* a number */
-}
-
 /* The standby has the due block and the active slot has not. */
 static PeSource fall_over(PeSegment *s, PeGate *gate, uint32_t active, uint64_t block, uint64_t frames, uint64_t generation) {
   const uint32_t standby = 1u - active;
@@ -73,9 +67,13 @@ PE_RT PeSource pe_gate_choose(PeSegment *s, PeGate *gate, uint64_t block, uint64
   if (gate_is_open(s, 1u - active, block, &pending)) return swap(s, gate, 1u - active, block, frames, pending);
   if (gate_is_open(s, active, block, &pending)) return swap(s, gate, active, block, frames, pending); /* it took over while it was armed */
   if (has_block(s, active, block, &generation)) {
-    const int is_same = generation == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
+    const uint64_t heard_generation = atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
+    const int is_same = generation == heard_generation;
+    uint64_t other;
+    /* The active slot's worker is a successor, and this block is from before it joined; the other one goes on. */
+    if (!is_same && has_block(s, 1u - active, block, &other) && other == heard_generation)
+      return fall_over(s, gate, active, block, frames, other);
     gate->n_hedged_in_a_row = 0;
-    if (!is_same && turned_in_place(s, active, generation)) return swap(s, gate, active, block, frames, generation);
     if (!is_same) pe_counter_add(&s->counters[PE_COUNT_FALLBACKS], 1);
     return heard(s, active, generation, !is_same);
   }

@@ -12,20 +12,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the same names as _HOMES
     from pyengine.client import Client as Client
+    from pyengine.engine import Engine as Engine
+    from pyengine.errors import CommandError as CommandError
     from pyengine.errors import CommitRefused as CommitRefused
     from pyengine.errors import EngineError as EngineError
     from pyengine.errors import PatchError as PatchError
     from pyengine.offline import render as render
     from pyengine.patch import Patch as Patch
     from pyengine.specs import registry as registry
-    from pyengine.engine import Engine as Engine
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Client": "client",
+    "CommandError": "errors",
     "CommitRefused": "errors",
     "Engine": "engine",
     "EngineError": "errors",
@@ -37,10 +39,12 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pyengine' has no attribute {name!r}")
-    return getattr(import_module(f"pyengine.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # seen by a type checker, it would make any misspelt name an Any
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'pyengine' has no attribute {name!r}")
+        return getattr(import_module(f"pyengine.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -383,7 +384,7 @@ def parse_op(op: object, patch: Patch | None = None, sample_rate_hz: float | Non
         wanted = "('mod', id, param, value) or ('gate', id, None, value)"
         raise CommandError(f"{shown(op)} is no op; give {wanted}")
     kind, id, param, value = op
-    if kind not in ("mod", "gate"):
+    if not isinstance(kind, str) or kind not in ("mod", "gate"):
         raise CommandError(f"op {shown(kind)} is unknown; use 'mod' or 'gate'")
     if not isinstance(id, str):
         raise CommandError(f"the id of an op must be a string, not {shown(id)}")
@@ -399,9 +400,12 @@ def parse_op(op: object, patch: Patch | None = None, sample_rate_hz: float | Non
     if patch is not None:
         found, number = patch.resolve_value(id, param, value, sample_rate_hz)
         return patch._op(id, found, number)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise CommandError(f"the value of a 'mod' op must be a number, not {shown(value)}")
-    return ("mod", id, param, float(value))
+    try:
+        return ("mod", id, param, float(value))
+    except OverflowError:
+        raise CommandError(f"the value of a 'mod' op is too large: {shown(value)}") from None
 
 
 def _default_registry() -> Registry:

@@ -54,6 +54,7 @@ START_TIMEOUT_S = 20.0
 SWAP_TIMEOUT_S = 2.0  # from the SWITCH record to the swap: the clock has stopped if it takes longer
 JOIN_TIMEOUT_MS = 2000
 DRAIN_TIMEOUT_S = 5.0  # a worker that does not answer for so long after a commit was given up is replaced
+END_S = 0.5  # from the end of a worker's patch queue to the end of its process
 BUDGET_S = 10.0
 DEATHS_ALLOWED = 12  # within BUDGET_S, before a successor has to wait PAUSE_S
 PAUSE_S = 1.0
@@ -202,7 +203,7 @@ class Supervisor:
         self.workers[slot] = worker
         self._move(slot, Happening.SPAWNED, 0)
         self._loop.watch_channel(
-            worker.channel, lambda m: self._on_message(worker, m), lambda: self._on_gone(worker)
+            worker.channel, lambda m: self._on_message(worker, m), lambda: self._on_end(worker)
         )
         if worker.sentinel >= 0:
             self._loop.watch(worker.sentinel, lambda: self._on_gone(worker))
@@ -346,6 +347,11 @@ class Supervisor:
         other = self.slots[1 - slot]
         if other.state is State.JOINING and not self._needs_rescue:
             self._move(other.index, Happening.IN_STEP)
+
+    def _on_end(self, worker: WorkerProcess) -> None:
+        """Its patch queue has ended. Where the process tells its own end, wait for that: the reason comes with it."""
+        self._loop.unwatch(worker.channel)
+        self._loop.after(END_S if worker.sentinel >= 0 else 0.0, lambda: self._on_gone(worker))
 
     def _on_gone(self, worker: WorkerProcess) -> None:
         """A worker's process has ended, or must: take it out of the sound, replace it."""

@@ -170,11 +170,11 @@ def test_commands_right_behind_a_commit_reach_new_carried_and_deleted_modules(tm
         live.client.create("osc3", "simple_sine")
         live.client.create("env1", "adsr")
         live.client.connect("osc3", "env1")
-        futures = live.engine.submit_bundle([c.Commit(crossfade_ms=0)])
+        deleted = c.SetParam("osc2", "gain", 0.4)  # plays until the swap
+        futures = live.engine.submit_bundle([c.Commit(crossfade_ms=0), deleted])
         for command in (
             c.SetParam("osc1", "freq", IN_STEP_HZ),  # carried
             c.SetParam("osc1", "gain", 0.0),
-            c.SetParam("osc2", "gain", 0.4),  # deleted: plays until the swap
             c.SetParam("osc3", "freq", 660.0),  # new
             c.Gate("env1", 0),
         ):

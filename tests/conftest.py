@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live import Live
+from modules import test_modules_path
+
+from pyengine import _native, specs
+
+
+def _forget_registry() -> None:
+    _native._registry.cache_clear()
+    specs.registry.cache_clear()
+
+
+@pytest.fixture
+def more_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The module types of tests/c/test_modules.c, here and in the workers that are started meanwhile."""
+    monkeypatch.setenv(_native.MODULES_VARIABLE, test_modules_path())
+    _forget_registry()
+    yield
+    monkeypatch.undo()
+    _forget_registry()
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    with Live(tmp_path) as live:
+        yield live
+
+
+@pytest.fixture
+def tested(more_modules: None, tmp_path: Path) -> Iterator[Live]:
+    """A live engine that has the test modules too."""
+    with Live(tmp_path) as live:
+        yield live
