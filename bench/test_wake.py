@@ -34,6 +34,7 @@ class Case:
     request_frames: int
 
     period_ns = property(lambda self: 1e9 * self.request_frames / RATE_HZ)
+    left_ns = property(lambda self: self.period_ns * (1 + (self.lead - 1) * BLOCK_FRAMES // self.request_frames))
     effective_lead = property(lambda self: -(-self.request_frames // BLOCK_FRAMES) - 1 + self.lead)
 
 
@@ -119,7 +120,7 @@ def test_waking_from_the_callback_against_timed_looks(case: Case, tell: Tell) ->
     for _ in range(ROUNDS):
         for is_waking in (True, False):
             rows[is_waking].append(run(is_waking, case))
-    left_us = 1e6 * (case.request_frames + (case.lead - 1) * BLOCK_FRAMES) / RATE_HZ  # until the last of them is due
+    left_us = case.left_ns / 1e3
     for is_waking, name in ((True, "callback wakes"), (False, "timed looks")):
         took = np.concatenate([r["took_ns"] for r in rows[is_waking]]) / 1e3
         filled = margins(is_waking, case) / 1e3

@@ -35,7 +35,7 @@ const char *pe_strerror(PeStatus status); /* one sentence without a period; [any
 #define PE_PARAM_NYQUIST 2     /* max is Nyquist - 10 Hz at the rate in use, `max` holds 0 */
 #define PE_PARAM_GATE 4        /* on/off, high when >= 0.5 */
 #define PE_PARAM_INTEGER 8     /* whole numbers only */
-#define PE_PARAM_CABLE 16      /* a cable may drive it: its value is the setting plus the cables' sum */
+#define PE_PARAM_CABLE 16      /* a cable may drive it: its value is the setting plus the cables' sum; a gate follows the cables alone */
 
 typedef struct PeParam {
   const char *name;

@@ -55,7 +55,8 @@ static PeSource fall_over(PeSegment *s, PeGate *gate, uint32_t active, uint64_t 
   const int is_same = generation == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
   pe_counter_add(&s->counters[is_same ? PE_COUNT_HEDGED : PE_COUNT_FALLBACKS], 1);
   /* One late block of another patch is bridged; only a slot that is dead or stays behind is left. */
-  const int is_left = !is_alive(s, active) || ++gate->n_hedged_in_a_row >= PE_HEDGES_TO_CHANGE;
+  const int is_gone = !is_alive(s, active) || !atomic_load_explicit(&s->slots[active].playable, memory_order_acquire); /* or a successor's */
+  const int is_left = is_gone || ++gate->n_hedged_in_a_row >= PE_HEDGES_TO_CHANGE;
   if (is_left) make_active(s, gate, standby);
   if (is_left || !is_same) event(s, PE_EVENT_FALLBACK, block, frames, generation, (uint64_t)is_same);
   return heard(s, standby, generation, !is_same);

@@ -178,7 +178,8 @@ static PeStatus hand_over(PeWorker *w, PeJoin *join, uint64_t deadline_ns) {
     const uint32_t seen = pe_wake_seen(&w->segment->signal);
     pe_wake(&w->segment->work);
     if (atomic_load_explicit(&w->joining, memory_order_acquire) != join) break; /* taken between the two looks */
-    if (pe_now_ns() > deadline_ns) return PE_BUSY; /* it stays handed over: the render thread may be in it */
+    const int is_over = atomic_load_explicit(&w->shared->shutdown, memory_order_acquire) != 0; /* nobody takes it any more */
+    if (is_over || pe_now_ns() > deadline_ns) return PE_BUSY; /* it stays handed over: the render thread may be in it */
     pe_wake_wait(&w->segment->signal, seen, 1000000u);
   }
   return join->is_stale ? PE_STALE : PE_OK; /* only pe_worker_collect frees it, in this thread */

@@ -9,6 +9,7 @@ import functools
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,18 @@ def check(status: int, what: str) -> None:
     """Raise NativeError(what: why) unless status is PE_OK."""
     if status != lib.PE_OK:
         raise NativeError(f"{what}: {strerror(status)}", status=status)
+
+
+def _alive(pointer: Any, what: str) -> Any:
+    """Return the pointer of a handle. Raises NativeError when it was closed or given away."""
+    if pointer == ffi.NULL:
+        raise NativeError(f"this {what} is closed, or was handed over; make another", status=int(lib.PE_STALE))
+    return pointer
+
+
+def _free_with(free: Any, pointer: Any, borrowed: object) -> None:
+    """Free a handle whose thread uses what it borrows: that is kept until then, however the program ends."""
+    free(pointer)
 
 
 def _text(pointer: Any) -> str:
@@ -176,10 +189,14 @@ class Plan:
         self.n_channels = n_channels
         self._plan = out[0]
 
+    @property
+    def pointer(self) -> Any:
+        return _alive(self._plan, "plan")
+
     def set(self, handle: int, param: int, value: float) -> None:
         """Set a parameter at once; only before the plan runs."""
         check(
-            lib.pe_plan_set(self._plan, handle, param, value),
+            lib.pe_plan_set(self.pointer, handle, param, value),
             f"cannot set parameter {param} of node {handle}",
         )
 
@@ -187,28 +204,28 @@ class Plan:
         """Render n_blocks with all gates open and measure them; every state is as before afterwards."""
         result = ffi.new("PeWarmup *")
         flag = (stop or Stop()).pointer
-        check(lib.pe_plan_warmup(self._plan, n_blocks, block_frames, flag, result), "cannot warm up the plan")
-        return Warmup(
-            result.max_rms, result.peak, result.block_cpu_ns, bool(result.is_finite), result.n_blocks
-        )
+        check(lib.pe_plan_warmup(self.pointer, n_blocks, block_frames, flag, result), "cannot warm up the plan")
+        return Warmup(result.max_rms, result.peak, result.block_cpu_ns, bool(result.is_finite), result.n_blocks)
 
     def render(self, commands: Any, n_commands: int, n_frames: int, block_frames: int, out: Any) -> None:
         """Render into `out`, a float32 buffer of n_frames x n_channels."""
-        status = lib.pe_render_offline(
-            self._plan, commands, n_commands, n_frames, block_frames, ffi.from_buffer("float[]", out, True)
-        )
+        room = memoryview(out)
+        if room.nbytes != 4 * n_frames * self.n_channels or (n_commands and len(commands) < n_commands):
+            raise NativeError(f"cannot render the plan: {n_frames} frames or {n_commands} commands do not fit")
+        floats = ffi.from_buffer("float[]", out, True)
+        status = lib.pe_render_offline(self.pointer, commands, n_commands, n_frames, block_frames, floats)
         check(status, "cannot render the plan")
 
     @property
     def state_bytes(self) -> int:
-        return int(lib.pe_plan_state_bytes(self._plan))
+        return int(lib.pe_plan_state_bytes(self.pointer))
 
     @property
     def state_hash(self) -> int:
-        return int(lib.pe_plan_state_hash(self._plan))
+        return int(lib.pe_plan_state_hash(self.pointer))
 
     def give(self) -> Any:
-        """Return the native plan; whoever takes it frees it."""
+        """Return the native plan; whoever takes it frees it. NULL when it was given before."""
         plan, self._plan = self._plan, ffi.NULL
         return plan
 
@@ -321,9 +338,7 @@ class Segment:
         native = _native_config(config)
         n_bytes = lib.pe_segment_bytes(native)
         if n_bytes == 0:
-            raise NativeError(
-                f"cannot lay out the shared memory: {config} has a number outside its range", status=0
-            )
+            raise NativeError(f"cannot lay out the shared memory: {config} has a number outside its range", status=0)
         fd = _anonymous_file(n_bytes)
         memory = mmap.mmap(fd, n_bytes)
         base = ffi.cast("void *", ffi.from_buffer(memory))
@@ -416,10 +431,7 @@ class Segment:
         return int(lib.pe_counter(self._pointer, COUNTER_NAMES.index(name)))
 
     def slot_counters(self, slot: int) -> dict[str, int]:
-        return {
-            name: int(lib.pe_slot_counter(self._pointer, slot, i))
-            for i, name in enumerate(SLOT_COUNTER_NAMES)
-        }
+        return {name: int(lib.pe_slot_counter(self._pointer, slot, i)) for i, name in enumerate(SLOT_COUNTER_NAMES)}
 
     # the command stream
     newest = property(lambda self: int(lib.pe_stream_newest(self._pointer)))
@@ -484,35 +496,41 @@ class Worker:
         check(lib.pe_worker_new(segment.pointer, slot, _registry(), out), "cannot make the worker")
         self._segment = segment  # the worker points into it
         self._worker = out[0]
+        self._closing = weakref.finalize(self, _free_with, lib.pe_worker_free, self._worker, segment)
+
+    @property
+    def pointer(self) -> Any:
+        return _alive(self._worker, "worker")
 
     def start(self, first_block: int, base_seq: int, priority: int) -> bool:
         """Start the render thread; True if it got real-time priority."""
         is_realtime = ffi.new("uint32_t *")
-        status = lib.pe_worker_start(self._worker, first_block, base_seq, priority, is_realtime)
+        status = lib.pe_worker_start(self.pointer, first_block, base_seq, priority, is_realtime)
         check(status, "cannot start the render thread")
         return bool(is_realtime[0])
 
     def arm(self, plan: Plan, generation: int, fade_frames: int) -> None:
         """Hand a plan over, to be turned to at SWITCH `generation`."""
-        status = lib.pe_worker_arm(self._worker, plan.give(), generation, fade_frames)
+        _ = plan.pointer  # refused before it is given away
+        status = lib.pe_worker_arm(self.pointer, plan.give(), generation, fade_frames)
         check(status, "cannot arm the new plan")
 
     def disarm(self) -> None:
         """Take the armed plan back, unless it was turned to already."""
-        lib.pe_worker_disarm(self._worker)
+        lib.pe_worker_disarm(self.pointer)
 
     def join(self, plan: Plan, generation: int, timeout_ms: int) -> None:
         """Load the newest checkpoint of the generation into plan, catch up, and render it from now on."""
-        status = lib.pe_worker_join(self._worker, plan.give(), generation, timeout_ms)
+        _ = plan.pointer  # refused before it is given away
+        status = lib.pe_worker_join(self.pointer, plan.give(), generation, timeout_ms)
         check(status, f"cannot join generation {generation}")
 
     def collect(self) -> None:
-        lib.pe_worker_collect(self._worker)
+        lib.pe_worker_collect(self.pointer)
 
     def close(self) -> None:
-        if self._worker != ffi.NULL:
-            lib.pe_worker_free(self._worker)
-            self._worker = ffi.NULL
+        self._closing()
+        self._worker = ffi.NULL
 
 
 # ---- output and clocks ---------------------------------------------------------------------------------
@@ -529,7 +547,7 @@ class Output:
 
     @property
     def pointer(self) -> Any:
-        return self._output
+        return _alive(self._output, "output")
 
     def portaudio_callback(self) -> tuple[int, int]:
         """Return the addresses of a PaStreamCallback and of its user data."""
@@ -538,31 +556,31 @@ class Output:
 
     @property
     def frames(self) -> int:
-        return int(lib.pe_output_frames(self._output))
+        return int(lib.pe_output_frames(self.pointer))
 
     def time(self) -> tuple[int, int]:
         """Return (first frame of the newest request, its CLOCK_MONOTONIC time in ns)."""
         frame, time_ns = ffi.new("uint64_t *"), ffi.new("uint64_t *")
-        lib.pe_output_time(self._output, frame, time_ns)
+        lib.pe_output_time(self.pointer, frame, time_ns)
         return int(frame[0]), int(time_ns[0])
 
     def process(self, n_frames: int) -> bytes:
         """Call the audio callback for n_frames from this thread: for tests and benches only."""
         buffer = ffi.new("float[]", n_frames * self.segment.config.n_channels)
-        lib.pe_output_process(self._output, buffer, n_frames)
+        lib.pe_output_process(self.pointer, buffer, n_frames)
         return bytes(ffi.buffer(buffer))
 
     def record(self, is_on: bool) -> None:
-        lib.pe_output_record(self._output, is_on)
+        lib.pe_output_record(self.pointer, is_on)
 
     @property
     def tap_start(self) -> int:
         """Frame from which the newest recording was fed."""
-        return int(lib.pe_output_tap_start(self._output))
+        return int(lib.pe_output_tap_start(self.pointer))
 
     @property
     def is_recording(self) -> bool:
-        return bool(lib.pe_output_is_recording(self._output))
+        return bool(lib.pe_output_is_recording(self.pointer))
 
     def close(self) -> None:
         if self._output != ffi.NULL:
@@ -576,30 +594,32 @@ class Clock:
     def __init__(self, output: Output, *, is_free: bool, request_frames: int, priority: int) -> None:
         out = ffi.new("PeClock **")
         kind = lib.PE_CLOCK_FREE if is_free else lib.PE_CLOCK_REALTIME
-        status = lib.pe_clock_start(
-            output.pointer, output.segment.pointer, kind, request_frames, priority, out
-        )
+        status = lib.pe_clock_start(output.pointer, output.segment.pointer, kind, request_frames, priority, out)
         check(status, "cannot start the clock")
         self._output = output  # the clock's thread calls it
         self._clock = out[0]
+        self._closing = weakref.finalize(self, _free_with, lib.pe_clock_stop, self._clock, output)
+
+    @property
+    def pointer(self) -> Any:
+        return _alive(self._clock, "clock")
 
     @property
     def is_realtime(self) -> bool:
-        return bool(lib.pe_clock_is_realtime(self._clock))
+        return bool(lib.pe_clock_is_realtime(self.pointer))
 
     def allow(self, until_frame: int) -> None:
-        lib.pe_clock_allow(self._clock, until_frame)
+        lib.pe_clock_allow(self.pointer, until_frame)
 
     def set_requests(self, frames: Sequence[int]) -> bool:
-        return bool(lib.pe_clock_requests(self._clock, ffi.new("uint32_t[]", list(frames)), len(frames)))
+        return bool(lib.pe_clock_requests(self.pointer, ffi.new("uint32_t[]", list(frames)), len(frames)))
 
     def wait(self, frame: int, timeout_ms: int) -> bool:
-        return bool(lib.pe_clock_wait(self._clock, frame, timeout_ms))
+        return bool(lib.pe_clock_wait(self.pointer, frame, timeout_ms))
 
     def close(self) -> None:
-        if self._clock != ffi.NULL:
-            lib.pe_clock_stop(self._clock)
-            self._clock = ffi.NULL
+        self._closing()
+        self._clock = ffi.NULL
 
 
 # ---- the process ---------------------------------------------------------------------------------------

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
-
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
 GRANT_S = 0.0005  # how often a paused free-running clock is looked at while something waits for it
+CLOSED = "the engine is closed; make a new one"
 Command = commands.Command
 
 
@@ -68,6 +68,7 @@ class Engine:
         self._server: OscServer | None = None
         self._supervisor: Supervisor | None = None
         self._has_ended = threading.Event()
+        self._unanswered: set[Future[Any]] = set()
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="pe-engine", daemon=True)
         self._thread.start()
@@ -117,6 +118,7 @@ class Engine:
                 self._server.close()
             self._loop.close()
             self._has_ended.set()
+            self._refuse_unanswered()
 
     def _await_workers(self, supervisor: Supervisor) -> None:
         """Wait until both slots have rendered their lead: the first request finds its block."""
@@ -165,13 +167,23 @@ class Engine:
         received_s = time.monotonic()
         futures: list[Future[Any]] = [Future() for _ in bundle]
         pairs = [(c, _settler(f)) for c, f in zip(bundle, futures, strict=True)]
-        self._call(lambda: self._group(pairs, received_s, at))
+        self._call(lambda: self._group(pairs, received_s, at), futures)
         return futures
 
-    def _call(self, action: Any) -> None:
+    def _call(self, action: Any, futures: list[Future[Any]]) -> None:
+        """Run an action in the loop's thread; it answers the futures, or the end of the engine does."""
         if self._is_closed:
-            raise EngineError("the engine is closed; make a new one")
+            raise EngineError(CLOSED)
+        for future in futures:
+            self._unanswered.add(future)
+            future.add_done_callback(self._unanswered.discard)
         self._loop.call(action)
+        if self._has_ended.is_set():  # just now: the action may have come too late
+            self._refuse_unanswered()
+
+    def _refuse_unanswered(self) -> None:
+        for future in self._unanswered.copy():
+            _settler(future)(EngineError(CLOSED))
 
     def _ask(self, function: Any) -> Any:
         """Run a function in the loop's thread and return its result."""
@@ -183,7 +195,7 @@ class Engine:
             except Exception as error:
                 future.set_exception(error)
 
-        self._call(run)
+        self._call(run, [future])
         return future.result(START_TIMEOUT_S)
 
     def do(self, command: Command, timeout_s: float = 60.0) -> Any:
@@ -279,7 +291,7 @@ class Engine:
     @property
     def _running(self) -> Supervisor:
         if self._supervisor is None or self._is_closed:
-            raise EngineError("the engine is closed; make a new one")
+            raise EngineError(CLOSED)
         return self._supervisor
 
     # ---- the free-running clock -------------------------------------------------------------------------
@@ -335,12 +347,13 @@ class Engine:
 
 def _settler(future: Future[Any]) -> Any:
     def settle(result: Any) -> None:
-        if future.done():
-            return
-        if isinstance(result, EngineError):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+        try:
+            if isinstance(result, EngineError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        except InvalidStateError:
+            pass  # answered already, or the engine ended meanwhile
 
     return settle
 

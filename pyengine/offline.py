@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Iterable, Sequence
 from numbers import Real
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +18,20 @@ from pyengine.plan import address, new_plan, prime
 from pyengine.specs import number_text
 
 MAX_SECONDS = 24 * 3600.0
-Event = tuple[float, Sequence[object]]
+Number = float | np.floating[Any] | np.integer[Any]
+Event = tuple[Number, Sequence[object]]
+"""(seconds, op)."""
 
 
 def render(
     patch: Patch,
-    seconds: float | None = None,
+    seconds: Number | None = None,
     *,
-    frames: int | None = None,
+    frames: SupportsIndex | None = None,
     events: Iterable[Event] = (),
-    sample_rate: float = 48000,
-    block_frames: int = 64,
-    channels: int | None = None,
+    sample_rate: Number = 48000,
+    block_frames: SupportsIndex = 64,
+    channels: SupportsIndex | None = None,
     immediate: bool = False,
 ) -> npt.NDArray[np.float32]:
     """Return what the patch sounds like from its first frame, as float32 (frames, channels).
@@ -76,7 +79,7 @@ def _records(
     return sorted(records, key=lambda record: record.frame)
 
 
-def _frame_count(seconds: float | None, frames: int | None, sample_rate_hz: float) -> int:
+def _frame_count(seconds: Number | None, frames: SupportsIndex | None, sample_rate_hz: float) -> int:
     if (seconds is None) == (frames is None):
         raise CommandError("give either seconds or frames, and not both")
     if frames is not None:

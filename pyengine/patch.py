@@ -145,7 +145,7 @@ class Patch:
             raise UnknownNameError([replace(fault, node=id) for fault in error.faults]) from None
         if self._next_handle >= _MAX_HANDLE:
             raise PatchError(Fault("no handles are left; restart the engine", node=id))
-        own = self._next_handle if handle is None else handle
+        own = self._next_handle if handle is None else _checked_handle(handle)
         self._nodes[id] = Node(id, own, spec.name)
         self._touching[id] = {}
         self._next_handle = max(self._next_handle, own + 1)
@@ -153,7 +153,7 @@ class Patch:
 
     def renew(self, id: str, handle: int | None = None) -> Patch:
         """Give a node another handle, by default one of its own: a new module, with no state to carry."""
-        own = self._next_handle if handle is None else handle
+        own = self._next_handle if handle is None else _checked_handle(handle)
         self._nodes[id] = replace(self.node(id), handle=own)
         self._next_handle = max(self._next_handle, own + 1)
         return self
@@ -406,6 +406,12 @@ def parse_op(op: object, patch: Patch | None = None, sample_rate_hz: float | Non
         return ("mod", id, param, float(value))
     except OverflowError:
         raise CommandError(f"the value of a 'mod' op is too large: {shown(value)}") from None
+
+
+def _checked_handle(handle: object) -> int:
+    if isinstance(handle, bool) or not isinstance(handle, int) or not 0 < handle < _MAX_HANDLE:
+        raise CommandError(f"handle={shown(handle)} is no handle; give a whole number, 1..{_MAX_HANDLE - 1}")
+    return handle
 
 
 def _default_registry() -> Registry:

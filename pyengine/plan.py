@@ -14,9 +14,7 @@ def plan_rows(patch: Patch) -> tuple[list[tuple[int, int]], list[tuple[int, int,
     number = {id: i for i, id in enumerate(patch.nodes)}
     specs = [patch.spec(id) for id in patch.nodes]
     nodes = [(node.handle, spec.index) for node, spec in zip(patch.nodes.values(), specs, strict=True)]
-    cables = [
-        (number[c.source], c.source_port, number[c.dest], c.dest_port, int(c.to_param)) for c in patch.cables
-    ]
+    cables = [(number[c.source], c.source_port, number[c.dest], c.dest_port, int(c.to_param)) for c in patch.cables]
     return nodes, cables
 
 
@@ -40,9 +38,7 @@ def address(patch: Patch, op: Op) -> tuple[int, int, float]:
     return patch.nodes[id].handle, param.index, float(value)
 
 
-def prime(
-    plan: _native.Plan, patch: Patch, ops: Iterable[Sequence[object]], sample_rate_hz: float
-) -> list[str]:
+def prime(plan: _native.Plan, patch: Patch, ops: Iterable[Sequence[object]], sample_rate_hz: float) -> list[str]:
     """Apply prime ops at once and return a warning for each that names nothing in the patch."""
     warnings = []
     for op in ops:

@@ -59,10 +59,15 @@ def parse_gate(value: object, *, node: str = "", name: str = "gate") -> int:
         word = _GATE_WORDS.get(value.lower())
         if word is not None:
             return word
-    elif isinstance(value, Real) and (value == 0 or value == 1):
+    elif (isinstance(value, Real) or _is_numpy_bool(value)) and (value == 0 or value == 1):
         return int(value == 1)
     text = f"{name}={shown(value)} is neither on nor off; give 0, 1, true, false, 'on' or 'off'"
     raise ParamRangeError(Fault(text, node=node, param=name))
+
+
+def _is_numpy_bool(value: object) -> bool:
+    """numpy's own truth value is no Real."""
+    return getattr(getattr(value, "dtype", None), "kind", "") == "b" and getattr(value, "shape", None) == ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,7 +331,7 @@ class Supervisor:
             self.segment.set_playable(slot, True)  # silence, but time goes on
             if slot == self.segment.active_slot:
                 self._take_over(slot)  # otherwise the callback finds it, and says so (_on_fallback)
-        elif self._needs_rescue:
+        elif self._is_rescuing:
             pass  # the committed patch is committed anew on this slot
         elif active.generation == 0:
             self.segment.set_playable(slot, True)
@@ -429,12 +429,19 @@ class Supervisor:
     def _timeout_ms(self, command: Commit | Undo) -> float:
         return self.options.prime_timeout_ms if command.timeout_ms is None else command.timeout_ms
 
+    @property
+    def _is_rescuing(self) -> bool:
+        """True from the loss of what renders the committed patch until that has been committed anew."""
+        return self._needs_rescue or (self._attempt is not None and self._attempt.is_rescue)
+
     def _rescue(self) -> None:
         """Commit the committed patch once more: what renders it has died, states and all."""
         self._needs_rescue = False
-        if _count_within(self._rescues, BUDGET_S) > RESCUES_ALLOWED:
+        if _count_within(self._rescues, BUDGET_S) > RESCUES_ALLOWED and self.desk.committed.nodes:
             self._lose_patch(-1)
-            return
+            if not self._needs_rescue:
+                return
+            self._needs_rescue = False
         patch = self.desk.begin_again()
         logger.warning("patch committed anew nodes=%d", len(patch.nodes))
         command = Commit(allow_silence=True)
@@ -541,6 +548,7 @@ class Supervisor:
         attempt.ready_ms = 1e3 * (time.monotonic() - attempt.started_s)
         self._move(slot, Happening.PRIMED)
         self.desk.switching()
+        self.segment.set_playable(slot, True)  # a successor's, when what it replaces is committed anew on it
         self.segment.open_gate(attempt.generation)
         switch = _native.Record(0, 0, 0.0, switch_to=attempt.generation)
         self.intake.send([switch, *attempt.held])
@@ -579,6 +587,7 @@ class Supervisor:
         """The committed patch cannot be rendered any more: what is heard is silence, the edits stay."""
         logger.error("the patch could not be committed anew; it is pending, mend it and commit")
         self.desk.lose()
+        self._needs_rescue = self.active is not None and self.active.generation != 0  # an older patch still plays
         if slot >= 0 and self.slots[slot].state is State.REPLICA:
             self._begin_join(slot)
 
@@ -647,6 +656,9 @@ class Supervisor:
         """Ask the active slot for a checkpoint that this slot is to load."""
         active = self.active
         if active is None or active.index == slot or self.workers[slot] is None:
+            return
+        if self._is_rescuing:  # what the active slot renders is not what is committed
+            self._joining = None
             return
         if self.slots[slot].state is not State.JOINING:
             self._move(slot, Happening.JOIN)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live import Live, assert_same, chain, rms, second_difference, stereo, tone
+from live import Live, assert_same, rms, second_difference, stereo, tone
 from waiting import wait_until
 
 from pyengine import CommitRefused, Patch
-from pyengine.commands import Abort, Command, Commit, Create, SetParam, Undo
+from pyengine.commands import Abort, Command, Commit, Create, SetParam
 
 SLOW_US = 100_000.0  # a block of test_slow: the 8 blocks of a warm-up take most of a second
 
@@ -161,9 +161,7 @@ def test_a_commit_not_primed_in_time_is_refused_and_the_next_one_is_not_harmed(t
     assert_undisturbed(tested, first)
 
 
-def test_on_a_prime_time_out_swap_cuts_the_warm_up_short_and_says_so(
-    more_modules: None, tmp_path: Path
-) -> None:
+def test_on_a_prime_time_out_swap_cuts_the_warm_up_short_and_says_so(more_modules: None, tmp_path: Path) -> None:
     with Live(tmp_path, on_prime_timeout="swap") as live:
         play_tone(live)
         add(live, "slow1", "test_slow", us=10_000.0)  # 80 ms of warm-up; 50 blocks in a row reach the CPU limit

@@ -33,6 +33,11 @@ def children() -> set[int]:
     return found
 
 
+def shared_names() -> set[str]:
+    """Return the names in shared memory, but for those of audio servers that other tests talk to."""
+    return {name for name in os.listdir("/dev/shm") if not name.startswith(("jack", "pulse"))}
+
+
 def is_running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -46,10 +51,10 @@ def nothing_left() -> Iterator[None]:
     """No test may leave a process or a name in shared memory."""
     if not Path("/proc/self/task").exists():
         pytest.skip("there is no /proc on this machine")
-    shared, processes = set(os.listdir("/dev/shm")), children()
+    shared, processes = shared_names(), children()
     yield
     wait_until(lambda: children() <= processes)
-    assert set(os.listdir("/dev/shm")) <= shared
+    assert shared_names() <= shared
 
 
 def play_chain(live: Live) -> int:
@@ -132,9 +137,9 @@ def test_the_next_commit_after_a_death_waits_for_the_successor_and_happens(live:
 
 
 def onset(x: Any, offline: Any, begin: int) -> int:
-    """Return the frame from which the recording is the patch from its first frame on."""
+    """Return the frame from which the recording is the patch from its first frame on, but for a declick of 5 ms."""
     for frame in range(begin // 64 * 64, len(x) - 960, 64):
-        if same_bits(x[frame : frame + 960], offline[:960]):
+        if same_bits(x[frame + 240 : frame + 960], offline[240:960]):
             return frame
     raise AssertionError("the patch was not heard anew")
 
@@ -158,7 +163,7 @@ def test_after_the_death_of_both_workers_the_patch_is_committed_anew(tmp_path: P
         x = live.samples()
     offline = stereo(tone(750.0), len(x))
     frame = onset(x, offline, died)
-    assert_same(x[frame:], offline[: len(x) - frame])
+    assert_same(x[frame + 240 :], offline[240 : len(x) - frame])
     assert status["nodes"] == 1 and status["counters"]["frames_underrun"] == 0
     assert [node["id"] for node in dump["pending"]["nodes"]] == ["osc1", "osc2"]
     assert dump["committed"]["nodes"] == [{"id": "osc1", "type": "simple_sine", "params": {"freq": 750}}]
@@ -178,6 +183,44 @@ def test_a_patch_that_kills_every_renderer_is_given_up_and_the_engine_goes_on(te
     tested.await_redundancy()
     tested.advance(9600)
     assert smallest_peak(tested.samples()[-4800:, 0], 110) > 0.19
+
+
+@pytest.mark.parametrize("is_running_free", [False, True])
+def test_the_new_patch_is_committed_anew_when_its_worker_dies_right_behind_the_swap(
+    tmp_path: Path, is_running_free: bool
+) -> None:
+    """The other slot still has the patch before, and has not joined yet."""
+    with Live(tmp_path, crossfade_ms=0.0) as live:
+        play_tone(live)
+        supervisor: Any = live.engine._supervisor
+        on_swap: Callable[..., None] = supervisor._on_swap
+
+        def then_kill(event: Any) -> None:
+            supervisor._on_swap = on_swap
+            on_swap(event)
+            worker = supervisor.workers[supervisor.active.index]
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.process.wait()
+            supervisor._on_gone(worker)
+
+        supervisor._on_swap = then_kill
+        live.client.create("env1", "adsr")
+        live.client.connect("osc1", "env1")
+        if is_running_free:
+            live.engine.run_free()
+        died = live.commit(timeout_ms=20_000)["frame"]
+        live.await_redundancy()
+        wait_until(lambda: live.status()["generation"] >= 3)
+        if not is_running_free:
+            live.advance(9600)
+        live.client.sync()
+        status = live.status()
+        x = live.samples()
+    assert (status["nodes"], status["worker_deaths"]) == (2, 1)
+    assert status["counters"]["frames_underrun"] == 0 and status["commits_refused"] == {}
+    offline = stereo(chain(2), len(x))
+    frame = onset(x, offline, died + 64)
+    assert_same(x[frame + 240 :], offline[240 : len(x) - frame])
 
 
 # ---- in the middle of a commit
@@ -215,9 +258,7 @@ def kill_when_primed(live: Live, victim: str) -> None:
 
 
 @pytest.mark.parametrize("victim", ["active", "standby"])
-def test_a_death_while_the_switch_is_under_way_leaves_the_old_patch_or_the_new_one(
-    tmp_path: Path, victim: str
-) -> None:
+def test_a_death_while_the_switch_is_under_way_leaves_the_old_patch_or_the_new_one(tmp_path: Path, victim: str) -> None:
     outcomes = set()
     with Live(tmp_path) as live:
         first = play_tone(live)

@@ -102,9 +102,7 @@ def test_a_call_made_by_a_call_waits_for_the_next_turn(loop: Loop) -> None:
     assert done == [1]
 
 
-def test_a_fault_in_an_action_is_logged_and_ends_nothing(
-    loop: Loop, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_fault_in_an_action_is_logged_and_ends_nothing(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     done: list[object] = []
 
     def fail() -> None:

@@ -283,7 +283,9 @@ def test_thousands_of_events_in_one_block_all_count() -> None:
 # ---- numbers of numpy and others --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16, np.int64, np.int32, np.uint8, Fraction, int, float])
+@pytest.mark.parametrize(
+    "kind", [np.float64, np.float32, np.float16, np.int64, np.int32, np.uint8, Fraction, int, float]
+)
 def test_a_number_of_any_kind_is_taken_where_a_number_is(kind: Any) -> None:
     patch = tone(freq=kind(100), gain=kind(1))
     x = render(patch, kind(1), sample_rate=np.float32(8000), events=[(kind(1), ("mod", "osc1", "freq", kind(50)))])
@@ -510,7 +512,7 @@ def test_the_public_names_are_there_documented_and_the_same_for_type_checkers() 
         _ = pyengine.rendr  # type: ignore[attr-defined]
 
 
-USER_PROGRAM = '''
+USER_PROGRAM = """
 import numpy as np
 import numpy.typing as npt
 import pyengine
@@ -531,7 +533,7 @@ def play(engine: pyengine.Engine, client: pyengine.Client) -> float:
 
 for name in pyengine.registry():
     reveal_type(pyengine.registry()[name].params[0].max)
-'''
+"""
 
 
 def test_a_users_program_type_checks_strictly_against_the_package(tmp_path: Path) -> None:

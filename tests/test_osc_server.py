@@ -64,6 +64,17 @@ def wire(live: Live) -> Iterator[Wire]:
     wire.socket.close()
 
 
+@pytest.fixture(scope="module")
+def shared_wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """A wire to an engine with osc1 and filt1, for requests that change nothing."""
+    with Live(tmp_path_factory.mktemp("shared"), is_recorded=False) as live:
+        wire = Wire(live.client.port)
+        wire.say("/patch/create", "osc1", "simple_sine")
+        wire.say("/patch/create", "filt1", "biquad_filter")
+        yield wire
+        wire.socket.close()
+
+
 def bundle(*elements: bytes, tag: int = 1) -> bytes:
     return b"#bundle\0" + struct.pack(">Q", tag) + b"".join(struct.pack(">i", len(e)) + e for e in elements)
 
@@ -80,9 +91,7 @@ def osc_status(live: Live) -> dict[str, Any]:
 # ---- what is sound
 
 
-def test_every_address_of_the_table_is_answered_to_its_sender_and_to_nobody_else(
-    live: Live, wire: Wire
-) -> None:
+def test_every_address_of_the_table_is_answered_to_its_sender_and_to_nobody_else(live: Live, wire: Wire) -> None:
     other = Wire(live.client.port)
     script: list[tuple[Any, ...]] = [
         ("/patch/create", "osc1", "simple_sine"),
@@ -205,7 +214,7 @@ def test_random_bytes_are_each_answered_with_a_reason_and_change_nothing(live: L
         ("/patch/create", ("x",), "usage"),
         ("/patch/create", (1, 2), "must be a string"),
         ("/patch/delete", ("osc",), "osc1"),
-        ("/patch/connect", ("osc1", "osc1"), "itself"),
+        ("/patch/connect", ("filt1", "filt1"), "itself"),
         ("/patch/connect", ("osc1", "env1"), "env1"),
         ("/patch/connect", ("osc1", "filt1.cutof"), "cutoff"),
         ("/patch/connect", ("filt1", "osc1"), "no input"),
@@ -240,11 +249,9 @@ def test_random_bytes_are_each_answered_with_a_reason_and_change_nothing(live: L
     ],
 )
 def test_a_request_that_is_wrong_is_refused_with_what_would_be_right(
-    wire: Wire, address: str, args: tuple[Any, ...], text: str
+    shared_wire: Wire, address: str, args: tuple[Any, ...], text: str
 ) -> None:
-    wire.say("/patch/create", "osc1", "simple_sine")
-    wire.say("/patch/create", "filt1", "biquad_filter")
-    reply = wire.say(address, *args)
+    reply = shared_wire.say(address, *args)
     assert (reply.ok, reply.address) == (False, address)
     assert text in str(reply.args[0])
 
@@ -374,6 +381,7 @@ def test_sync_with_nothing_before_it_is_answered(wire: Wire) -> None:
 
 
 def test_a_burst_of_20000_messages_ends_with_the_last_value(live: Live, wire: Wire) -> None:
+    live.client.record_stop()  # nothing is measured in it
     live.client.create("osc1", "simple_sine")
     live.commit()
     live.engine.run_free()
@@ -388,7 +396,6 @@ def test_a_burst_of_20000_messages_ends_with_the_last_value(live: Live, wire: Wi
     assert status["commands_lost"] == 0 and status["counters"]["frames_underrun"] == 0
     if status["osc"]["dropped_by_kernel"] == 0:
         assert freq == 100.0 + (n_messages - 1) / 2
-        assert [slot["counters"]["unknown_handle"] for slot in status["slots"]] == [0, 0]
     live.client.set("osc1", "freq", 440.0)
     assert live.client.dump()["committed"]["nodes"][0]["params"]["freq"] == 440.0
 

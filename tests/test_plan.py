@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pyengine._core import lib
 from strategies import SAMPLE_RATE_HZ, graph_patch, graphs, patches
 
 from pyengine import _native, render
@@ -324,7 +325,7 @@ def test_a_cycle_given_natively_is_refused_exactly_where_the_patch_refuses_it(
     except PatchError:
         with pytest.raises(NativeError, match="cycle") as caught:
             new_plan(patch, sample_rate_hz=48000, max_block_frames=64, n_channels=1)
-        assert caught.value.status == _native.lib.PE_CYCLE
+        assert caught.value.status == lib.PE_CYCLE
     else:
         new_plan(patch, sample_rate_hz=48000, max_block_frames=64, n_channels=1).close()
 
@@ -333,7 +334,7 @@ def test_a_module_connected_to_itself_natively_is_a_cycle() -> None:
     index = Patch().registry["biquad_filter"].index
     with pytest.raises(NativeError) as caught:
         _native.Plan([(1, index)], [(0, 0, 0, 0, 0)], sample_rate_hz=48000, max_block_frames=64, n_channels=1)
-    assert caught.value.status == _native.lib.PE_CYCLE
+    assert caught.value.status == lib.PE_CYCLE
 
 
 def test_the_state_is_a_function_of_the_patch_alone() -> None:
@@ -394,7 +395,12 @@ def test_an_address_is_handle_parameter_and_value() -> None:
 
 def test_priming_warns_of_what_names_nothing_and_applies_the_rest() -> None:
     patch = Patch().create("osc1", "simple_sine")
-    ops = [("mod", "gone", "freq", 1), ("mod", "osc1", "freq", 1e9), ("mod", "osc1", "gain", 1), ("gate", "osc1", None, 1)]
+    ops = [
+        ("mod", "gone", "freq", 1),
+        ("mod", "osc1", "freq", 1e9),
+        ("mod", "osc1", "gain", 1),
+        ("gate", "osc1", None, 1),
+    ]
     with new_plan(patch, sample_rate_hz=48000, max_block_frames=64, n_channels=1) as plan:
         warnings = prime(plan, patch, ops, 48000)
         out = np.zeros((64, 1), np.float32)
@@ -409,6 +415,18 @@ def test_priming_warns_of_what_names_nothing_and_applies_the_rest() -> None:
 
 def test_priming_with_what_is_no_op_is_an_error() -> None:
     patch = Patch().create("osc1", "simple_sine")
-    with new_plan(patch, sample_rate_hz=48000, max_block_frames=64, n_channels=1) as plan:
-        with pytest.raises(CommandError, match="is no op"):
-            prime(plan, patch, [("mod", "osc1", "freq")], 48000)
+    with (
+        new_plan(patch, sample_rate_hz=48000, max_block_frames=64, n_channels=1) as plan,
+        pytest.raises(CommandError, match="is no op"),
+    ):
+        prime(plan, patch, [("mod", "osc1", "freq")], 48000)
+
+
+@pytest.mark.parametrize("handle", [0, -1, 1 << 32, "7", 1.0, True])
+def test_a_handle_that_the_core_would_refuse_is_refused_by_the_patch(handle: object) -> None:
+    patch = Patch().create("osc1", "simple_sine", handle=7)
+    with pytest.raises(CommandError, match="is no handle; give a whole number"):
+        patch.create("osc2", "simple_sine", handle=handle)  # type: ignore[arg-type]
+    with pytest.raises(CommandError, match="is no handle"):
+        patch.renew("osc1", handle)  # type: ignore[arg-type]
+    assert list(patch.nodes) == ["osc1"] and patch.nodes["osc1"].handle == 7
