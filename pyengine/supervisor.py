@@ -112,6 +112,7 @@ class Joining:
     slot: int
     generation: int
     tries: int = 1
+    is_sent: bool = False  # the worker has been told: it needs nobody else any more
 
 
 class Supervisor:
@@ -358,13 +359,14 @@ class Supervisor:
         slot = worker.slot
         if self.workers[slot] is not worker:
             return
+        self.workers[slot] = None
+        self.on_signal()  # what it did before it died
         was = self.slots[slot]
         self.segment.set_alive(slot, False)
         self._unwatch(worker)
         worker.kill()  # fencing: nothing of the slot is used again before it is gone
         code = worker.process.returncode
         worker.close()
-        self.workers[slot] = None
         self._draining.pop(slot, None)
         self.worker_deaths += 1
         logger.warning("worker died slot=%d pid=%d code=%s state=%s", slot, worker.pid, code, was.state.value)
@@ -380,13 +382,16 @@ class Supervisor:
     def _after_death(self, was: Slot) -> None:
         survivor = self.slots[was.other]
         attempt = self._attempt
-        if self._joining and was.index in (self._joining.slot, 1 - self._joining.slot):
+        joining = self._joining
+        hopes = joining is not None and joining.slot == survivor.index and joining.is_sent
+        if not hopes:
             self._joining = None
         if was.state is State.ACTIVE and survivor.is_alive:
             if survivor.state is State.READY and attempt and attempt.phase == "switching":
                 self._move(survivor.index, Happening.TOOK_OVER)
                 return  # it turns at the SWITCH record, and that is the swap
-            self._needs_rescue = survivor.state in (State.JOINING, State.PROBATION) and bool(self.desk.committed.nodes)
+            is_behind = survivor.state in (State.JOINING, State.PROBATION)
+            self._needs_rescue = is_behind and not hopes and bool(self.desk.committed.nodes)
             self._move(survivor.index, Happening.TOOK_OVER)
         if attempt is not None and attempt.phase != "waiting":
             if survivor.index == attempt.slot and survivor.is_alive:
@@ -432,7 +437,13 @@ class Supervisor:
     @property
     def _is_rescuing(self) -> bool:
         """True from the loss of what renders the committed patch until that has been committed anew."""
-        return self._needs_rescue or (self._attempt is not None and self._attempt.is_rescue)
+        return self._needs_rescue or self._is_hoping or (self._attempt is not None and self._attempt.is_rescue)
+
+    @property
+    def _is_hoping(self) -> bool:
+        """True while the slot that took over still joins, from the dead one's checkpoint: that saves the states."""
+        active = self.active
+        return self._joining is not None and active is not None and self._joining.slot == active.index
 
     def _rescue(self) -> None:
         """Commit the committed patch once more: what renders it has died, states and all."""
@@ -657,6 +668,8 @@ class Supervisor:
         active = self.active
         if active is None or active.index == slot or self.workers[slot] is None:
             return
+        if self._is_hoping:
+            return
         if self._is_rescuing:  # what the active slot renders is not what is committed
             self._joining = None
             return
@@ -682,6 +695,7 @@ class Supervisor:
         joining = self._joining
         if joining is None or event.generation != joining.generation or event.source == joining.slot:
             return
+        joining.is_sent = True
         messages = patch_messages(self.desk.committed, joining.generation)
         messages.append({"type": "join", "generation": joining.generation, "timeout_ms": JOIN_TIMEOUT_MS})
         self._send(joining.slot, messages)
@@ -689,6 +703,9 @@ class Supervisor:
     def _on_joined(self, slot: int, message: Message) -> None:
         joining = self._joining
         if joining is None or joining.slot != slot or joining.generation != message["generation"]:
+            return
+        if self._is_hoping:
+            self._end_of_hope(slot, joining, message)
             return
         if not message["is_in_step"]:
             logger.warning("join failed slot=%d try=%d: %s", slot, joining.tries, message["detail"])
@@ -706,6 +723,20 @@ class Supervisor:
         logger.info(
             "replica in step slot=%d generation=%d join_ms=%.2f", slot, joining.generation, message["join_ms"]
         )
+        self._advance()
+
+    def _end_of_hope(self, slot: int, joining: Joining, message: Message) -> None:
+        """The slot that took over has the dead one's state now, or has not."""
+        self._joining = None
+        self.segment.set_pin(slot, _native.NO_PIN)
+        if message["is_in_step"]:
+            self.slots[slot] = Slot(slot, State.ACTIVE, joining.generation)
+            logger.info("patch saved slot=%d generation=%d join_ms=%.2f", slot, joining.generation, message["join_ms"])
+            if self.slots[1 - slot].state is State.JOINING:
+                self._begin_join(1 - slot)
+        else:
+            logger.warning("join failed slot=%d: %s", slot, message["detail"])
+            self._needs_rescue = bool(self.desk.committed.nodes)
         self._advance()
 
     # ---- what the callback and the render threads did -------------------------------------------------
