@@ -22,7 +22,12 @@ PeStatus pe_process_guard(uint32_t soft_us, uint32_t hard_us) {
 
 PeStatus pe_segment_lock(PeSegment *segment) { return mlock(segment, segment->bytes) == 0 ? PE_OK : PE_BUSY; }
 
-PeStatus pe_process_lock_memory(void) { return mlockall(MCL_CURRENT | MCL_FUTURE) == 0 ? PE_OK : PE_BUSY; }
+/* Under a finite limit MCL_FUTURE would make a later allocation fail: then only what there is is locked. */
+PeStatus pe_process_lock_memory(void) {
+  struct rlimit limit;
+  const int is_free = geteuid() == 0 || (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY);
+  return mlockall(is_free ? MCL_CURRENT | MCL_FUTURE : MCL_CURRENT) == 0 ? PE_OK : PE_BUSY;
+}
 
 PeStatus pe_process_die_with_parent(int32_t parent_pid) {
 #if defined(__linux__)

@@ -98,7 +98,7 @@ def test_deaths_while_the_clock_runs_free_and_settings_arrive_change_no_bit(live
         freq = float(rng.randrange(100, 4000))
         live.send_at(at, SetParam("osc1", "freq", freq))
         events.append(((at - first) / 48000, ("mod", "osc1", "freq", freq)))
-    for _ in range(5):
+    for n in range(5):
         live.advance(rng.randrange(100_000))
         live.await_redundancy()
         os.kill(live.pid(n % 2), signal.SIGKILL)  # and the clock goes on at once
