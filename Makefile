@@ -32,7 +32,7 @@ docs: $(STAMP)
 
 $(STAMP): $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check '.[plot,test]'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[plot,test]'
 	touch $(STAMP)
 
 clean:

@@ -14,8 +14,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyengine._core import ffi, lib
 from pyengine.errors import NativeError
+
+try:
+    from pyengine._core import ffi, lib
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "the C core of pyengine is not built in this folder; run `pip install -e .` here (or `make run`), "
+        "or start Python elsewhere if it is installed already"
+    ) from error
 
 BUSY = int(lib.PE_BUSY)
 NO_PIN = 0xFFFFFFFFFFFFFFFF

@@ -434,8 +434,7 @@ def _strings(route: Route, args: list[Argument]) -> list[str]:
     """Return as many strings as the command has fields; those with a default may be left out."""
     wanted = len(fields(route.command))
     n_optional = sum(field.default is not MISSING for field in fields(route.command))
-    if not wanted - n_optional <= len(args) <= wanted:
-        _check_count(route, args, wanted)
+    _check_count(route, args, wanted, n_optional)
     for number, arg in enumerate(args, 1):
         if not isinstance(arg, str) or not arg:
             text = f"argument {number} of {route.address} must be a string, not {shown(arg)}"
@@ -484,9 +483,11 @@ def _option(name: str, value: Argument) -> float | bool:
     return float(value)
 
 
-def _check_count(route: Route, args: Sequence[Argument], wanted: int) -> None:
-    if len(args) != wanted:
+def _check_count(route: Route, args: Sequence[Argument], wanted: int, n_optional: int = 0) -> None:
+    if not wanted - n_optional <= len(args) <= wanted:
         what = "no arguments" if not wanted else "1 argument" if wanted == 1 else f"{wanted} arguments"
+        if n_optional:
+            what = f"{wanted - n_optional} to {wanted} arguments"
         text = f"{route.address} takes {what}, got {len(args)}"
         raise CommandError(f"{text}; usage: {route.usage}, as in {route.example}")
 

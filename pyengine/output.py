@@ -83,9 +83,7 @@ class ClockDriver:
         )
         self.is_realtime = self.clock.is_realtime
         name = "free-running clock" if is_free else "real-time clock"
-        self.description = (
-            f"{name} without a device, {sample_rate_hz:g} Hz, {request_frames} frames a request"
-        )
+        self.description = f"{name} without a device, {sample_rate_hz:g} Hz, {request_frames} frames a request"
 
     def close(self) -> None:
         self.is_alive = False
@@ -120,9 +118,7 @@ class PortAudioDriver:
 
     def close(self) -> None:
         """Stop and close the stream. One that does not end in time is left alone, with what it calls."""
-        is_gone = (
-            not self.is_alive and self._is_jack
-        )  # the server ended: closing would wait for it for minutes
+        is_gone = not self.is_alive and self._is_jack  # the server ended: closing would wait for it for minutes
         stream, self._stream = self._stream, None
         if stream is None:
             return
@@ -272,9 +268,7 @@ def _find(wanted: str) -> dict[str, Any]:
     raise DeviceError(f"no output device fits {shown(wanted)}; {_listing(devices)}; {hint}")
 
 
-def _opened(
-    output: _native.Output, device: dict[str, Any], sample_rate_hz: float, n_channels: int
-) -> PortAudioDriver:
+def _opened(output: _native.Output, device: dict[str, Any], sample_rate_hz: float, n_channels: int) -> PortAudioDriver:
     sounddevice = _sounddevice()
     try:
         stream = _open_stream(sounddevice, output, device, sample_rate_hz, n_channels)

@@ -277,9 +277,7 @@ def _inside(folder: Path, name: str) -> tuple[Path, str]:
         raise RecordingError(f"{shown(name)} is a folder; give a file name")
     given = Path(name)
     if given.is_absolute() or ".." in given.parts:
-        raise RecordingError(
-            f"file name {shown(name)} leads out of the recordings folder; leave out '/' and '..'"
-        )
+        raise RecordingError(f"file name {shown(name)} leads out of the recordings folder; leave out '/' and '..'")
     try:
         root = folder.resolve()
         path = root / given
@@ -310,9 +308,7 @@ def _create(path: Path, name: str, format: str, subtype: str, config: _native.Co
         raise RecordingError(f"cannot record: {error}; install what is missing: {how}") from error
     rate_hz = round(config.sample_rate_hz)
     if rate_hz != config.sample_rate_hz:
-        raise RecordingError(
-            f"a sound file cannot have the rate {config.sample_rate_hz} Hz; use a whole number"
-        )
+        raise RecordingError(f"a sound file cannot have the rate {config.sample_rate_hz} Hz; use a whole number")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)

@@ -222,7 +222,7 @@ def test_a_huge_string_is_refused_quickly() -> None:
         (message("/patch/create", 1, "adsr"), "argument 1 of /patch/create must be a string, not 1"),
         (message("/patch/delete", ""), "argument 1 of /patch/delete must be a string"),
         (message("/patch/abort", 1), "takes no arguments, got 1"),
-        (message("/record/start"), "takes 1 argument, got 0; usage: /record/start NAME, as in /record"),
+        (message("/record/start"), "takes 1 to 2 arguments, got 0; usage: /record/start NAME [float|24], as in"),
         (message("/mod/osc1/freq"), "takes 1 argument, got 0"),
         (message("/mod/osc1/freq", 1, 2), "takes 1 argument, got 2"),
         (message("/mod/osc1/freq", True), "which only /gate/ID takes"),
