@@ -198,9 +198,7 @@ def native() -> Any:
 
 
 def opened(device: str, out: _native.Output, rate_hz: float = 48000.0, n_channels: int = 2) -> output.Driver:
-    return open_driver(
-        device, out, sample_rate_hz=rate_hz, block_frames=64, n_channels=n_channels, priority=0
-    )
+    return open_driver(device, out, sample_rate_hz=rate_hz, block_frames=64, n_channels=n_channels, priority=0)
 
 
 @pytest.mark.parametrize(

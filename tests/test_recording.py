@@ -133,9 +133,7 @@ def test_what_is_too_loud_stays_whole_in_float_and_is_clipped_in_24_bit(
             assert samples.min() == -1.0
 
 
-def test_recordings_one_after_the_other_hold_their_own_frames_only(
-    rig: Rig, recorder: Recorder, folder: Path
-) -> None:
+def test_recordings_one_after_the_other_hold_their_own_frames_only(rig: Rig, recorder: Recorder, folder: Path) -> None:
     first = rig.commit(tone())
     for n in range(3):
         at = rig.output.frames
@@ -166,9 +164,7 @@ def test_a_recording_of_the_real_time_clock_has_no_gap(folder: Path) -> None:
         recorder.close()
 
 
-def test_frames_that_were_not_fetched_in_time_are_counted(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_that_were_not_fetched_in_time_are_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "POLL_S", 0.3)
     with Rig("none", tap_frames=1024) as rig:
         recorder = Recorder(rig.segment, rig.output, folder)
@@ -256,9 +252,7 @@ def test_a_running_clock_ends_a_recording_at_the_next_request(folder: Path) -> N
         recorder.close()
 
 
-def test_on_done_runs_in_the_recorders_own_thread_and_may_start_the_next(
-    rig: Rig, recorder: Recorder
-) -> None:
+def test_on_done_runs_in_the_recorders_own_thread_and_may_start_the_next(rig: Rig, recorder: Recorder) -> None:
     recorder.start("a.wav")
     threads: queue.Queue[Any] = queue.Queue()
 

@@ -2,6 +2,7 @@
  * Writes raw interleaved float32, then one line to stdout: frames captured, xruns seen, 1 if the frame times were
  * without a gap. Says "ready" once it is active; connects to the client's ports as they appear. */
 #include <jack/jack.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@ static jack_port_t *ports[MAX_PORTS];
 static size_t n_ports, n_wanted, n_got;
 static float *samples;
 static jack_nframes_t expected;
-static atomic_int is_connected, is_done, n_xruns, n_gaps, is_gone;
+static atomic_int is_connected, is_done, n_xruns, n_gaps, is_gone, is_ended;
 
 static int process(jack_nframes_t n_frames, void *client) {
   if (!atomic_load(&is_connected) || atomic_load(&is_done)) return 0;
@@ -40,6 +41,11 @@ static int xrun(void *unused) {
 static void gone(void *unused) {
   (void)unused;
   atomic_store(&is_gone, 1);
+}
+
+static void end(int signal_number) {
+  (void)signal_number;
+  atomic_store(&is_ended, 1);
 }
 
 static int connect_all(jack_client_t *client, const char *name) {
@@ -74,14 +80,15 @@ int main(int argc, char **argv) {
   jack_set_process_callback(client, process, client);
   jack_set_xrun_callback(client, xrun, NULL);
   jack_on_shutdown(client, gone, NULL);
+  signal(SIGTERM, end); /* the server waits long for a client that just vanishes */
   if (jack_activate(client)) return 3;
   printf("ready\n");
   fflush(stdout);
-  while (!atomic_load(&is_gone) && !connect_all(client, argv[1])) usleep(5000);
+  while (!atomic_load(&is_gone) && !atomic_load(&is_ended) && !connect_all(client, argv[1])) usleep(5000);
   atomic_store(&is_connected, 1);
   printf("connected\n");
   fflush(stdout);
-  while (!atomic_load(&is_gone) && !atomic_load(&is_done)) usleep(5000);
+  while (!atomic_load(&is_gone) && !atomic_load(&is_ended) && !atomic_load(&is_done)) usleep(5000);
   printf("%zu %d %d\n", n_got, atomic_load(&n_xruns), atomic_load(&n_gaps));
   fflush(stdout);
   FILE *file = fopen(argv[4], "wb");
