@@ -95,9 +95,7 @@ def modules_page() -> str:
             text = f"{p.help}{': ' + choices if choices else ''}"
             unit = f" {p.unit}" if p.unit else ""
             cable = "cable" if p.takes_cable else ""
-            rows.append(
-                f"| {name} | {p.range_text(48000)} | {p.default:g}{unit} | {ramp} | {cable} | {text} |"
-            )
+            rows.append(f"| {name} | {p.range_text(48000)} | {p.default:g}{unit} | {ramp} | {cable} | {text} |")
         parts.append(f"## {module.name}\n{module.help}\n\n{ports}\n\n" + "\n".join(rows) + "\n")
     return NOTE + MODULES_HEAD + "\n".join(parts)
 

@@ -65,9 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             engine.run_free()
         status = engine.status()
         print(f"pyengine {pyengine.__version__}: {status['output']}", flush=True)
-        print(
-            f"OSC on {arguments.osc_host}:{engine.osc_port}, recordings in {arguments.recordings}", flush=True
-        )
+        print(f"OSC on {arguments.osc_host}:{engine.osc_port}, recordings in {arguments.recordings}", flush=True)
         while not ended.wait(0.5):
             if engine.wait(0.0):
                 print("pyengine: the engine has ended by itself; see the log above", file=sys.stderr)
@@ -96,23 +94,18 @@ def _parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("run", help="run the engine and listen for OSC")
     one.set_defaults(command=run)
-    device = "an output device (name, part of it, or number), 'none' for the real-time clock, 'free' for the free-running one; default: the default device if there is one"
+    device = (
+        "an output device (name, part of it, or number), 'none' for the real-time clock, 'free' for the "
+        "free-running one; default: the default device if there is one"
+    )
     one.add_argument("--device", default="auto", metavar="NAME|none|free", help=device)
     one.add_argument("--rate", type=float, default=48000, metavar="HZ", help="sample rate (48000)")
     one.add_argument("--block", type=int, default=64, metavar="FRAMES", help="frames of a block (64)")
-    one.add_argument(
-        "--lead", type=int, default=2, metavar="BLOCKS", help="blocks rendered ahead, 1 to 8 (2)"
-    )
+    one.add_argument("--lead", type=int, default=2, metavar="BLOCKS", help="blocks rendered ahead, 1 to 8 (2)")
     one.add_argument("--osc-port", type=int, default=5005, metavar="N", help="UDP port, 0 for any (5005)")
-    one.add_argument(
-        "--osc-host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (127.0.0.1)"
-    )
-    one.add_argument(
-        "--recordings", type=Path, default=Path("recordings"), metavar="DIR", help="folder of recordings"
-    )
-    one.add_argument(
-        "--prime-timeout", type=float, default=500, metavar="MS", help="for a commit to be ready (500)"
-    )
+    one.add_argument("--osc-host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (127.0.0.1)")
+    one.add_argument("--recordings", type=Path, default=Path("recordings"), metavar="DIR", help="folder of recordings")
+    one.add_argument("--prime-timeout", type=float, default=500, metavar="MS", help="for a commit to be ready (500)")
     one.add_argument("--on-prime-timeout", choices=("keep", "swap"), default="keep", help="then (keep)")
     one.add_argument("--crossfade", type=float, default=5, metavar="MS", help="of a swap, 0 to 1000 (5)")
     _log_level(one, "info")
@@ -120,9 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     two = commands.add_parser("demo", help="play the four scenarios through OSC, record, measure, draw")
     two.set_defaults(command=demo)
     two.add_argument("--device", default="auto", metavar="NAME|none|free", help=device)
-    two.add_argument(
-        "--output", type=Path, default=Path("demo-output"), metavar="DIR", help="for WAV and picture"
-    )
+    two.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR", help="for WAV and picture")
     _log_level(two, "warning")
     return parser
 

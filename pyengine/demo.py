@@ -161,11 +161,7 @@ def play(device: str, folder: Path, say: Say) -> Report:
     samples = _read(wav)
     for before, step in zip([None, *player.steps], player.steps, strict=False):
         _measure(step, before, samples, int(recording["first_frame"]), float(status["sample_rate"]))
-    faults = (
-        [f"{recording['lost_frames']} frames are missing in the recording"]
-        if recording["lost_frames"]
-        else []
-    )
+    faults = [f"{recording['lost_frames']} frames are missing in the recording"] if recording["lost_frames"] else []
     picture = _draw(
         folder / "demo.png", samples, player.steps, int(recording["first_frame"]), status["sample_rate"], say
     )

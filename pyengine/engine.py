@@ -296,9 +296,7 @@ class Engine:
 
     # ---- the free-running clock -------------------------------------------------------------------------
 
-    def advance(
-        self, seconds: float | None = None, *, frames: int | None = None, timeout_s: float = 60.0
-    ) -> int:
+    def advance(self, seconds: float | None = None, *, frames: int | None = None, timeout_s: float = 60.0) -> int:
         """Let the free-running clock put out so much more, wait for it, and return the frames so far."""
         if (seconds is None) == (frames is None):
             raise CommandError("give either seconds or frames, and not both")
@@ -309,9 +307,7 @@ class Engine:
         deadline = time.monotonic() + timeout_s
         while not clock.wait(until, 500):
             if self._is_closed or time.monotonic() > deadline:
-                raise EngineError(
-                    f"the free-running clock did not reach frame {until} within {timeout_s:g} s"
-                )
+                raise EngineError(f"the free-running clock did not reach frame {until} within {timeout_s:g} s")
         return self.frames
 
     def run_free(self) -> None:
@@ -340,9 +336,7 @@ class Engine:
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else f"frames={self.frames}"
         o = self.options
-        return (
-            f"<pyengine.Engine device={o.device!r} rate={o.sample_rate_hz:g} block={o.block_frames} {state}>"
-        )
+        return f"<pyengine.Engine device={o.device!r} rate={o.sample_rate_hz:g} block={o.block_frames} {state}>"
 
 
 def _settler(future: Future[Any]) -> Any:
@@ -371,9 +365,7 @@ def _check(options: Options) -> None:
     if options.osc_port is not None:
         rows.append(("osc_port", options.osc_port, 0, 65535))
     faults = [
-        f"{name}={value:g} is outside {low:g}..{high:g}"
-        for name, value, low, high in rows
-        if not low <= value <= high
+        f"{name}={value:g} is outside {low:g}..{high:g}" for name, value, low, high in rows if not low <= value <= high
     ]
     if options.on_prime_timeout not in ("keep", "swap"):
         faults.append(f"on_prime_timeout={options.on_prime_timeout!r} is neither 'keep' nor 'swap'")

@@ -56,8 +56,8 @@ class Driver(Protocol):
     def clock(self) -> _native.Clock | None:
         """The clock where there is no device."""
 
-    def close(self) -> None:
-        """End the audio thread; twice without harm."""
+    def close(self) -> bool:
+        """End the audio thread; twice without harm. False: it was left alone, and may still use its Output."""
 
 
 class ClockDriver:
@@ -85,9 +85,10 @@ class ClockDriver:
         name = "free-running clock" if is_free else "real-time clock"
         self.description = f"{name} without a device, {sample_rate_hz:g} Hz, {request_frames} frames a request"
 
-    def close(self) -> None:
+    def close(self) -> bool:
         self.is_alive = False
         self.clock.close()
+        return True
 
     def __repr__(self) -> str:
         return f"<ClockDriver {self.description}>"
@@ -116,20 +117,21 @@ class PortAudioDriver:
     def is_alive(self) -> bool:
         return self._stream is not None and bool(self._stream.active)
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Stop and close the stream. One that does not end in time is left alone, with what it calls."""
         is_gone = not self.is_alive and self._is_jack  # the server ended: closing would wait for it for minutes
         stream, self._stream = self._stream, None
         if stream is None:
-            return
+            return True
         if not is_gone:
             thread = threading.Thread(target=stream.close, name="pe-close-stream", daemon=True)
             thread.start()
             thread.join(CLOSE_TIMEOUT_S)
             if not thread.is_alive():
-                return
+                return True
         _abandon(self)
         logger.warning("output left open, its server does not answer device=%s", self.description)
+        return False
 
     def __repr__(self) -> str:
         return f"<PortAudioDriver {self.description}>"

@@ -114,19 +114,15 @@ def _bind(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         for option in (_SO_RCVBUFFORCE, _SO_RXQ_OVFL):
             try:
-                sock.setsockopt(
-                    socket.SOL_SOCKET, option, RECEIVE_BUFFER_BYTES if option == _SO_RCVBUFFORCE else 1
-                )
+                sock.setsockopt(socket.SOL_SOCKET, option, RECEIVE_BUFFER_BYTES if option == _SO_RCVBUFFORCE else 1)
             except OSError:
                 pass  # not privileged, or not Linux: the ordinary buffer, and drops are not counted
         sock.bind((host, port))
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            text = f"OSC port {port} on {host} is in use, perhaps by another pyengine; end that one or give another port"
-            raise PortInUseError(text) from error
-        raise PortInUseError(
-            f"cannot listen on {host}:{port}: {error}; give another address or port"
-        ) from error
+            text = f"OSC port {port} on {host} is in use, perhaps by another pyengine"
+            raise PortInUseError(f"{text}; end that one or give another port") from error
+        raise PortInUseError(f"cannot listen on {host}:{port}: {error}; give another address or port") from error
     sock.setblocking(False)
     return sock

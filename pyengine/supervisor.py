@@ -153,6 +153,7 @@ class Supervisor:
         self._allowed = 0
         self._may_realtime = False
         self._told_class = False
+        self._told_gone = False
         self._group: list[_native.Record] | None = None
         self._group_syncs: list[Reply] = []
         self._group_frame = -1
@@ -184,6 +185,9 @@ class Supervisor:
         It is looked at several times: a machine that stood still as a whole must not cost both workers.
         """
         self._loop.after(LOOK_S, self._look_for_stalls)
+        if self.driver is not None and not self.driver.is_alive and not self._told_gone:
+            self._told_gone = True
+            logger.error("the output has stopped, its device or server is gone: %s", self.driver.description)
         for slot in self.slots:
             worker = self.workers[slot.index]
             if worker is None or not slot.is_alive:
@@ -203,9 +207,7 @@ class Supervisor:
         worker = spawn(self.segment, slot, RENDER_PRIORITY)
         self.workers[slot] = worker
         self._move(slot, Happening.SPAWNED, 0)
-        self._loop.watch_channel(
-            worker.channel, lambda m: self._on_message(worker, m), lambda: self._on_end(worker)
-        )
+        self._loop.watch_channel(worker.channel, lambda m: self._on_message(worker, m), lambda: self._on_end(worker))
         if worker.sentinel >= 0:
             self._loop.watch(worker.sentinel, lambda: self._on_gone(worker))
         self._loop.after(START_TIMEOUT_S, lambda: self._on_start_timeout(worker))
@@ -240,9 +242,8 @@ class Supervisor:
     def close(self) -> None:
         """End everything; a second call does no harm."""
         self.recorder.close()
-        if self.driver is not None:
-            self.driver.close()
-            self.driver = None
+        is_quiet = self.driver.close() if self.driver is not None else True
+        self.driver = None
         for worker in self.workers:
             if worker is not None:
                 self.segment.set_shutdown(worker.slot, True)
@@ -259,7 +260,8 @@ class Supervisor:
             worker.kill()
             worker.close()
             self.workers[slot] = None
-        self._audio.close()
+        if is_quiet:  # otherwise a device's thread may still call it
+            self._audio.close()
         self.segment.close()
 
     def _unwatch(self, worker: WorkerProcess) -> None:
@@ -272,9 +274,7 @@ class Supervisor:
     def _move(self, slot: int, happening: Happening, generation: int | None = None) -> None:
         before = self.slots[slot]
         self.slots[slot] = before.after(happening, generation)
-        logger.debug(
-            "slot %d: %s -> %s (%s)", slot, before.state.value, self.slots[slot].state.value, happening.value
-        )
+        logger.debug("slot %d: %s -> %s (%s)", slot, before.state.value, self.slots[slot].state.value, happening.value)
 
     @property
     def active(self) -> Slot | None:
@@ -413,9 +413,10 @@ class Supervisor:
     def commit(self, command: Commit | Undo, reply: Reply, received_s: float) -> None:
         """Begin a commit; the reply comes when it is heard or refused."""
         if self._attempt is not None:
-            text = f"generation {self._attempt.generation or self._generation + 1} is {self._attempt.phase}; wait for its answer"
+            generation = self._attempt.generation or self._generation + 1
+            text = f"a commit is on its way already (generation {generation}, {self._attempt.phase})"
             self._count_refusal("busy")
-            raise CommitRefused("busy", f"a commit is on its way already: {text}; your edits are kept")
+            raise CommitRefused("busy", f"{text}; wait for its answer and commit again; your edits are kept")
         try:
             patch = self.desk.begin_undo() if isinstance(command, Undo) else self.desk.begin()
         except PatchError as error:
@@ -720,9 +721,7 @@ class Supervisor:
         self.segment.set_pin(slot, _native.NO_PIN)
         self.segment.set_playable(slot, True)
         self._move(slot, Happening.IN_STEP, joining.generation)
-        logger.info(
-            "replica in step slot=%d generation=%d join_ms=%.2f", slot, joining.generation, message["join_ms"]
-        )
+        logger.info("replica in step slot=%d generation=%d join_ms=%.2f", slot, joining.generation, message["join_ms"])
         self._advance()
 
     def _end_of_hope(self, slot: int, joining: Joining, message: Message) -> None:
@@ -913,9 +912,7 @@ class Supervisor:
             is_late = frame < self.segment.render_head(self.active.index) * self.options.block_frames
             self.late_commands += is_late
         immediate = isinstance(command, SetParam) and command.immediate
-        sent, held = (
-            at_frame(records, frame, is_immediate=immediate) for records in (setting.sent, setting.held)
-        )
+        sent, held = (at_frame(records, frame, is_immediate=immediate) for records in (setting.sent, setting.held))
         if held and self._attempt is not None:
             self._attempt.held += held
         if self._group is not None:
@@ -936,6 +933,7 @@ class Supervisor:
             "output": driver.description if driver else "not started",
             "output_kind": driver.kind if driver else "none",
             "output_latency_ms": round(1e3 * driver.latency_s, 3) if driver else 0.0,
+            "output_is_alive": bool(driver and driver.is_alive),
             "is_realtime_clock": bool(driver and driver.is_realtime),
             "sample_rate": o.sample_rate_hz,
             "block_frames": o.block_frames,

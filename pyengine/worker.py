@@ -185,7 +185,9 @@ class Builder:
         plan, self._plan = self._plan, None
         with plan:
             if plan.state_bytes > config.checkpoint_bytes:
-                text = f"its states take {plan.state_bytes} bytes, {config.checkpoint_bytes} are the limit; make it smaller"
+                text = (
+                    f"its states take {plan.state_bytes} bytes, {config.checkpoint_bytes} are allowed; make it smaller"
+                )
                 raise Refusal("invalid", text)
             warnings = prime(plan, self._patch, message["ops"], config.sample_rate_hz)
             warmup = plan.warm_up(message["warmup"], config.block_frames, hurry)

@@ -111,9 +111,7 @@ def test_both_slots_obey_one_decision_per_block_and_no_bundle_is_cut(builds: Bui
 
 
 @pytest.mark.parametrize("sanitizer", ["thread", "memory"])
-def test_200_commits_and_joins_under_load_lose_no_frame_and_race_nowhere(
-    builds: Builds, sanitizer: str
-) -> None:
+def test_200_commits_and_joins_under_load_lose_no_frame_and_race_nowhere(builds: Builds, sanitizer: str) -> None:
     assert "swaps=200 " in run(builds.program("engine_stress", sanitizer), "200")
 
 

@@ -318,9 +318,7 @@ def test_a_reply_survives_the_wire(args: tuple[Any, ...]) -> None:
 def test_a_reply_that_does_not_fit_a_datagram_is_still_an_answer() -> None:
     answer = decode_reply(encode_reply(True, "/patch/dump", "x" * 70_000))
     assert not answer.ok and answer.address == "/patch/dump"
-    assert "70020 bytes does not fit" in str(answer.args[0]) or "does not fit a datagram" in str(
-        answer.args[0]
-    )
+    assert "70020 bytes does not fit" in str(answer.args[0]) or "does not fit a datagram" in str(answer.args[0])
     answer = decode_reply(encode_reply(False, "/patch/commit", "\u00e4\0" * 70_000))
     assert not answer.ok and str(answer.args[0]).endswith("... (shortened)")
 

@@ -142,9 +142,7 @@ def test_a_value_that_is_no_number_in_range_changes_nothing(chain: Patch, value:
 
 
 def test_values_are_stored_under_the_proper_name(chain: Patch) -> None:
-    chain.set("filt1", "resonance", 2).set("filt1", "filter_mode", "notch").set(
-        "osc1", "freq", np.float32(0.5)
-    )
+    chain.set("filt1", "resonance", 2).set("filt1", "filter_mode", "notch").set("osc1", "freq", np.float32(0.5))
     chain.set("env1", "gate", "off").gate("env1", True).set("osc1", "gain", np.int64(1))
     assert chain.nodes["filt1"].params == {"q": 2.0, "mode": 3.0}
     assert chain.nodes["osc1"].params == {"freq": 0.5, "gain": 1.0}

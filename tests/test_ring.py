@@ -52,9 +52,7 @@ class RingMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def commit(self, data: st.DataObject) -> None:
         n = data.draw(st.integers(0, self.acquired))
-        blocks = [
-            data.draw(st.binary(min_size=self.block_bytes, max_size=self.block_bytes)) for _ in range(n)
-        ]
+        blocks = [data.draw(st.binary(min_size=self.block_bytes, max_size=self.block_bytes)) for _ in range(n)]
         if n:
             ffi.buffer(self.write_to, n * self.block_bytes)[:] = b"".join(blocks)
         lib.pe_ring_commit(self.ring, n)

@@ -32,9 +32,7 @@ def name_of(source: Path) -> str:
 
 def symbols(obj: Path) -> tuple[set[str], set[str]]:
     """Return (undefined, defined) symbols of an object file."""
-    lines = subprocess.run(
-        ["nm", "-P", str(obj)], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    lines = subprocess.run(["nm", "-P", str(obj)], capture_output=True, text=True, check=True).stdout.splitlines()
     pairs = [line.split()[:2] for line in lines]
     return {name for name, kind in pairs if kind == "U"}, {name for name, kind in pairs if kind not in "Uw"}
 
@@ -65,9 +63,7 @@ def test_a_real_time_file_calls_only_what_is_on_the_short_list(name: str, object
 def test_what_a_real_time_file_calls_of_our_own_is_in_a_real_time_file(objects: dict[str, Path]) -> None:
     pairs = {name: symbols(obj) for name, obj in objects.items()}
     defined = set().union(*(own for _, own in pairs.values()))
-    missing = {
-        name: sorted(s for s in used - defined if s.startswith("pe_")) for name, (used, _) in pairs.items()
-    }
+    missing = {name: sorted(s for s in used - defined if s.startswith("pe_")) for name, (used, _) in pairs.items()}
     assert {name: names for name, names in missing.items() if names} == {}
 
 

@@ -166,9 +166,7 @@ def run(
     keep: list[Any] = []
     given = inputs or [None] * module.n_inputs
     ins = [None if x is None else np.ascontiguousarray(x, np.float32) for x in given]
-    mods = [
-        np.ascontiguousarray(cables[p.name], np.float32) if p.name in cables else None for p in module.params
-    ]
+    mods = [np.ascontiguousarray(cables[p.name], np.float32) if p.name in cables else None for p in module.params]
     assert len(ins) == module.n_inputs and all(len(x) >= n_frames for x in ins + mods if x is not None)
     outs = [np.full(n_frames, np.nan, np.float32) for _ in range(module.n_outputs)]
     ordered = sorted(commands, key=lambda c: c.frame)

@@ -68,9 +68,7 @@ def model(n_frames: int, commands: Sequence[Command], gate: np.ndarray | None = 
     return out
 
 
-def envelope(
-    n_frames: int, *commands: Command, cables: Mapping[str, np.ndarray] | None = None
-) -> drive.Samples:
+def envelope(n_frames: int, *commands: Command, cables: Mapping[str, np.ndarray] | None = None) -> drive.Samples:
     return drive.run("adsr", n_frames, commands=commands, cables=cables).out
 
 
