@@ -270,9 +270,7 @@ def _tell(report: Report, status: dict[str, Any], say: Say) -> None:
         f"{counters['frames_delivered']} frames, {counters['frames_underrun']} missing, {counters['swaps']} swaps, "
         f"{counters['late_swaps']} late, worst callback {counters['worst_callback_ns'] / 1e3:.0f} us"
     )
-    say(
-        "step, curve: largest first and second difference within 20 ms of the swap, against that of the tones by themselves"
-    )
+    say("step, curve: largest first and second difference within 20 ms of the swap, against the tones' own")
     for fault in report.faults:
         say(f"FAILED: {fault}")
     say(f"sound:   {report.wav}")
