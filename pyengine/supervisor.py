@@ -767,10 +767,22 @@ class Supervisor:
         if self.active is None and self.slots[heard].state is State.JOINING:
             self._take_over(heard)
             self._advance()
-        if left.state is State.ACTIVE and self.slots[heard].is_alive:  # alive, but it stayed behind
-            self._move(left.index, Happening.LEFT)
-            self._move(heard, Happening.TOOK_OVER)
-            self._begin_join(left.index)
+        if left.state is State.ACTIVE and self.slots[heard].is_alive:
+            self._leave(left)
+
+    def _leave(self, left: Slot) -> None:
+        """The active worker is alive, or not yet known to be dead, but it stayed behind; the other one is heard."""
+        survivor, worker = self.slots[left.other], self.workers[left.index]
+        if survivor.state in (State.JOINING, State.PROBATION) and self.desk.committed.nodes and worker is not None:
+            self._on_gone(worker)  # it alone has what is committed: as if it had died
+            return
+        self._move(left.index, Happening.LEFT)
+        self._move(survivor.index, Happening.TOOK_OVER)
+        attempt = self._attempt
+        if attempt is not None and attempt.phase == "priming":
+            self._give_up(attempt.slot)
+            self._refuse("late", f"slot {left.index} stayed behind and slot {survivor.index}, which primed, is heard")
+        self._begin_join(left.index)
 
     def sync(self, reply: Reply) -> None:
         """Answer when all that was sent has been rendered by the active slot."""

@@ -16,7 +16,7 @@ from pyengine.client import Client
 
 def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pyengine", "run", *arguments],
+        [sys.executable, "-m", "pyengine", "run", "--prime-timeout", "20000", *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -33,7 +33,7 @@ def port_of(process: subprocess.Popen[str]) -> int:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_run_plays_until_it_is_told_to_end_and_then_ends_well(number: int, tmp_path: Path) -> None:
     with start("--device", "none", "--osc-port", "0", folder=tmp_path) as process:
-        with Client(port=port_of(process)) as client:
+        with Client(port=port_of(process), timeout_s=30) as client:
             client.create("osc1", "simple_sine")
             assert client.commit()["generation"] == 1
         process.send_signal(number)
@@ -44,7 +44,7 @@ def test_run_plays_until_it_is_told_to_end_and_then_ends_well(number: int, tmp_p
 
 def test_run_on_the_free_running_clock_goes_on_by_itself(tmp_path: Path) -> None:
     with start("--device", "free", "--osc-port", "0", folder=tmp_path) as process:
-        with Client(port=port_of(process)) as client:
+        with Client(port=port_of(process), timeout_s=30) as client:
             client.create("osc1", "simple_sine")
             client.commit()
             assert client.sync()["frames"] > 0

@@ -187,9 +187,12 @@ def test_a_patch_that_kills_every_renderer_is_given_up_and_the_engine_goes_on(te
     assert smallest_peak(tested.samples()[-4800:, 0], 110) > 0.19
 
 
-@pytest.mark.parametrize("is_running_free", [False, True])
-def test_the_new_patch_plays_on_when_its_worker_dies_right_behind_the_swap(
-    tmp_path: Path, is_running_free: bool
+@pytest.mark.parametrize(
+    ("is_running_free", "end"),
+    [(False, signal.SIGKILL), (True, signal.SIGKILL), (True, signal.SIGSTOP)],
+)
+def test_the_new_patch_plays_on_when_its_worker_dies_or_stalls_right_behind_the_swap(
+    tmp_path: Path, is_running_free: bool, end: signal.Signals
 ) -> None:
     """The other slot still has the patch before. It joins from the dead one's checkpoint if there is one already,
     and the states are saved; otherwise the patch is committed anew, from its first frame.
@@ -203,9 +206,10 @@ def test_the_new_patch_plays_on_when_its_worker_dies_right_behind_the_swap(
             supervisor._on_swap = on_swap
             on_swap(event)
             worker = supervisor.workers[supervisor.active.index]
-            os.kill(worker.pid, signal.SIGKILL)
-            worker.process.wait()
-            supervisor._on_gone(worker)
+            os.kill(worker.pid, end)
+            if end is signal.SIGKILL:
+                worker.process.wait()
+                supervisor._on_gone(worker)  # else the callback finds it first
 
         supervisor._on_swap = then_kill
         live.client.create("env1", "adsr")
@@ -213,6 +217,7 @@ def test_the_new_patch_plays_on_when_its_worker_dies_right_behind_the_swap(
         if is_running_free:
             live.engine.run_free()
         died = live.commit(timeout_ms=20_000)["frame"]
+        wait_until(lambda: live.status()["worker_deaths"] == 1, 20)
         live.await_redundancy()
         if not is_running_free:
             live.advance(9600)
@@ -281,7 +286,7 @@ def test_a_death_while_the_switch_is_under_way_leaves_the_old_patch_or_the_new_o
                 assert refused.reason in ("worker died", "late")
                 outcomes.add("refused")
                 live.client.delete(f"x{n}")
-            wait_until(lambda deaths=n + 1: live.status()["worker_deaths"] == deaths)  # type: ignore[misc]
+            wait_until(lambda deaths=n + 1: live.status()["worker_deaths"] >= deaths)  # type: ignore[misc]
             live.await_redundancy()
             assert live.status()["nodes"] == nodes
             live.advance(640)
@@ -307,7 +312,7 @@ def test_deaths_at_any_time_of_any_commit_never_leave_an_empty_patch(live: Live)
         except CommitRefused as refused:
             assert refused.reason in ("worker died", "late", "no standby")
             live.client.abort()
-        wait_until(lambda deaths=n + 1: live.status()["worker_deaths"] == deaths)  # type: ignore[misc]
+        wait_until(lambda deaths=n + 1: live.status()["worker_deaths"] >= deaths)  # type: ignore[misc]
         live.await_redundancy()
         live.advance(256)
     counters = live.counters()
