@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pyengine import commands
+from pyengine.dispatch import Dispatcher
 from pyengine.errors import CommandError, EngineError, WorkerError, shown
 from pyengine.loop import Loop
 from pyengine.server import OscServer
@@ -67,6 +68,7 @@ class Engine:
         self._loop = Loop()
         self._server: OscServer | None = None
         self._supervisor: Supervisor | None = None
+        self._dispatcher: Dispatcher | None = None
         self._has_ended = threading.Event()
         self._unanswered: set[Future[Any]] = set()
         started: Future[None] = Future()
@@ -90,9 +92,8 @@ class Engine:
             if self.options.osc_port is not None:  # first: a port in use must not cost two workers
                 self._server = OscServer(self.options.osc_host, self.options.osc_port, self._group)
             supervisor = self._supervisor = Supervisor(self.options, self._loop)
-            if self._server is not None:
-                server = self._server
-                supervisor.more_status = lambda: {"osc": server.status()}
+            self._dispatcher = Dispatcher(supervisor, self._loop)
+            self._dispatcher.osc = self._server
             supervisor.start()
             self._await_workers(supervisor)
             supervisor.open_clock()
@@ -138,9 +139,8 @@ class Engine:
     def _turn(self, supervisor: Supervisor) -> None:
         is_free = self.options.device == "free"
         while not self._is_closed:
-            waits = is_free and supervisor.needs_blocks
-            self._loop.run_once(GRANT_S if waits else 1.0)
-            if is_free:
+            self._loop.run_once(GRANT_S if is_free and self._needs_blocks else 1.0)
+            if is_free and self._needs_blocks:
                 supervisor.grant()
 
     def _watch(self, supervisor: Supervisor) -> None:
@@ -150,11 +150,21 @@ class Engine:
             now = supervisor.segment.wait_signal(seen, 200)
             if now != seen:
                 seen = now
-                self._loop.call(supervisor.on_signal)
+                self._loop.call(self._on_signal)
 
     def _group(self, group: list[Any], received_s: float, wall_s: float | None) -> None:
-        assert self._supervisor is not None
-        self._supervisor.group(group, received_s, wall_s)
+        assert self._dispatcher is not None
+        self._dispatcher.group(group, received_s, wall_s)
+
+    def _on_signal(self) -> None:
+        assert self._supervisor is not None and self._dispatcher is not None
+        self._supervisor.on_signal()
+        self._dispatcher.answer_syncs()
+
+    @property
+    def _needs_blocks(self) -> bool:
+        assert self._supervisor is not None and self._dispatcher is not None
+        return self._supervisor.needs_blocks or self._dispatcher.is_waiting
 
     # ---- calls from other threads ---------------------------------------------------------------------
 

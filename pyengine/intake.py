@@ -27,13 +27,16 @@ class Intake:
         self.sent = 0
         self.lost = 0
 
+    def check_room(self) -> None:
+        """Raise CommandError, and count what is refused, while too many commands wait already."""
+        if self._n_waiting + BUNDLE_LIMIT > MAX_WAITING:
+            self.lost += 1
+            raise CommandError(f"{self._n_waiting} commands wait for the renderers already; send more slowly")
+
     def send(self, records: Sequence[Record]) -> None:
-        """Publish records together (more than a bundle's limit: in several steps). Raises CommandError when full."""
+        """Publish records together (more than a bundle's limit: in several steps)."""
         if not records:
             return
-        if self._n_waiting + len(records) > MAX_WAITING:
-            self.lost += len(records)
-            raise CommandError(f"{self._n_waiting} commands wait for the renderers already; send more slowly")
         for start in range(0, len(records), BUNDLE_LIMIT):
             self._waiting.append(list(records[start : start + BUNDLE_LIMIT]))
         self._n_waiting += len(records)

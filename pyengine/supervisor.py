@@ -18,33 +18,16 @@ from typing import Any
 from pyengine import _native, output
 from pyengine.channel import Message
 from pyengine.commands import (
-    Abort,
-    Clear,
-    Command,
     Commit,
-    Connect,
-    Create,
-    Delete,
-    Disconnect,
-    EngineModules,
-    EngineStatus,
-    EngineSync,
-    Gate,
-    PatchDump,
-    RecordStart,
-    RecordStatus,
-    RecordStop,
-    SetParam,
     Undo,
 )
 from pyengine.desk import Desk
-from pyengine.errors import CommandError, CommitRefused, EngineError, PatchError, WorkerError
-from pyengine.intake import Intake, TimeBase, at_frame
+from pyengine.errors import CommandError, CommitRefused, PatchError, WorkerError
+from pyengine.intake import Intake, TimeBase
 from pyengine.loop import Loop, Timer
 from pyengine.patch import Patch
 from pyengine.recording import Recorder
 from pyengine.slots import Happening, Slot, State
-from pyengine.specs import registry
 from pyengine.worker import RENDER_PRIORITY, WorkerProcess, patch_messages, prime_message, spawn
 
 logger = logging.getLogger(__name__)
@@ -126,13 +109,11 @@ class Supervisor:
         self._attempt: Attempt | None = None
         self._joining: Joining | None = None
         self._needs_rescue = False
-        self._syncs: deque[tuple[int, Reply]] = deque()
         self._deaths: deque[float] = deque()
         self._rescues: deque[float] = deque()
         self._draining: dict[int, float] = {}
         self._seen: list[tuple[int, int]] = [(0, 0), (0, 0)]
         self._unmoved = [0, 0]
-        self.more_status: Callable[[], dict[str, Any]] = dict
         self._whole_from = [0, 0]  # block from which a slot's ring holds nothing from before it joined
         self.workers: list[WorkerProcess | None] = [None, None]
         self.slots = [Slot(0), Slot(1)]
@@ -142,7 +123,6 @@ class Supervisor:
         self.commits = 0
         self.prime_warnings = 0
         self.worker_deaths = 0
-        self.late_commands = 0
         self.segment = _native.Segment.create(self._config())
         self._audio = _native.Output(self.segment)
         self.desk = Desk(options.sample_rate_hz)
@@ -154,9 +134,6 @@ class Supervisor:
         self._may_realtime = False
         self._told_class = False
         self._told_gone = False
-        self._group: list[_native.Record] | None = None
-        self._group_syncs: list[Reply] = []
-        self._group_frame = -1
 
     def _config(self) -> _native.Config:
         o = self.options
@@ -432,6 +409,16 @@ class Supervisor:
         self._attempt.timer = self._loop.after(timeout_s, self._on_no_standby)
         self._advance()
 
+    @property
+    def phase(self) -> str:
+        """How far the commit on its way is: 'none', 'waiting', 'priming' or 'switching'."""
+        return self._attempt.phase if self._attempt else "none"
+
+    def hold(self, records: list[_native.Record]) -> None:
+        """Keep values for modules that exist only in the commit on its way; they follow its SWITCH record."""
+        if records and self._attempt is not None:
+            self._attempt.held += records
+
     def _timeout_ms(self, command: Commit | Undo) -> float:
         return self.options.prime_timeout_ms if command.timeout_ms is None else command.timeout_ms
 
@@ -466,6 +453,9 @@ class Supervisor:
             self._rescue()
         attempt = self._attempt
         if attempt is None or attempt.phase != "waiting" or self.active is None:
+            return
+        if self._needs_rescue and not attempt.is_rescue:  # it would wait for a replica that the rescue must make
+            self._refuse("worker died", "what plays is being committed anew; commit again")
             return
         standby = self.standby
         allowed = (State.REPLICA, State.JOINING) if attempt.is_rescue else (State.REPLICA,)
@@ -758,7 +748,6 @@ class Supervisor:
                 if worker is not None:
                     self._on_gone(worker)
         self.intake.pump()
-        self._answer_syncs()
 
     def _on_fallback(self, event: _native.Event) -> None:
         heard = self.segment.active_slot
@@ -784,31 +773,6 @@ class Supervisor:
             self._refuse("late", f"slot {left.index} stayed behind and slot {survivor.index}, which primed, is heard")
         self._begin_join(left.index)
 
-    def sync(self, reply: Reply) -> None:
-        """Answer when all that was sent has been rendered by the active slot."""
-        mark = _native.Record(0, 0, 0.0, is_mark=True)
-        if self._group is not None:  # asked inside a bundle: after all of it
-            self._group.append(mark)
-            self._group_syncs.append(reply)
-            return
-        self.intake.send([mark])
-        self._wait_for_sent(reply)
-
-    def _wait_for_sent(self, reply: Reply) -> None:
-        self._syncs.append((self.intake.sent + self.intake.n_waiting, reply))
-        self._answer_syncs()
-
-    def _answer_syncs(self) -> None:
-        active = self.active
-        while self._syncs and active is not None:
-            seq, reply = self._syncs[0]
-            if self.segment.applied(active.index) < seq:
-                self.segment.request_sync(seq)
-                if self.segment.applied(active.index) < seq:
-                    return
-            self._syncs.popleft()
-            reply({"seq": seq, "block": self.segment.play_block, "frames": self._audio.frames})
-
     @property
     def needs_blocks(self) -> bool:
         """True while something waits for blocks to be played (a paused free-running clock must play them)."""
@@ -816,9 +780,7 @@ class Supervisor:
         if self.active is None:
             return True
         is_switching = attempt is not None and attempt.phase == "switching"
-        return bool(
-            self._syncs or self._joining or is_switching or not self.intake.is_clear or self._is_behind(self.standby)
-        )
+        return bool(self._joining or is_switching or not self.intake.is_clear or self._is_behind(self.standby))
 
     # ---- the free-running clock -------------------------------------------------------------------------
 
@@ -837,162 +799,16 @@ class Supervisor:
         return self._allowed
 
     def grant(self) -> None:
-        """Let a paused free-running clock play on while something waits for it."""
+        """Let a paused free-running clock play one block more: something waits for it."""
         if self.driver is None or self.driver.kind != "free" or self._allowed == _native.NO_LIMIT:
             return
-        if self.needs_blocks and self.frames >= self._allowed:
+        if self.frames >= self._allowed:
             self.allow(self.options.block_frames)
 
     def _free_clock(self) -> _native.Clock:
         if self.driver is None or self.driver.clock is None or self.driver.kind != "free":
             raise CommandError("only the free-running clock can be advanced; run the engine with device 'free'")
         return self.driver.clock
-
-    # ---- commands -----------------------------------------------------------------------------------
-
-    def group(self, commands: list[tuple[Command, Reply]], received_s: float, wall_s: float | None) -> None:
-        """Execute commands that belong together: their settings take effect at one frame.
-
-        wall_s: the time they are meant for (seconds since 1970), None for as soon as possible. Commands that
-        edit or ask are executed on arrival, whatever the time.
-        """
-        try:
-            self._group_frame = -1 if wall_s is None else self._frame_of(wall_s)
-        except CommandError as error:
-            for _, reply in commands:
-                reply(error)
-            return
-        self._group = []
-        try:
-            for command, reply in commands:
-                self.execute(command, reply, received_s)
-        finally:
-            records, self._group = self._group, None
-            syncs, self._group_syncs = self._group_syncs, []
-            try:
-                self.intake.send(records)
-            except CommandError as error:
-                logger.warning("commands lost n=%d: %s", len(records), error)
-            for reply in syncs:
-                self._wait_for_sent(reply)
-
-    def _frame_of(self, wall_s: float) -> int:
-        assert self.time_base is not None
-        return self.time_base.frame_of(wall_s)
-
-    def execute(self, command: Command, reply: Reply, received_s: float) -> None:
-        """Do what a command asks and answer, at once or later."""
-        try:
-            result = self._execute(command, reply, received_s)
-        except EngineError as error:
-            reply(error)
-        else:
-            if result is not None:
-                reply(result)
-
-    def _execute(self, command: Command, reply: Reply, received_s: float) -> Any:
-        if isinstance(command, SetParam):
-            return self._set(self.desk.set(command.module_id, command.param, command.value), command)
-        if isinstance(command, Gate):
-            return self._set(self.desk.gate(command.module_id, command.value), command)
-        if isinstance(command, Commit | Undo):
-            return self.commit(command, reply, received_s)
-        if isinstance(command, Create | Delete | Connect | Disconnect | Clear | Abort):
-            if isinstance(command, Abort):
-                self.abort()
-            self.desk.edit(command)
-            return ()
-        if isinstance(command, EngineSync):
-            return self.sync(reply)
-        if isinstance(command, EngineStatus):
-            return self.status()
-        if isinstance(command, EngineModules):
-            return {"modules": registry().as_list(self.options.sample_rate_hz)}
-        if isinstance(command, PatchDump):
-            return self.desk.dump()
-        if isinstance(command, RecordStart):
-            return self.recorder.start(command.name, command.subtype)
-        if isinstance(command, RecordStop):
-            return self.recorder.stop(lambda result: self._loop.call(lambda: reply(result)))
-        assert isinstance(command, RecordStatus)
-        return self.recorder.status()
-
-    def _set(self, setting: Any, command: SetParam | Gate) -> tuple[Any, ...]:
-        is_late = False
-        frame = self._group_frame if self._group is not None else -1
-        if frame >= 0 and self.active is not None:
-            is_late = frame < self.segment.render_head(self.active.index) * self.options.block_frames
-            self.late_commands += is_late
-        immediate = isinstance(command, SetParam) and command.immediate
-        sent, held = (at_frame(records, frame, is_immediate=immediate) for records in (setting.sent, setting.held))
-        if held and self._attempt is not None:
-            self._attempt.held += held
-        if self._group is not None:
-            self._group += sent
-        else:
-            self.intake.send(sent)
-        value = int(setting.value) if isinstance(command, Gate) else setting.value
-        return (value, "late") if is_late else (value,)
-
-    # ---- status ---------------------------------------------------------------------------------------
-
-    def status(self) -> dict[str, Any]:
-        """Return what the engine is doing, with its counters, as plain data."""
-        s, o = self.segment, self.options
-        driver = self.driver
-        attempt = self._attempt
-        return {
-            "output": driver.description if driver else "not started",
-            "output_kind": driver.kind if driver else "none",
-            "output_latency_ms": round(1e3 * driver.latency_s, 3) if driver else 0.0,
-            "output_is_alive": bool(driver and driver.is_alive),
-            "is_realtime_clock": bool(driver and driver.is_realtime),
-            "sample_rate": o.sample_rate_hz,
-            "block_frames": o.block_frames,
-            "lead_blocks": o.lead_blocks,
-            "effective_lead_blocks": s.effective_lead,
-            "largest_request_frames": s.largest_request,
-            "uptime_s": round(time.monotonic() - self.started_s, 3),
-            "frames": self.frames,
-            "play_block": s.play_block,
-            "generation": s.heard_generation,
-            "active_slot": s.active_slot,
-            "is_redundant": self.is_redundant,
-            "slots": [self._slot_status(slot) for slot in self.slots],
-            "nodes": len(self.desk.committed.nodes),
-            "has_pending_edits": self.desk.has_edits,
-            "undo_depth": self.desk.undo_depth,
-            "commit": attempt.phase if attempt else "none",
-            "commits": self.commits,
-            "commits_refused": dict(self.refused_commits),
-            "prime_warnings": self.prime_warnings,
-            "worker_deaths": self.worker_deaths,
-            "commands_sent": self.intake.sent,
-            "commands_waiting": self.intake.n_waiting,
-            "commands_lost": self.intake.lost,
-            "commands_late": self.late_commands,
-            "time_origin_frame": self.time_base.origin_frame if self.time_base else 0,
-            "time_origin_s": self.time_base.origin_s if self.time_base else 0.0,
-            "time_origin_latched_again": self.time_base.latched_again if self.time_base else 0,
-            "counters": s.counters(),
-            "recording": self.recorder.status(),
-        } | self.more_status()
-
-    def _slot_status(self, slot: Slot) -> dict[str, Any]:
-        s, i = self.segment, slot.index
-        worker = self.workers[i]
-        generation, is_ready = s.prime_ready(i)
-        return {
-            "state": slot.state.value,
-            "pid": worker.pid if worker else None,
-            "generation": s.slot_generation(i),
-            "render_head": s.render_head(i),
-            "applied": s.applied(i),
-            "heartbeat": s.heartbeat(i),
-            "prime_ready": [generation, is_ready],
-            **self.worker_facts[i],
-            "counters": s.slot_counters(i),
-        }
 
 
 def _limit_realtime() -> bool:

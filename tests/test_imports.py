@@ -34,6 +34,8 @@ MODULES = [
     "intake",
     "desk",
     "supervisor",
+    "status",
+    "dispatch",
     "server",
     "engine",
     "demo",

@@ -72,13 +72,20 @@ def test_what_finds_no_room_waits_in_order_and_nothing_overtakes_it() -> None:
     assert [len(group) for group in stub.groups] == [1, 2, 3, 4] and intake.is_clear
 
 
-def test_a_stream_that_stands_still_takes_so_many_and_then_says_so() -> None:
+def test_while_a_stream_stands_still_commands_are_refused_before_they_are_taken() -> None:
     stub: Any = StubSegment(room=0)
     intake = Intake(stub)
-    intake.send(records(MAX_WAITING))
-    with pytest.raises(CommandError, match=f"{MAX_WAITING} commands wait"):
-        intake.send(records(5))
-    assert (intake.lost, intake.n_waiting) == (5, MAX_WAITING)
+    most = MAX_WAITING - BUNDLE_LIMIT
+    intake.send(records(most))
+    intake.check_room()  # a bundle more still finds room
+    intake.send(records(1))
+    for n in (1, 2):
+        with pytest.raises(CommandError, match=f"{most + 1} commands wait"):
+            intake.check_room()
+        assert (intake.lost, intake.n_waiting) == (n, most + 1)
+    stub.room = most + 1
+    intake.pump()
+    intake.check_room()
 
 
 def test_a_full_ring_holds_the_rest_back_until_it_is_read(segment: _native.Segment) -> None:

@@ -1,0 +1,158 @@
+"""Executes commands: each goes to the desk, the stream, the recorder or the supervisor, and is answered."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Any
+
+from pyengine import _native
+from pyengine.commands import (
+    Abort,
+    Clear,
+    Command,
+    Commit,
+    Connect,
+    Create,
+    Delete,
+    Disconnect,
+    EngineModules,
+    EngineStatus,
+    EngineSync,
+    Gate,
+    PatchDump,
+    RecordStart,
+    RecordStatus,
+    RecordStop,
+    SetParam,
+    Undo,
+)
+from pyengine.desk import Setting
+from pyengine.errors import CommandError, EngineError
+from pyengine.intake import at_frame
+from pyengine.loop import Loop
+from pyengine.specs import registry
+from pyengine.status import status
+from pyengine.supervisor import Reply, Supervisor
+
+logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Runs in the engine's loop. Settings of one group are sent together, when all of it has been executed."""
+
+    def __init__(self, supervisor: Supervisor, loop: Loop) -> None:
+        self._supervisor = supervisor
+        self._loop = loop
+        self._syncs: deque[tuple[int, Reply]] = deque()
+        self._group: list[_native.Record] = []  # to be sent together
+        self._group_syncs: list[Reply] = []
+        self._group_frame = -1  # where its settings take effect; below 0: as soon as they are read
+        self.late_commands = 0
+        self.osc: Any = None  # the OscServer, where there is one: its figures are part of the status
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while a sync waits for blocks to be rendered."""
+        return bool(self._syncs)
+
+    def group(self, commands: list[tuple[Command, Reply]], received_s: float, wall_s: float | None) -> None:
+        """Execute commands that belong together: their settings take effect at one frame.
+
+        wall_s: the time they are meant for (seconds since 1970), None for as soon as possible. Commands that
+        edit or ask are executed on arrival, whatever the time.
+        """
+        try:
+            self._group_frame = -1 if wall_s is None else self._frame_of(wall_s)
+        except CommandError as error:
+            for _, reply in commands:
+                reply(error)
+            return
+        try:
+            for command, reply in commands:
+                self.execute(command, reply, received_s)
+        finally:
+            records, self._group = self._group, []
+            syncs, self._group_syncs = self._group_syncs, []
+            self._supervisor.intake.send(records)
+            for reply in syncs:
+                self._wait_for_sent(reply)
+
+    def _frame_of(self, wall_s: float) -> int:
+        assert self._supervisor.time_base is not None
+        return self._supervisor.time_base.frame_of(wall_s)
+
+    def execute(self, command: Command, reply: Reply, received_s: float) -> None:
+        """Do what a command asks and answer, at once or later."""
+        try:
+            result = self._execute(command, reply, received_s)
+        except EngineError as error:
+            reply(error)
+        else:
+            if result is not None:
+                reply(result)
+
+    def _execute(self, command: Command, reply: Reply, received_s: float) -> Any:
+        if isinstance(command, SetParam | Gate):
+            self._supervisor.intake.check_room()
+        if isinstance(command, SetParam):
+            return self._set(self._supervisor.desk.set(command.module_id, command.param, command.value), command)
+        if isinstance(command, Gate):
+            return self._set(self._supervisor.desk.gate(command.module_id, command.value), command)
+        if isinstance(command, Commit | Undo):
+            return self._supervisor.commit(command, reply, received_s)
+        if isinstance(command, Create | Delete | Connect | Disconnect | Clear | Abort):
+            if isinstance(command, Abort):
+                self._supervisor.abort()
+            self._supervisor.desk.edit(command)
+            return ()
+        if isinstance(command, EngineSync):
+            return self.sync(reply)
+        if isinstance(command, EngineStatus):
+            told = status(self._supervisor, self.late_commands)
+            return told | ({"osc": self.osc.status()} if self.osc else {})
+        if isinstance(command, EngineModules):
+            return {"modules": registry().as_list(self._supervisor.options.sample_rate_hz)}
+        if isinstance(command, PatchDump):
+            return self._supervisor.desk.dump()
+        if isinstance(command, RecordStart):
+            return self._supervisor.recorder.start(command.name, command.subtype)
+        if isinstance(command, RecordStop):
+            return self._supervisor.recorder.stop(lambda result: self._loop.call(lambda: reply(result)))
+        assert isinstance(command, RecordStatus)
+        return self._supervisor.recorder.status()
+
+    def _set(self, setting: Setting, command: SetParam | Gate) -> tuple[Any, ...]:
+        frame, active = self._group_frame, self._supervisor.active
+        is_late = False
+        if frame >= 0 and active is not None:
+            head = self._supervisor.segment.render_head(active.index)
+            is_late = frame < head * self._supervisor.options.block_frames
+            self.late_commands += is_late
+        immediate = isinstance(command, SetParam) and command.immediate
+        sent, held = (at_frame(records, frame, is_immediate=immediate) for records in (setting.sent, setting.held))
+        self._supervisor.hold(held)
+        self._group += sent
+        value = int(setting.value) if isinstance(command, Gate) else setting.value
+        return (value, "late") if is_late else (value,)
+
+    def sync(self, reply: Reply) -> None:
+        """Answer when all that was sent, its own group included, has been rendered by the active slot."""
+        self._group.append(_native.Record(0, 0, 0.0, is_mark=True))
+        self._group_syncs.append(reply)
+
+    def _wait_for_sent(self, reply: Reply) -> None:
+        self._syncs.append((self._supervisor.intake.sent + self._supervisor.intake.n_waiting, reply))
+        self.answer_syncs()
+
+    def answer_syncs(self) -> None:
+        """Answer those whose number the active slot has rendered; called at every signal."""
+        active, segment = self._supervisor.active, self._supervisor.segment
+        while self._syncs and active is not None:
+            seq, reply = self._syncs[0]
+            if segment.applied(active.index) < seq:
+                segment.request_sync(seq)
+                if segment.applied(active.index) < seq:  # it may have been passed between the look and the request
+                    return
+            self._syncs.popleft()
+            reply({"seq": seq, "block": segment.play_block, "frames": self._supervisor.frames})
