@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -112,11 +113,8 @@ def _bind(host: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        for option in (_SO_RCVBUFFORCE, _SO_RXQ_OVFL):
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, option, RECEIVE_BUFFER_BYTES if option == _SO_RCVBUFFORCE else 1)
-            except OSError:
-                pass  # not privileged, or not Linux: the ordinary buffer, and drops are not counted
+        if sys.platform == "linux":
+            _ask_more_of_linux(sock)
         sock.bind((host, port))
     except OSError as error:
         sock.close()
@@ -126,3 +124,12 @@ def _bind(host: str, port: int) -> socket.socket:
         raise PortInUseError(f"cannot listen on {host}:{port}: {error}; give another address or port") from error
     sock.setblocking(False)
     return sock
+
+
+def _ask_more_of_linux(sock: socket.socket) -> None:
+    """A buffer beyond the system's limit, where privileged; and word of what was dropped for want of it."""
+    for option, value in ((_SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES), (_SO_RXQ_OVFL, 1)):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, option, value)
+        except OSError as error:
+            logger.debug("socket option %d refused: %s", option, error)
