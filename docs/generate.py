@@ -50,9 +50,13 @@ and primes it beside the running one, and swaps at a block edge; the answer come
 `warmup` figures, `carried` (ids that kept their state), `new`, `gone`, `warnings`.
 
 A refusal reads `commit refused (REASON): DETAIL`, REASON one of: invalid, silent, not finite, too slow, late,
-aborted, busy, worker died, no standby. What played plays on, bit for bit, and the edits are kept. `/patch/undo`
-commits the patch before this one, and so on down the stack; modules that come back are new ones, with the values they
-had; the pending patch is then that one.
+aborted, busy, worker died, no standby. What played plays on, bit for bit, and the edits are kept.
+
+A commit that comes while another waits or primes is refused as busy. While one is ready and about to be heard (a few
+ms), the next waits for its turn, with the patch as it was when it came.
+
+`/patch/undo` commits the patch before this one, and so on down the stack; modules that come back are new ones, with
+the values they had; the pending patch is then that one.
 
 A parameter or gate of a module that plays changes the sound and the pending patch; of one that is only pending, the
 pending patch. Commands sent right behind a commit are not lost: those for new modules take effect with its first frame.

@@ -39,6 +39,7 @@ class Desk:
         self.committed = Patch()
         self.pending = Patch()
         self.candidate: Patch | None = None  # the one being committed
+        self.queued: Patch | None = None  # the one to be committed next
         self._is_undo = False
         self.is_switching = False  # its SWITCH record is in the stream
         self._undo: list[Patch] = []
@@ -91,7 +92,7 @@ class Desk:
         return self._set(id, resolve)
 
     def _set(self, id: str, resolve: Callable[[Patch], tuple[ParamSpec, float]]) -> Setting:
-        patches = [p for p in (self.committed, self.candidate, self.pending) if p is not None and id in p.nodes]
+        patches = [p for p in self._patches() if id in p.nodes]
         if not patches:
             raise unknown_name("module id", id, {**self.committed.nodes, **self.pending.nodes})
         param, number = resolve(patches[0])
@@ -109,6 +110,10 @@ class Desk:
                 (sent if self.is_switching else held).append(record)
         return Setting(number, tuple(sent), tuple(held))
 
+    def _patches(self) -> list[Patch]:
+        given = (self.committed, self.candidate, self.queued, self.pending)
+        return [patch for patch in given if patch is not None]
+
     def _plays(self, node: Node) -> bool:
         playing = self.committed.nodes.get(node.id)
         return playing is not None and playing.handle == node.handle
@@ -121,6 +126,21 @@ class Desk:
         self.candidate = self.pending.copy()
         self._is_undo = False
         return self.candidate
+
+    def queue(self) -> Patch:
+        """Keep the pending patch as it is now, for a commit when the one on its way is heard. Raises PatchError."""
+        self.pending.validate(self.sample_rate_hz)
+        self.queued = self.pending.copy()
+        return self.queued
+
+    def unqueue(self) -> None:
+        """What was queued is not to be committed."""
+        self.queued = None
+
+    def begin_queued(self) -> None:
+        """Take what was queued for a commit; values that came meanwhile are in it."""
+        self.candidate, self.queued = self.queued, None
+        self._is_undo = False
 
     def begin_undo(self) -> Patch:
         """Take the patch before the committed one; modules that still play keep their values."""

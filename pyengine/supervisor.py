@@ -107,6 +107,7 @@ class Supervisor:
         self.started_s = time.monotonic()
         self._generation = 0
         self._attempt: Attempt | None = None
+        self._queued: Attempt | None = None
         self._joining: Joining | None = None
         self._needs_rescue = False
         self._deaths: deque[float] = deque()
@@ -389,24 +390,44 @@ class Supervisor:
 
     def commit(self, command: Commit | Undo, reply: Reply, received_s: float) -> None:
         """Begin a commit; the reply comes when it is heard or refused."""
-        if self._attempt is not None:
+        if self._attempt is not None and not self._may_queue(command):
             generation = self._attempt.generation or self._generation + 1
             text = f"a commit is on its way already (generation {generation}, {self._attempt.phase})"
             self._count_refusal("busy")
             raise CommitRefused("busy", f"{text}; wait for its answer and commit again; your edits are kept")
+        patch = self._take_patch(command)
+        attempt = Attempt(patch, command, reply, received_s, received_frame=self.frames)
+        if self._attempt is not None:
+            self._queued = attempt
+            return
+        self._begin(attempt)
+
+    def _may_queue(self, command: Commit | Undo) -> bool:
+        """The commit on its way is ready and about to be heard: one more may wait for that."""
+        attempt = self._attempt
+        is_nearly_heard = attempt is not None and attempt.phase == "switching" and not attempt.is_rescue
+        return is_nearly_heard and self._queued is None and isinstance(command, Commit)
+
+    def _take_patch(self, command: Commit | Undo) -> Patch:
+        """Return what is to be committed. Raises CommitRefused."""
         try:
-            patch = self.desk.begin_undo() if isinstance(command, Undo) else self.desk.begin()
+            if isinstance(command, Undo):
+                patch = self.desk.begin_undo()
+            else:
+                patch = self.desk.queue() if self._attempt is not None else self.desk.begin()
         except PatchError as error:
             self._count_refusal("invalid")
             raise CommitRefused("invalid", str(error)) from error
         if not patch.nodes and not command.allow_silence:
-            self.desk.refuse()
+            self.desk.unqueue() if self._attempt is not None else self.desk.refuse()
             self._count_refusal("invalid")
             text = "the pending patch is empty; create a module first, or commit with allow_silence 1 for silence"
             raise CommitRefused("invalid", text)
-        self._attempt = Attempt(patch, command, reply, received_s, received_frame=self.frames)
-        timeout_s = self._timeout_ms(command) / 1e3
-        self._attempt.timer = self._loop.after(timeout_s, self._on_no_standby)
+        return patch
+
+    def _begin(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        attempt.timer = self._loop.after(self._timeout_ms(attempt.command) / 1e3, self._on_no_standby)
         self._advance()
 
     @property
@@ -451,6 +472,11 @@ class Supervisor:
         """Do what can be done now: called after everything that happened."""
         if self._attempt is None and self._needs_rescue and self.active is not None:
             self._rescue()
+        if self._attempt is None and self._queued is not None:
+            queued, self._queued = self._queued, None
+            self.desk.begin_queued()
+            self._begin(queued)
+            return
         attempt = self._attempt
         if attempt is None or attempt.phase != "waiting" or self.active is None:
             return
@@ -646,6 +672,11 @@ class Supervisor:
 
     def abort(self) -> None:
         """Throw the pending edits away; a commit that is priming comes to nothing."""
+        queued, self._queued = self._queued, None
+        if queued is not None:
+            self.desk.unqueue()
+            self._count_refusal("aborted")
+            queued.reply(CommitRefused("aborted", "/patch/abort came before its turn"))
         attempt = self._attempt
         if attempt is not None and not attempt.is_rescue and attempt.phase != "switching":
             if attempt.phase == "priming":

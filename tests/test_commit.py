@@ -12,7 +12,7 @@ from live import Live, assert_same, rms, second_difference, stereo, tone
 from waiting import wait_until
 
 from pyengine import CommitRefused, Patch
-from pyengine.commands import Abort, Command, Commit, Create, SetParam
+from pyengine.commands import Abort, Command, Commit, Connect, Create, SetParam
 
 SLOW_US = 100_000.0  # a block of test_slow: the 8 blocks of a warm-up take most of a second
 
@@ -146,6 +146,56 @@ def test_a_second_commit_while_one_primes_is_refused_as_busy_and_the_first_goes_
         first.result(30)
     assert caught.value.reason == "too slow"
     assert tested.status()["commits_refused"] == {"busy": 2, "too slow": 1}
+
+
+def test_a_commit_right_behind_one_that_is_about_to_be_heard_waits_and_takes_the_patch_as_it_was(live: Live) -> None:
+    play_tone(live)
+    supervisor: Any = live.engine._supervisor
+    dispatcher: Any = live.engine._dispatcher
+    on_primed = supervisor._on_primed
+    answers: list[Any] = []
+
+    def then_commit_again(slot: int, message: dict[str, Any]) -> None:
+        supervisor._on_primed = on_primed
+        on_primed(slot, message)
+        assert supervisor.phase == "switching"
+        more = [Create("filt1", "biquad_filter"), Connect("env1", "filt1"), Commit(timeout_ms=20_000), Commit()]
+        more += [SetParam("filt1", "cutoff", 800.0), Create("late1", "simple_sine")]
+        dispatcher.group([(command, answers.append) for command in more], 0.0, None)
+
+    supervisor._on_primed = then_commit_again
+    live.client.create("env1", "adsr")
+    live.client.connect("osc1", "env1")
+    assert live.commit()["new"] == ["env1"]
+    wait_until(lambda: len(answers) == 6)
+    assert isinstance(answers[2], CommitRefused) and answers[2].reason == "busy"  # there is one place in the queue
+    report = answers[-1]
+    assert (report["carried"], report["new"]) == (["osc1", "env1"], ["filt1"])
+    dump = live.client.dump()
+    filt1 = next(node for node in dump["committed"]["nodes"] if node["id"] == "filt1")
+    assert filt1["params"] == {"cutoff": 800.0}
+    assert [node["id"] for node in dump["pending"]["nodes"]] == ["osc1", "env1", "filt1", "late1"]
+
+
+def test_an_abort_answers_the_commit_that_waits_for_its_turn(live: Live) -> None:
+    play_tone(live)
+    supervisor: Any = live.engine._supervisor
+    dispatcher: Any = live.engine._dispatcher
+    on_primed = supervisor._on_primed
+    answers: list[Any] = []
+
+    def then_abort(slot: int, message: dict[str, Any]) -> None:
+        supervisor._on_primed = on_primed
+        on_primed(slot, message)
+        more = [Create("osc2", "simple_sine"), Commit(), Abort()]
+        dispatcher.group([(command, answers.append) for command in more], 0.0, None)
+
+    supervisor._on_primed = then_abort
+    live.client.create("env1", "adsr")
+    live.client.connect("osc1", "env1")
+    assert live.commit()["new"] == ["env1"]  # too far to be aborted
+    assert isinstance(answers[1], CommitRefused) and answers[1].reason == "aborted"
+    assert live.status()["nodes"] == 2 and live.status()["commit"] == "none"
 
 
 def test_a_commit_not_primed_in_time_is_refused_and_the_next_one_is_not_harmed(tested: Live) -> None:
