@@ -41,6 +41,7 @@ class Desk:
         self.candidate: Patch | None = None  # the one being committed
         self.queued: Patch | None = None  # the one to be committed next
         self._is_undo = False
+        self._is_again = False  # the candidate is the committed patch, all of its modules anew
         self.is_switching = False  # its SWITCH record is in the stream
         self._undo: list[Patch] = []
 
@@ -108,6 +109,8 @@ class Desk:
                 sent.append(record)
             elif patch is self.candidate and not self._plays(node):
                 (sent if self.is_switching else held).append(record)
+            elif patch is self.candidate and self._is_again and not self.is_switching:
+                held.append(record)  # what was sent reaches the old state only
         return Setting(number, tuple(sent), tuple(held))
 
     def _patches(self) -> list[Patch]:
@@ -165,6 +168,7 @@ class Desk:
         """Take the committed patch once more, all of its modules anew: no state of theirs is left."""
         self.candidate = self.committed.copy()
         self._is_undo = False
+        self._is_again = True
         return self.candidate
 
     def switching(self) -> None:
@@ -210,6 +214,7 @@ class Desk:
 
     def _end(self) -> None:
         self.candidate = None
+        self._is_again = False
         self.is_switching = False
 
     def dump(self) -> dict[str, Any]:

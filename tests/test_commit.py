@@ -148,22 +148,28 @@ def test_a_second_commit_while_one_primes_is_refused_as_busy_and_the_first_goes_
     assert tested.status()["commits_refused"] == {"busy": 2, "too slow": 1}
 
 
-def test_a_commit_right_behind_one_that_is_about_to_be_heard_waits_and_takes_the_patch_as_it_was(live: Live) -> None:
-    play_tone(live)
+def behind_a_primed_commit(live: Live, more: list[Command]) -> list[Any]:
+    """Let commands arrive in the instant in which the next commit is ready and not yet heard; return their answers."""
     supervisor: Any = live.engine._supervisor
     dispatcher: Any = live.engine._dispatcher
     on_primed = supervisor._on_primed
     answers: list[Any] = []
 
-    def then_commit_again(slot: int, message: dict[str, Any]) -> None:
+    def then_more(slot: int, message: dict[str, Any]) -> None:
         supervisor._on_primed = on_primed
         on_primed(slot, message)
         assert supervisor.phase == "switching"
-        more = [Create("filt1", "biquad_filter"), Connect("env1", "filt1"), Commit(timeout_ms=20_000), Commit()]
-        more += [SetParam("filt1", "cutoff", 800.0), Create("late1", "simple_sine")]
         dispatcher.group([(command, answers.append) for command in more], 0.0, None)
 
-    supervisor._on_primed = then_commit_again
+    supervisor._on_primed = then_more
+    return answers
+
+
+def test_a_commit_right_behind_one_that_is_about_to_be_heard_waits_and_takes_the_patch_as_it_was(live: Live) -> None:
+    play_tone(live)
+    more: list[Command] = [Create("filt1", "biquad_filter"), Connect("env1", "filt1"), Commit(timeout_ms=20_000)]
+    more += [Commit(), SetParam("filt1", "cutoff", 800.0), Create("late1", "simple_sine")]
+    answers = behind_a_primed_commit(live, more)
     live.client.create("env1", "adsr")
     live.client.connect("osc1", "env1")
     assert live.commit()["new"] == ["env1"]
@@ -179,18 +185,7 @@ def test_a_commit_right_behind_one_that_is_about_to_be_heard_waits_and_takes_the
 
 def test_an_abort_answers_the_commit_that_waits_for_its_turn(live: Live) -> None:
     play_tone(live)
-    supervisor: Any = live.engine._supervisor
-    dispatcher: Any = live.engine._dispatcher
-    on_primed = supervisor._on_primed
-    answers: list[Any] = []
-
-    def then_abort(slot: int, message: dict[str, Any]) -> None:
-        supervisor._on_primed = on_primed
-        on_primed(slot, message)
-        more = [Create("osc2", "simple_sine"), Commit(), Abort()]
-        dispatcher.group([(command, answers.append) for command in more], 0.0, None)
-
-    supervisor._on_primed = then_abort
+    answers = behind_a_primed_commit(live, [Create("osc2", "simple_sine"), Commit(), Abort()])
     live.client.create("env1", "adsr")
     live.client.connect("osc1", "env1")
     assert live.commit()["new"] == ["env1"]  # too far to be aborted

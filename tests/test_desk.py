@@ -272,3 +272,31 @@ def test_the_dump_holds_both_patches_and_reads_back() -> None:
     assert dump["has_edits"] is True and dump["undo_depth"] == 1
     assert Patch.from_json(dump["committed"]) == desk.committed
     assert Patch.from_json(dump["pending"]) == desk.pending
+
+
+def test_while_the_committed_patch_is_committed_anew_values_wait_for_its_switch_too() -> None:
+    desk = desk_with("osc1")
+    desk.begin_again()
+    assert handles(desk.set("osc1", "freq", 220.0)) == ([1], [1])
+    desk.switching()
+    assert handles(desk.set("osc1", "freq", 330.0)) == ([1], [])
+    desk.accept()
+    assert handles(desk.set("osc1", "freq", 110.0)) == ([1], [])
+    assert params(desk.committed, "osc1") == {"freq": 110.0}
+
+
+def test_a_queued_patch_is_the_pending_one_of_its_moment_with_the_values_that_came_later() -> None:
+    desk = desk_with("osc1")
+    desk.edit(Create("env1", "adsr"))
+    desk.begin()
+    desk.switching()
+    desk.edit(Create("filt1", "biquad_filter"))
+    desk.queue()
+    desk.edit(Create("late1", "simple_sine"))
+    assert handles(desk.set("filt1", "cutoff", 800.0)) == ([], [])
+    desk.accept()
+    desk.begin_queued()
+    assert desk.candidate is not None and desk.queued is None
+    assert list(desk.candidate.nodes) == ["osc1", "env1", "filt1"]
+    assert params(desk.candidate, "filt1") == params(desk.pending, "filt1") == {"cutoff": 800.0}
+    assert desk.accept() == {"carried": ["osc1", "env1"], "new": ["filt1"], "gone": []}
