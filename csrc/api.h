@@ -155,14 +155,15 @@ uint32_t pe_ring_block_bytes(const PeRing *ring);                     /* [any] *
 
 /* ---- the shared segment --------------------------------------------------------------------- */
 
-#define PE_LAYOUT_VERSION 1
+#define PE_LAYOUT_VERSION 2
 #define PE_SLOTS 2
-#define PE_RINGS 3          /* one per slot and a spare */
+#define PE_SEATS 3          /* a worker's own ring, words and checkpoints: one per slot and a spare */
 #define PE_MAX_LEAD 8
 #define PE_MAX_REQUEST 8192 /* frames in one device request that the rings are sized for */
 #define PE_COMMAND_BUDGET 4096 /* commands one block may take; the largest bundle */
 #define PE_SCHEDULE_SIZE 4096  /* time-tagged records that may wait */
 #define PE_NO_SLOT 255
+#define PE_KEEP_ALL 0xffffffffffffffffull /* no floor, no pin */
 
 typedef struct PeConfig {
   double sample_rate_hz;
@@ -172,7 +173,7 @@ typedef struct PeConfig {
   uint32_t tap_frames;    /* record tap, a power of two */
   uint64_t checkpoint_bytes; /* largest plan state */
   uint32_t is_free_running;  /* the clock waits for blocks and wants to be woken */
-  uint32_t reserved;
+  uint32_t checkpoint_blocks; /* from one periodic checkpoint to the next; 0 for none */
 } PeConfig;
 
 typedef struct PeSegment PeSegment;
@@ -184,35 +185,46 @@ void pe_segment_config(const PeSegment *segment, PeConfig *config);             
 PeRing *pe_segment_tap(PeSegment *segment);                                         /* record tap: blocks are one interleaved frame; [any] */
 
 /* the gate */
+uint32_t pe_gate_has_block(const PeSegment *s, uint64_t block); /* 1 if the callback would find it in a ring; [any] */
 uint64_t pe_gate_play_block(const PeSegment *s);          /* the block played next; [any] */
 uint32_t pe_gate_active_slot(const PeSegment *s);         /* [any] */
 uint64_t pe_gate_heard_generation(const PeSegment *s);    /* generation of the block played last; [any] */
 uint64_t pe_gate_swapped_generation(const PeSegment *s);  /* newest generation the gate has swapped to; [any] */
-void pe_gate_open(PeSegment *s, uint64_t generation);     /* pending_switch and standby_ready for it; supervisor only; [any] */
+void pe_gate_open(PeSegment *s, uint64_t generation);     /* pending_switch and standby_ready for it, for one swap; supervisor only; [any] */
 void pe_gate_close(PeSegment *s);                         /* supervisor only; [any] */
 uint64_t pe_gate_pending_switch(const PeSegment *s);      /* generation, 0 for none; [any] */
 uint64_t pe_gate_standby_ready(const PeSegment *s);       /* generation, 0 for none; [any] */
 uint32_t pe_gate_effective_lead(const PeSegment *s);      /* blocks; [any] */
 uint32_t pe_gate_largest_request(const PeSegment *s);     /* frames; [any] */
 
-/* slots: written by the supervisor unless said otherwise */
+/* slots, by the supervisor */
 uint64_t pe_slot_prime_ready(const PeSegment *s, uint32_t slot);           /* generation x 2 + ready; [any] */
 void pe_slot_reset_prime_ready(PeSegment *s, uint32_t slot, uint64_t generation); /* stores (generation, 0); [any] */
 uint32_t pe_slot_set_prime_ready(PeSegment *s, uint32_t slot, uint64_t generation); /* worker: (g, 0) to (g, 1) by compare-and-swap; 1 if it did; [any] */
-void pe_slot_set_shutdown(PeSegment *s, uint32_t slot, uint32_t is_on);    /* [any] */
-void pe_slot_set_playable(PeSegment *s, uint32_t slot, uint32_t is_on);    /* 0: the callback leaves its ring alone; [any] */
+#define PE_PLAY_ALL 0xffffffffffffffffull
+#define PE_PLAY_NONE 0xfffffffffffffffeull
+void pe_slot_set_playable(PeSegment *s, uint32_t slot, uint64_t generation); /* which blocks of its ring the callback may take: of one generation, PE_PLAY_ALL or PE_PLAY_NONE; [any] */
 void pe_slot_set_alive(PeSegment *s, uint32_t slot, uint32_t is_on);       /* 0: known dead, the other one becomes active; [any] */
-uint64_t pe_slot_render_head(const PeSegment *s, uint32_t slot);           /* worker: the block it renders next; [any] */
-uint64_t pe_slot_applied(const PeSegment *s, uint32_t slot);               /* worker: newest record in a published block; [any] */
-uint64_t pe_slot_generation(const PeSegment *s, uint32_t slot);            /* worker: what its render thread runs; [any] */
-uint64_t pe_slot_heartbeat(const PeSegment *s, uint32_t slot);             /* worker: counts turns of the render loop; [any] */
-uint32_t pe_slot_marker(const PeSegment *s, uint32_t slot);                /* worker: handle of the node that runs, 0 none; [any] */
-uint64_t pe_slot_pin(const PeSegment *s, uint32_t slot);                   /* records above this are kept for a joiner; ~0 none; [any] */
+uint64_t pe_slot_pin(const PeSegment *s, uint32_t slot);                   /* records above this are kept for a joiner; PE_KEEP_ALL: no pin; [any] */
 void pe_slot_set_pin(PeSegment *s, uint32_t slot, uint64_t seq);           /* [any] */
+void pe_slot_set_seat(PeSegment *s, uint32_t slot, uint32_t seat);         /* whose ring is the slot's from now on; [any] */
+uint32_t pe_slot_seat(const PeSegment *s, uint32_t slot);                  /* [any] */
+
+/* seats: what one worker writes. A worker whose end is not confirmed keeps its seat; its successor gets another. */
+void pe_seat_set_shutdown(PeSegment *s, uint32_t seat, uint32_t is_on);    /* supervisor; [any] */
+void pe_seat_set_keeper(PeSegment *s, uint32_t seat, uint32_t is_on);      /* supervisor; 1: writes the periodic checkpoints, 0: only their hash; [any] */
+uint64_t pe_seat_render_head(const PeSegment *s, uint32_t seat);           /* the block it renders next; [any] */
+uint64_t pe_seat_applied(const PeSegment *s, uint32_t seat);               /* newest record in a published block; [any] */
+uint64_t pe_seat_generation(const PeSegment *s, uint32_t seat);            /* what its render thread runs; [any] */
+uint64_t pe_seat_heartbeat(const PeSegment *s, uint32_t seat);             /* counts turns of the render loop; [any] */
+uint32_t pe_seat_marker(const PeSegment *s, uint32_t seat);                /* handle of the node that renders, 0 none; [any] */
+uint32_t pe_seat_build_marker(const PeSegment *s, uint32_t seat);          /* ... that warms up or catches up beside it; [any] */
 
 /* the command stream: one writer, the intake */
 uint64_t pe_stream_newest(const PeSegment *s);                             /* newest published number; [any] */
 uint32_t pe_stream_space(const PeSegment *s);                              /* records that may be sent now; intake only; [any] */
+void pe_stream_set_keep(PeSegment *s, uint64_t seq);                       /* records above this are kept for whoever starts from a checkpoint; supervisor; [any] */
+uint64_t pe_stream_keep(const PeSegment *s);                               /* [any] */
 uint64_t pe_stream_send(PeSegment *s, const PeCommand *records, uint32_t n); /* all by one store; newest number, 0 if there is no room; intake only; [any] */
 
 /* the journal */
@@ -226,19 +238,26 @@ uint64_t pe_journal_entry(const PeSegment *s, uint64_t block); /* the raw word o
 #define PE_EVENT_SWITCHED 5   /* a worker turned to a generation at this block */
 #define PE_EVENT_FADED 6      /* its crossfade is over */
 #define PE_EVENT_REPLICA 7    /* a worker's joining plan was turned to at this block */
-#define PE_EVENT_CHECKPOINT 8 /* written; value = sequence number */
-#define PE_EVENT_STALE 9      /* a worker fell a lap behind the journal */
+#define PE_EVENT_CHECKPOINT 8 /* written; value = sequence number, hash = its checksum */
+#define PE_EVENT_STALE 9      /* a worker fell a lap behind the journal or the records */
+#define PE_EVENT_HEARD 10     /* what is heard does not simply go on: another generation, another slot or a declick; value = PE_HEARD_... + slot */
+#define PE_EVENT_HASH 11      /* the checksum that a checkpoint at this block would have, in hash; value = sequence number */
+#define PE_EVENT_DIVERGED 12  /* both rings had the block, of one generation, with other bits */
+#define PE_EVENT_NOT_FINITE 13 /* a worker's output was NaN or infinite, and became 0 */
 
-#define PE_EVENT_SOURCES 3    /* slot 0, slot 1, callback */
+#define PE_HEARD_DECLICKED 256
+
+#define PE_EVENT_SOURCES 4    /* the seats, the callback */
 
 typedef struct PeEvent {
   uint32_t kind;   /* PE_EVENT_... */
-  uint32_t source; /* slot, or PE_SLOTS for the callback */
+  uint32_t source; /* seat, or PE_SEATS for the callback */
   uint64_t block;
   uint64_t frame;  /* frames played before it, silence included */
   uint64_t generation;
   uint64_t value;
-  uint64_t reserved[3];
+  uint64_t hash;
+  uint64_t reserved[2];
 } PeEvent;
 
 uint32_t pe_event_next(PeSegment *s, uint32_t source, PeEvent *event);   /* 1 if there was one; supervisor only; [any] */
@@ -267,6 +286,8 @@ void pe_sync_request(PeSegment *s, uint64_t seq);                        /* rais
 #define PE_COUNT_EVENTS_LOST 16
 #define PE_COUNT_DEVICE_UNDERFLOWS 17 /* what the device itself reported */
 #define PE_COUNT_TORN 18              /* blocks that changed while they were read */
+#define PE_COUNT_COMPARED 19          /* blocks that both rings had, of one generation, when they were played */
+#define PE_COUNT_DIVERGED 20          /* ... with other bits: this must never happen */
 #define PE_COUNTERS 32
 uint64_t pe_counter(const PeSegment *s, uint32_t counter);               /* [any] */
 
@@ -279,8 +300,10 @@ uint64_t pe_counter(const PeSegment *s, uint32_t counter);               /* [any
 #define PE_SLOT_COUNT_WORST_RENDER_NS 6
 #define PE_SLOT_COUNT_CHECKPOINTS 7
 #define PE_SLOT_COUNT_KEPT 8          /* blocks a predecessor had published, left alone */
+#define PE_SLOT_COUNT_NOT_FINITE 9    /* samples that were NaN or infinite, and became 0 */
+#define PE_SLOT_COUNT_CHECKPOINT_NS 10 /* time spent on checkpoints and their hashes */
 #define PE_SLOT_COUNTERS 16
-uint64_t pe_slot_counter(const PeSegment *s, uint32_t slot, uint32_t counter); /* [any] */
+uint64_t pe_seat_counter(const PeSegment *s, uint32_t seat, uint32_t counter); /* [any] */
 
 /* ---- checkpoints ---------------------------------------------------------------------------- */
 
@@ -289,19 +312,33 @@ typedef struct PeCheckpointInfo {
 } PeCheckpointInfo;
 
 void pe_checkpoint_request(PeSegment *s, uint32_t slot, uint64_t generation); /* that slot writes one at the next block edge at which it runs the generation and fades nothing; [any] */
-PeStatus pe_checkpoint_latest(const PeSegment *s, uint64_t generation, PeCheckpointInfo *info); /* PE_NO_CHECKPOINT if there is none of it; [any] */
+PeStatus pe_checkpoint_latest(const PeSegment *s, uint64_t generation, uint64_t below, uint64_t last_block, PeCheckpointInfo *info); /* the newest whole one, numbered below `below`, of `last_block` at the latest; PE_NO_CHECKPOINT if there is none; [any] */
 
 /* ---- the worker ----------------------------------------------------------------------------- */
 
 typedef struct PeWorker PeWorker;
+typedef struct PeJoin PeJoin;
 
-PeStatus pe_worker_new(PeSegment *segment, uint32_t slot, const PeRegistry *registry, PeWorker **worker); /* with the empty plan of generation 0, from block 0; [setup] */
-PeStatus pe_worker_start(PeWorker *worker, uint64_t first_block, uint64_t base_seq, int32_t priority, uint32_t *is_realtime); /* starts the render thread; [setup] */
+/* Starting a plan: from nothing at block 0, from a checkpoint, or (return from poison) from a checkpoint's states at
+ * another block and number; then through the SWITCH records of the plans that came after it. Each function that is
+ * given a plan takes it, whatever it returns. */
+PeStatus pe_join_new(PePlan *plan, uint64_t generation, PeJoin **join);    /* block 0, nothing applied; [setup] */
+PeStatus pe_join_load(PeJoin *join, PeSegment *segment, uint64_t generation, uint64_t below, uint64_t last_block); /* states, schedule, block and number of the newest whole checkpoint of that generation, numbered below `below`, of `last_block` at the latest; [setup] */
+PeStatus pe_join_restart(PeJoin *join, PeSegment *segment, uint64_t block, uint64_t base); /* goes on at this block and applies no record up to base; what was scheduled is dropped; [setup] */
+PeStatus pe_join_then(PeJoin *join, PePlan *plan, uint64_t generation, uint32_t fade_frames); /* the next plan, turned to at its SWITCH; [setup] */
+uint64_t pe_join_block(const PeJoin *join);                                /* it renders this one next; [setup] */
+double pe_join_value(const PeJoin *join, uint32_t handle, uint32_t param); /* where a parameter stands or goes to, 0 if there is none; [setup] */
+void pe_join_free(PeJoin *join);                                           /* [setup] */
+
+PeStatus pe_worker_new(PeSegment *segment, uint32_t seat, PeWorker **worker); /* [setup] */
+PeStatus pe_worker_start(PeWorker *worker, int32_t priority, uint32_t *is_realtime); /* starts the render thread, which has nothing to render yet; [setup] */
 void pe_worker_stop(PeWorker *worker);   /* and waits for it; [setup] */
 void pe_worker_free(PeWorker *worker);   /* [setup] */
+PeStatus pe_worker_join(PeWorker *worker, PeJoin *join, uint32_t timeout_ms); /* takes the join, renders what it lacks, hands it to the render thread; [setup] */
+PeStatus pe_worker_park(PeWorker *worker, uint32_t timeout_ms); /* the render thread drops what it renders and waits; [setup] */
 PeStatus pe_worker_arm(PeWorker *worker, PePlan *plan, uint64_t generation, uint32_t fade_frames); /* takes the plan; turned to at SWITCH `generation`; PE_BUSY while another plan is on its way; [setup] */
 void pe_worker_disarm(PeWorker *worker); /* takes the armed plan back and frees it, unless it was turned to already; [setup] */
-PeStatus pe_worker_join(PeWorker *worker, PePlan *plan, uint64_t generation, uint32_t timeout_ms); /* takes the plan, loads the newest checkpoint of the generation, catches up, and hands it to the render thread; [setup] */
+PeStatus pe_worker_warmup(PeWorker *worker, PePlan *plan, uint32_t n_blocks, const volatile uint32_t *stop, PeWarmup *result); /* pe_plan_warmup, the node at work is told by the seat's build marker; [setup] */
 void pe_worker_collect(PeWorker *worker); /* frees the plans the render thread is done with; [setup] */
 
 /* ---- the output ----------------------------------------------------------------------------- */

@@ -35,32 +35,33 @@ PE_RT int pe_output_can_serve(PeOutput *o, uint32_t n_frames, int all) {
   uint32_t n_blocks = (n_frames - have + block_frames - 1) / block_frames;
   if (n_blocks > s->ring_blocks - 2) n_blocks = s->ring_blocks - 2;
   for (uint64_t k = first; k < first + n_blocks; k++) {
-    uint32_t n = 0, n_alive = 0;
+    uint32_t n = 0, n_lacking = 0; /* those that have it; those alive that have not */
     for (uint32_t i = 0; i < PE_SLOTS; i++) {
       uint64_t generation;
       const int is_alive = atomic_load_explicit(&s->slots[i].alive, memory_order_acquire) != 0; /* a flag, nothing else */
-      const int is_playable = atomic_load_explicit(&s->slots[i].playable, memory_order_acquire) != 0; /* its ring is in order */
-      n_alive += (uint32_t)(is_alive && is_playable);
-      n += (uint32_t)(is_playable && pe_block_is_there(s, i, k, &generation));
+      const int has_it = pe_slot_has(s, i, k, &generation);
+      n += (uint32_t)has_it;
+      n_lacking += (uint32_t)(is_alive && !has_it && pe_slot_plays(s, i, PE_PLAY_ALL));
     }
-    if (n == 0 || (all && n < n_alive)) return 0;
+    if (n == 0 || (all && n_lacking > 0)) return 0;
   }
   return 1;
 }
 
 static void event(PeOutput *o, uint32_t kind, uint64_t frame, uint64_t value) {
-  const PeEvent e = {.kind = kind, .source = PE_SLOTS, .block = play_block(o->segment), .frame = frame, .value = value};
+  const PeEvent e = {.kind = kind, .source = PE_SEATS, .block = play_block(o->segment), .frame = frame, .value = value};
   pe_event_push(o->segment, &e);
 }
 
 /* Copy the block out of the ring, and look again that it was whole: a ring is never trusted to stand still. */
-static int copy_block(PeOutput *o, uint32_t slot, uint64_t block, uint64_t generation) {
+static int copy_block(PeOutput *o, const PeSource *source, uint64_t block, uint64_t *hash) {
   PeSegment *s = o->segment;
-  const PeBlockHead *h = pe_block_head(s, slot, block);
-  memcpy(o->block, pe_block_data(s, slot, block), sizeof(float) * s->config.block_frames * s->config.n_channels);
+  const PeBlockHead *h = pe_block_head(s, source->seat, block);
+  *hash = atomic_load_explicit(&h->hash, memory_order_relaxed); /* ordered by the stamp */
+  memcpy(o->block, pe_block_data(s, source->seat, block), sizeof(float) * s->config.block_frames * s->config.n_channels);
   atomic_thread_fence(memory_order_acquire); /* the copy ends before the head is looked at again */
   const int is_whole = atomic_load_explicit(&h->stamp, memory_order_relaxed) == block + 1 &&          /* ordered by the fence */
-                       atomic_load_explicit(&h->generation, memory_order_relaxed) == generation; /* ordered by the fence */
+                       atomic_load_explicit(&h->generation, memory_order_relaxed) == source->generation; /* ordered by the fence */
   if (!is_whole) pe_counter_add(&s->counters[PE_COUNT_TORN], 1);
   return is_whole;
 }
@@ -69,12 +70,21 @@ static int copy_block(PeOutput *o, uint32_t slot, uint64_t block, uint64_t gener
 static int next_block(PeOutput *o, uint64_t frames) {
   PeSegment *s = o->segment;
   const uint64_t block = play_block(s);
-  const PeSource source = pe_gate_choose(s, &o->gate, block, frames);
-  if (source.slot == PE_NO_SLOT || !copy_block(o, source.slot, block, source.generation)) return 0;
-  if (source.is_declicked || o->is_silent) {
+  PeSource source;
+  uint64_t hash;
+  for (uint32_t i = 0;; i++) { /* a block that is being written anew may be in the other ring, or whole a moment later */
+    source = pe_gate_choose(s, &o->gate, block, frames);
+    if (source.slot == PE_NO_SLOT) return 0;
+    if (copy_block(o, &source, block, &hash)) break;
+    if (i == 2) return 0;
+  }
+  const int is_declicked = source.is_declicked || o->is_silent;
+  if (is_declicked) {
     o->declick.is_due = 1;
     pe_counter_add(&s->counters[PE_COUNT_DECLICKS], 1);
   }
+  pe_gate_compare(s, &source, block, frames, hash);
+  pe_gate_tell(s, &o->gate, &source, block, frames, is_declicked);
   if (o->is_silent) {
     event(o, PE_EVENT_RESUMED, frames, o->silent_frames);
     o->is_silent = 0;

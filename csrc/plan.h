@@ -65,6 +65,10 @@ PE_RT void pe_plan_carry(PePlan *plan, const PePlan *before);
 /* The step of a handle, NULL if there is none. [rt] */
 PE_RT PeStep *pe_plan_find(const PePlan *plan, uint32_t handle);
 
+/* pe_plan_warmup with a marker to tell which node runs, should it never return. [setup] */
+PeStatus pe_plan_measure(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, const volatile uint32_t *stop,
+                         _Atomic uint32_t *marker, PeWarmup *result);
+
 /* Fill in the list of states to be carried from `before`: same handle, type and state version. [setup] */
 PeStatus pe_plan_match(PePlan *plan, const PePlan *before);
 

@@ -406,6 +406,12 @@ static double square_root(double x) { /* Newton; for a report, not for a sample 
 }
 
 PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, const volatile uint32_t *stop, PeWarmup *result) {
+  _Atomic uint32_t marker = 0;
+  return pe_plan_measure(plan, n_blocks, block_frames, stop, &marker, result);
+}
+
+PeStatus pe_plan_measure(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, const volatile uint32_t *stop,
+                         _Atomic uint32_t *marker, PeWarmup *result) {
   if (n_blocks == 0 || n_blocks > 4096 || block_frames == 0 || block_frames > plan->max_block_frames) return PE_BAD_ARGUMENT;
   unsigned char *kept = malloc(plan->state_bytes + 1);
   float *out = calloc((size_t)plan->n_channels * block_frames, sizeof *out);
@@ -415,7 +421,6 @@ PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, 
     *result = (PeWarmup){.is_finite = 1};
     float *planes[PE_MAX_CHANNELS];
     for (uint32_t c = 0; c < plan->n_channels; c++) planes[c] = out + (size_t)c * block_frames;
-    _Atomic uint32_t marker = 0;
     const int had_run = plan->has_run;
     memcpy(kept, plan->states, plan->state_bytes);
     open_all(plan);
@@ -423,7 +428,7 @@ PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, 
     uint32_t i = 0;
     for (; i < n_blocks && !(i > 0 && *stop); i++) {
       const uint64_t start = pe_thread_cpu_ns();
-      pe_plan_run(plan, planes, block_frames, &marker);
+      pe_plan_run(plan, planes, block_frames, marker);
       ns[i] = pe_thread_cpu_ns() - start;
       for (uint32_t c = 0; c < plan->n_channels; c++) measure_block(planes[c], block_frames, result);
     }

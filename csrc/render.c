@@ -67,6 +67,17 @@ static void run_fade(PeRun *run, uint32_t n, float *const *planes, _Atomic uint3
   run->fade_at += n_fade;
 }
 
+/* What is NaN or infinite is not put out, whatever a module does. */
+static uint64_t make_finite(float *x, uint32_t n) {
+  uint64_t n_found = 0;
+  for (uint32_t f = 0; f < n; f++) {
+    const int is_finite = x[f] - x[f] == 0.0f;
+    n_found += !is_finite;
+    x[f] = is_finite ? x[f] : 0.0f;
+  }
+  return n_found;
+}
+
 PE_RT PePlan *pe_run_render(PeRun *run, int64_t first_frame, uint32_t n_frames, float *const *planes, _Atomic uint32_t *marker) {
   uint32_t at = 0;
   const PeFpMode mode = pe_fp_enter();
@@ -79,6 +90,7 @@ PE_RT PePlan *pe_run_render(PeRun *run, int64_t first_frame, uint32_t n_frames, 
     for (uint32_t c = 0; c < run->plan->n_channels; c++) span[c] = planes[c] + at;
     pe_plan_run(run->plan, span, n, marker);
     if (run->fading) run_fade(run, n, span, marker);
+    for (uint32_t c = 0; c < run->plan->n_channels; c++) run->n_not_finite += make_finite(span[c], n);
     at += n;
   }
   pe_fp_leave(mode);

@@ -19,30 +19,37 @@
 typedef struct PeBlockHead {
   PE_LINE _Atomic uint64_t stamp; /* block + 1; 0 = invalid */
   _Atomic uint64_t generation;
-  _Atomic uint64_t hash;          /* of the audio, 0 = not computed */
+  _Atomic uint64_t hash;          /* of the audio: replicas must agree */
 } PeBlockHead;
 
-typedef struct PeSlotShared {
-  /* by the supervisor; prime_ready also by the worker, by compare-and-swap */
+typedef struct PeSlotShared { /* by the supervisor; prime_ready also by the worker, by compare-and-swap */
   PE_LINE _Atomic uint64_t prime_ready; /* generation x 2 + ready */
-  _Atomic uint64_t pin;                 /* records above it are kept for a joiner; ~0 none */
-  _Atomic uint64_t checkpoint_request;  /* generation x 2^16 + number of the request */
-  _Atomic uint32_t shutdown, playable, alive, ring_index;
-  /* by the worker */
+  _Atomic uint64_t pin;                 /* records above it are kept for a joiner */
+  _Atomic uint64_t playable;            /* generation whose blocks may be played, all or none */
+  _Atomic uint32_t alive, seat;
+} PeSlotShared;
+
+typedef struct PeSeatShared {
+  /* by the supervisor */
+  PE_LINE _Atomic uint64_t checkpoint_request; /* generation x 2^16 + number of the request */
+  _Atomic uint32_t shutdown, keeper;
+  /* by the worker that has the seat */
   PE_LINE _Atomic uint64_t render_head;
   _Atomic uint64_t applied;
   _Atomic uint64_t generation;
   _Atomic uint64_t switch_block; /* where `generation` begins */
   _Atomic uint64_t switch_from;  /* generation that its run had before: it continues that one without a step */
   _Atomic uint64_t heartbeat;
-  _Atomic uint32_t marker;
+  _Atomic uint32_t marker;       /* node that renders */
+  _Atomic uint32_t build_marker; /* node that warms up or catches up, in the other thread */
   PE_LINE PeCounter counters[PE_SLOT_COUNTERS];
-} PeSlotShared;
+} PeSeatShared;
 
 typedef struct PeCheckpointHead {
-  PE_LINE _Atomic uint64_t stamp; /* 0 = being written or never was; the higher the newer */
+  PE_LINE _Atomic uint64_t stamp; /* 0 = being written or never was; the higher the newer, within a seat */
   PeCheckpointInfo info;
-  uint32_t n_scheduled, reserved;
+  uint32_t n_scheduled;
+  uint32_t has_run; /* of the plan: before its first block a change does not ramp */
 } PeCheckpointHead;
 
 /* A word to wait on, and how many do: a wake without sleepers costs no system call. */
@@ -57,53 +64,67 @@ struct PeSegment {
   uint64_t bytes;
   PeConfig config;
   uint32_t ring_blocks, reserved2;
-  uint64_t heads_at[PE_RINGS], data_at[PE_RINGS]; /* offsets from the segment's start */
-  uint64_t commands_at, journal_at, checkpoint_at[2], event_at[PE_EVENT_SOURCES], event_bytes, tap_at, tap_bytes;
+  uint64_t heads_at[PE_SEATS], data_at[PE_SEATS], checkpoint_at[PE_SEATS][2]; /* offsets from the segment's start */
+  uint64_t commands_at, journal_at, event_at[PE_EVENT_SOURCES], event_bytes, tap_at, tap_bytes;
 
   /* by the callback */
   PE_LINE _Atomic uint64_t play_block;
   _Atomic uint64_t heard_generation, swapped_generation;
+  _Atomic uint64_t swapped_opening; /* the opening of the gate that was used last */
   _Atomic uint32_t active_slot, effective_lead, largest_request;
   PE_LINE PeCounter counters[PE_COUNTERS];
   /* by the supervisor */
   PE_LINE _Atomic uint64_t pending_switch;
   _Atomic uint64_t standby_ready;
+  _Atomic uint64_t opening; /* counts pe_gate_open: each is for one swap */
+  _Atomic uint64_t keep;    /* records above it are kept for whoever starts from a checkpoint */
   _Atomic uint64_t sync_seq;
   /* by the intake */
   PE_LINE _Atomic uint64_t newest; /* newest published command */
-  /* by whichever worker writes a checkpoint; one at a time */
-  PE_LINE _Atomic uint64_t checkpoint_stamp;
 
   PeWake work;   /* workers sleep on it where the clock is free-running */
   PeWake done;   /* the free-running clock sleeps on it */
   PeWake signal; /* the supervisor sleeps on it */
 
   PeSlotShared slots[PE_SLOTS];
+  PeSeatShared seats[PE_SEATS];
 };
 
 static inline void *pe_segment_at(PeSegment *s, uint64_t offset) { return (unsigned char *)s + offset; }
 static inline const void *pe_segment_at_const(const PeSegment *s, uint64_t offset) { return (const unsigned char *)s + offset; }
 
-/* The audio ring that a slot writes at present: heads, and planar samples [channel][frame]. */
-PE_RT static inline uint32_t pe_slot_ring(const PeSegment *s, uint32_t slot) {
-  return atomic_load_explicit(&s->slots[slot].ring_index, memory_order_acquire) % PE_RINGS; /* set before a worker starts */
+/* The seat whose ring is a slot's at present. */
+PE_RT static inline uint32_t pe_seat_of(const PeSegment *s, uint32_t slot) {
+  return atomic_load_explicit(&s->slots[slot].seat, memory_order_acquire) % PE_SEATS; /* its ring was in order before */
 }
 
-PE_RT static inline PeBlockHead *pe_block_head(PeSegment *s, uint32_t slot, uint64_t block) {
-  return (PeBlockHead *)pe_segment_at(s, s->heads_at[pe_slot_ring(s, slot)]) + (block & (s->ring_blocks - 1));
+/* A seat's audio ring: heads, and planar samples [channel][frame]. */
+PE_RT static inline PeBlockHead *pe_block_head(PeSegment *s, uint32_t seat, uint64_t block) {
+  return (PeBlockHead *)pe_segment_at(s, s->heads_at[seat]) + (block & (s->ring_blocks - 1));
 }
 
-PE_RT static inline float *pe_block_data(PeSegment *s, uint32_t slot, uint64_t block) {
+PE_RT static inline float *pe_block_data(PeSegment *s, uint32_t seat, uint64_t block) {
   const size_t floats = (size_t)s->config.block_frames * s->config.n_channels;
-  return (float *)pe_segment_at(s, s->data_at[pe_slot_ring(s, slot)]) + (size_t)(block & (s->ring_blocks - 1)) * floats;
+  return (float *)pe_segment_at(s, s->data_at[seat]) + (size_t)(block & (s->ring_blocks - 1)) * floats;
 }
 
 /* Is the block there? Its generation, if so. Pairs with the release of the stamp. [rt] */
-PE_RT static inline int pe_block_is_there(PeSegment *s, uint32_t slot, uint64_t block, uint64_t *generation) {
-  PeBlockHead *h = pe_block_head(s, slot, block);
+PE_RT static inline int pe_block_is_there(PeSegment *s, uint32_t seat, uint64_t block, uint64_t *generation) {
+  PeBlockHead *h = pe_block_head(s, seat, block);
   if (atomic_load_explicit(&h->stamp, memory_order_acquire) != block + 1) return 0; /* see the data stored before it */
   *generation = atomic_load_explicit(&h->generation, memory_order_relaxed);         /* ordered by the stamp */
   return 1;
+}
+
+/* May the callback play a block of this generation from the slot's ring, or (PE_PLAY_NONE) of none? [rt] */
+PE_RT static inline int pe_slot_plays(const PeSegment *s, uint32_t slot, uint64_t generation) {
+  const uint64_t playable = atomic_load_explicit(&s->slots[slot].playable, memory_order_acquire); /* its ring is in order */
+  return playable == PE_PLAY_ALL || playable == generation;
+}
+
+/* Is a playable block there in a slot's ring? Its generation, if so. [rt] */
+PE_RT static inline int pe_slot_has(PeSegment *s, uint32_t slot, uint64_t block, uint64_t *generation) {
+  return pe_block_is_there(s, pe_seat_of(s, slot), block, generation) && pe_slot_plays(s, slot, *generation);
 }
 
 PE_RT static inline PeCommand *pe_stream_record(PeSegment *s, uint64_t seq) {

@@ -28,7 +28,7 @@ static uint64_t lay_out(const PeConfig *c, PeSegment *s) {
   if (s == NULL) s = &scratch;
   uint64_t at = align64(sizeof(PeSegment));
   s->ring_blocks = ring_blocks_for(c->block_frames);
-  for (uint32_t i = 0; i < PE_RINGS; i++) {
+  for (uint32_t i = 0; i < PE_SEATS; i++) {
     s->heads_at[i] = at;
     at += align64((uint64_t)s->ring_blocks * sizeof(PeBlockHead));
     s->data_at[i] = at;
@@ -46,10 +46,11 @@ static uint64_t lay_out(const PeConfig *c, PeSegment *s) {
   s->tap_at = at;
   s->tap_bytes = pe_ring_bytes((uint32_t)(c->n_channels * sizeof(float)), c->tap_frames);
   at += s->tap_bytes;
-  for (uint32_t i = 0; i < 2; i++) {
-    s->checkpoint_at[i] = at;
-    at += sizeof(PeCheckpointHead) + (uint64_t)PE_SCHEDULE_SIZE * sizeof(PeCommand) + align64(c->checkpoint_bytes);
-  }
+  for (uint32_t i = 0; i < PE_SEATS; i++)
+    for (uint32_t k = 0; k < 2; k++) {
+      s->checkpoint_at[i][k] = at;
+      at += sizeof(PeCheckpointHead) + (uint64_t)PE_SCHEDULE_SIZE * sizeof(PeCommand) + align64(c->checkpoint_bytes);
+    }
   return align64(at);
 }
 
@@ -60,8 +61,7 @@ PeStatus pe_segment_init(void *memory, uint64_t bytes, const PeConfig *config) {
   if (memory == NULL || need == 0 || ((uintptr_t)memory & 63u) != 0) return PE_BAD_ARGUMENT;
   if (bytes < need) return PE_BAD_SIZE;
   PeSegment *s = memory;
-  /* Touch all that the real-time side will touch, so that no page is missing there. */
-  memset(memory, 0, (size_t)need - 2u * (size_t)config->checkpoint_bytes);
+  memset(memory, 0, (size_t)need); /* every page that the real-time side will touch is there from now on */
   s->config = *config;
   lay_out(config, s);
   s->bytes = need;
@@ -74,10 +74,11 @@ PeStatus pe_segment_init(void *memory, uint64_t bytes, const PeConfig *config) {
                                        (uint32_t)(config->n_channels * sizeof(float)), config->tap_frames);
   if (status != PE_OK) return status;
   for (uint32_t i = 0; i < PE_SLOTS; i++) {
-    atomic_init(&s->slots[i].ring_index, i);
-    atomic_init(&s->slots[i].pin, UINT64_MAX);
+    atomic_init(&s->slots[i].seat, i);
+    atomic_init(&s->slots[i].pin, PE_KEEP_ALL);
+    atomic_init(&s->slots[i].playable, PE_PLAY_NONE);
   }
-  for (uint32_t i = 0; i < 2; i++) atomic_init(&((PeCheckpointHead *)pe_segment_at(s, s->checkpoint_at[i]))->stamp, 0);
+  atomic_init(&s->keep, PE_KEEP_ALL);
   atomic_init(&s->effective_lead, config->lead_blocks);
   atomic_init(&s->largest_request, config->block_frames);
   s->magic = PE_SEGMENT_MAGIC;
@@ -127,14 +128,22 @@ uint64_t pe_counter(const PeSegment *s, uint32_t counter) {
   return counter < PE_COUNTERS ? pe_counter_get(&s->counters[counter]) : 0;
 }
 
-uint64_t pe_slot_counter(const PeSegment *s, uint32_t slot, uint32_t counter) {
-  return slot < PE_SLOTS && counter < PE_SLOT_COUNTERS ? pe_counter_get(&s->slots[slot].counters[counter]) : 0;
+uint64_t pe_seat_counter(const PeSegment *s, uint32_t seat, uint32_t counter) {
+  return seat < PE_SEATS && counter < PE_SLOT_COUNTERS ? pe_counter_get(&s->seats[seat].counters[counter]) : 0;
 }
 
 /* ---- the supervisor's words ------------------------------------------------------------------ */
 
 #define GET(word) atomic_load_explicit(&(word), memory_order_acquire)         /* and what was stored before it */
 #define PUT(word, value) atomic_store_explicit(&(word), value, memory_order_release) /* after all before it */
+
+uint32_t pe_gate_has_block(const PeSegment *segment, uint64_t block) {
+  PeSegment *s = (PeSegment *)(uintptr_t)segment; /* it is only looked at */
+  uint64_t generation;
+  for (uint32_t i = 0; i < PE_SLOTS; i++)
+    if (pe_slot_has(s, i, block, &generation)) return 1;
+  return 0;
+}
 
 uint64_t pe_gate_play_block(const PeSegment *s) { return GET(s->play_block); }
 uint32_t pe_gate_active_slot(const PeSegment *s) { return GET(s->active_slot); }
@@ -147,6 +156,7 @@ uint32_t pe_gate_largest_request(const PeSegment *s) { return GET(s->largest_req
 
 void pe_gate_open(PeSegment *s, uint64_t generation) {
   PUT(s->standby_ready, generation);
+  PUT(s->opening, GET(s->opening) + 1);
   PUT(s->pending_switch, generation);
 }
 
@@ -169,13 +179,8 @@ uint32_t pe_slot_set_prime_ready(PeSegment *s, uint32_t slot, uint64_t generatio
              : 0;
 }
 
-void pe_slot_set_shutdown(PeSegment *s, uint32_t slot, uint32_t is_on) {
-  PUT(s->slots[slot % PE_SLOTS].shutdown, is_on);
-  pe_wake(&s->work);
-}
-
-void pe_slot_set_playable(PeSegment *s, uint32_t slot, uint32_t is_on) {
-  PUT(s->slots[slot % PE_SLOTS].playable, is_on);
+void pe_slot_set_playable(PeSegment *s, uint32_t slot, uint64_t generation) {
+  PUT(s->slots[slot % PE_SLOTS].playable, generation);
   pe_wake(&s->done);
 }
 
@@ -186,23 +191,37 @@ void pe_slot_set_alive(PeSegment *s, uint32_t slot, uint32_t is_on) {
 
 void pe_slot_set_pin(PeSegment *s, uint32_t slot, uint64_t seq) { PUT(s->slots[slot % PE_SLOTS].pin, seq); }
 uint64_t pe_slot_pin(const PeSegment *s, uint32_t slot) { return GET(s->slots[slot % PE_SLOTS].pin); }
-uint64_t pe_slot_render_head(const PeSegment *s, uint32_t slot) { return GET(s->slots[slot % PE_SLOTS].render_head); }
-uint64_t pe_slot_applied(const PeSegment *s, uint32_t slot) { return GET(s->slots[slot % PE_SLOTS].applied); }
-uint64_t pe_slot_generation(const PeSegment *s, uint32_t slot) { return GET(s->slots[slot % PE_SLOTS].generation); }
-uint64_t pe_slot_heartbeat(const PeSegment *s, uint32_t slot) { return GET(s->slots[slot % PE_SLOTS].heartbeat); }
-uint32_t pe_slot_marker(const PeSegment *s, uint32_t slot) { return GET(s->slots[slot % PE_SLOTS].marker); }
+
+void pe_slot_set_seat(PeSegment *s, uint32_t slot, uint32_t seat) { PUT(s->slots[slot % PE_SLOTS].seat, seat % PE_SEATS); }
+uint32_t pe_slot_seat(const PeSegment *s, uint32_t slot) { return pe_seat_of(s, slot % PE_SLOTS); }
+
+void pe_seat_set_shutdown(PeSegment *s, uint32_t seat, uint32_t is_on) {
+  PUT(s->seats[seat % PE_SEATS].shutdown, is_on);
+  pe_wake(&s->work);
+}
+
+void pe_seat_set_keeper(PeSegment *s, uint32_t seat, uint32_t is_on) { PUT(s->seats[seat % PE_SEATS].keeper, is_on); }
+uint64_t pe_seat_render_head(const PeSegment *s, uint32_t seat) { return GET(s->seats[seat % PE_SEATS].render_head); }
+uint64_t pe_seat_applied(const PeSegment *s, uint32_t seat) { return GET(s->seats[seat % PE_SEATS].applied); }
+uint64_t pe_seat_generation(const PeSegment *s, uint32_t seat) { return GET(s->seats[seat % PE_SEATS].generation); }
+uint64_t pe_seat_heartbeat(const PeSegment *s, uint32_t seat) { return GET(s->seats[seat % PE_SEATS].heartbeat); }
+uint32_t pe_seat_marker(const PeSegment *s, uint32_t seat) { return GET(s->seats[seat % PE_SEATS].marker); }
+uint32_t pe_seat_build_marker(const PeSegment *s, uint32_t seat) { return GET(s->seats[seat % PE_SEATS].build_marker); }
 
 void pe_checkpoint_request(PeSegment *s, uint32_t slot, uint64_t generation) {
-  PeSlotShared *sl = &s->slots[slot % PE_SLOTS];
-  const uint64_t number = (atomic_load_explicit(&sl->checkpoint_request, memory_order_relaxed) + 1) & 0xffffu; /* own word */
-  PUT(sl->checkpoint_request, (generation << 16) | number);
+  PeSeatShared *seat = &s->seats[pe_seat_of(s, slot % PE_SLOTS)];
+  const uint64_t number = (atomic_load_explicit(&seat->checkpoint_request, memory_order_relaxed) + 1) & 0xffffu; /* own word */
+  PUT(seat->checkpoint_request, (generation << 16) | number);
   pe_wake(&s->work);
 }
 
 /* ---- the command stream: one writer, the intake ----------------------------------------------- */
 
-/* Every record above this number must stay: what a live worker or a joiner has still to apply. */
+/* Every record above this number must stay: what a live worker, a joiner or whoever starts from a checkpoint has
+ * still to apply. */
 static uint64_t pinned_floor(const PeSegment *s, uint64_t floor) {
+  const uint64_t keep = GET(s->keep);
+  if (keep < floor) floor = keep;
   for (uint32_t i = 0; i < PE_SLOTS; i++) {
     const uint64_t pin = GET(s->slots[i].pin);
     if (pin < floor) floor = pin;
@@ -216,11 +235,14 @@ static uint64_t stream_floor(const PeSegment *s) {
   uint64_t floor = pinned_floor(s, GET(s->newest));
   for (uint32_t i = 0; i < PE_SLOTS; i++) {
     if (!GET(s->slots[i].alive)) continue;
-    const uint64_t applied = GET(s->slots[i].applied);
+    const uint64_t applied = GET(s->seats[pe_seat_of(s, i)].applied);
     if (applied < floor) floor = applied;
   }
   return pinned_floor(s, floor);
 }
+
+void pe_stream_set_keep(PeSegment *s, uint64_t seq) { PUT(s->keep, seq); }
+uint64_t pe_stream_keep(const PeSegment *s) { return GET(s->keep); }
 
 uint64_t pe_stream_newest(const PeSegment *s) { return GET(s->newest); }
 

@@ -2,17 +2,12 @@
 #include "swap.h"
 
 static void event(PeSegment *s, uint32_t kind, uint64_t block, uint64_t frames, uint64_t generation, uint64_t value) {
-  const PeEvent e = {.kind = kind, .source = PE_SLOTS, .block = block, .frame = frames, .generation = generation, .value = value};
+  const PeEvent e = {.kind = kind, .source = PE_SEATS, .block = block, .frame = frames, .generation = generation, .value = value};
   pe_event_push(s, &e);
 }
 
 static int is_alive(const PeSegment *s, uint32_t slot) {
   return atomic_load_explicit(&s->slots[slot].alive, memory_order_acquire) != 0; /* a flag, nothing else */
-}
-
-static int has_block(PeSegment *s, uint32_t slot, uint64_t block, uint64_t *generation) {
-  return atomic_load_explicit(&s->slots[slot].playable, memory_order_acquire) && /* its ring is in order */
-         pe_block_is_there(s, slot, block, generation);
 }
 
 static void make_active(PeSegment *s, PeGate *gate, uint32_t slot) {
@@ -21,27 +16,29 @@ static void make_active(PeSegment *s, PeGate *gate, uint32_t slot) {
 }
 
 static PeSource heard(PeSegment *s, uint32_t slot, uint64_t generation, int is_declicked) {
-  atomic_store_explicit(&s->heard_generation, generation, memory_order_release); /* for readers of a status; only we write it */
-  return (PeSource){.slot = slot, .generation = generation, .is_declicked = is_declicked};
+  return (PeSource){.slot = slot, .seat = pe_seat_of(s, slot), .generation = generation, .is_declicked = is_declicked};
 }
 
 /* Invariant 3: pending_switch, standby_ready, primed for the pending generation, and the due block of it is there. */
-static int gate_is_open(PeSegment *s, uint32_t standby, uint64_t block, uint64_t *pending) {
+static int gate_is_open(PeSegment *s, uint32_t standby, uint64_t block, uint64_t *pending, uint64_t *opening) {
   uint64_t generation;
-  *pending = atomic_load_explicit(&s->pending_switch, memory_order_acquire); /* and standby_ready stored before it */
-  if (*pending == 0 || *pending == atomic_load_explicit(&s->swapped_generation, memory_order_relaxed)) return 0; /* own word */
+  *pending = atomic_load_explicit(&s->pending_switch, memory_order_acquire); /* and what was stored before it */
+  *opening = atomic_load_explicit(&s->opening, memory_order_acquire); /* a number, nothing else */
+  if (*pending == 0 || *opening == atomic_load_explicit(&s->swapped_opening, memory_order_relaxed)) return 0; /* own word */
   if (atomic_load_explicit(&s->standby_ready, memory_order_acquire) != *pending) return 0; /* a number, nothing else */
   if (atomic_load_explicit(&s->slots[standby].prime_ready, memory_order_acquire) != *pending * 2 + 1) return 0; /* a number, nothing else */
-  return has_block(s, standby, block, &generation) && generation == *pending;
+  return pe_slot_has(s, standby, block, &generation) && generation == *pending;
 }
 
-static PeSource swap(PeSegment *s, PeGate *gate, uint32_t standby, uint64_t block, uint64_t frames, uint64_t pending) {
-  const uint64_t begins = atomic_load_explicit(&s->slots[standby].switch_block, memory_order_relaxed); /* ordered by the stamp */
+static PeSource swap(PeSegment *s, PeGate *gate, uint32_t standby, uint64_t block, uint64_t frames, uint64_t pending, uint64_t opening) {
+  const PeSeatShared *seat = &s->seats[pe_seat_of(s, standby)];
+  const uint64_t begins = atomic_load_explicit(&seat->switch_block, memory_order_relaxed); /* ordered by the stamp */
   const uint64_t late = block > begins ? block - begins : 0;
   /* It continues what was heard only if its run was in step; its ring may still hold blocks from before it joined. */
-  const uint64_t before = atomic_load_explicit(&s->slots[standby].switch_from, memory_order_relaxed); /* ordered by the stamp */
+  const uint64_t before = atomic_load_explicit(&seat->switch_from, memory_order_relaxed); /* ordered by the stamp */
   const int is_in_step = before == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
   make_active(s, gate, standby);
+  atomic_store_explicit(&s->swapped_opening, opening, memory_order_relaxed); /* own word: used up */
   atomic_store_explicit(&s->swapped_generation, pending, memory_order_release); /* after active_slot */
   pe_counter_add(&s->counters[PE_COUNT_SWAPS], 1);
   if (late) pe_counter_add(&s->counters[PE_COUNT_LATE_SWAPS], 1);
@@ -55,31 +52,51 @@ static PeSource fall_over(PeSegment *s, PeGate *gate, uint32_t active, uint64_t 
   const int is_same = generation == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
   pe_counter_add(&s->counters[is_same ? PE_COUNT_HEDGED : PE_COUNT_FALLBACKS], 1);
   /* One late block of another patch is bridged; only a slot that is dead or stays behind is left. */
-  const int is_gone = !is_alive(s, active) || !atomic_load_explicit(&s->slots[active].playable, memory_order_acquire); /* or a successor's */
+  const int is_gone = !is_alive(s, active) || !pe_slot_plays(s, active, PE_PLAY_ALL);
   const int is_left = is_gone || ++gate->n_hedged_in_a_row >= PE_HEDGES_TO_CHANGE;
   if (is_left) make_active(s, gate, standby);
-  if (is_left || !is_same) event(s, PE_EVENT_FALLBACK, block, frames, generation, (uint64_t)is_same);
+  if (is_left) event(s, PE_EVENT_FALLBACK, block, frames, generation, (uint64_t)is_same);
   return heard(s, standby, generation, !is_same);
 }
 
 PE_RT PeSource pe_gate_choose(PeSegment *s, PeGate *gate, uint64_t block, uint64_t frames) {
   const uint32_t active = atomic_load_explicit(&s->active_slot, memory_order_relaxed); /* own word */
-  uint64_t generation, pending;
-  if (gate_is_open(s, 1u - active, block, &pending)) return swap(s, gate, 1u - active, block, frames, pending);
-  if (gate_is_open(s, active, block, &pending)) return swap(s, gate, active, block, frames, pending); /* it took over while it was armed */
-  if (has_block(s, active, block, &generation)) {
-    const uint64_t heard_generation = atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
-    const int is_same = generation == heard_generation;
-    uint64_t other;
-    /* The active slot's worker is a successor, and this block is from before it joined; the other one goes on. */
-    if (!is_same && has_block(s, 1u - active, block, &other) && other == heard_generation)
-      return fall_over(s, gate, active, block, frames, other);
+  uint64_t generation, pending, opening;
+  if (gate_is_open(s, 1u - active, block, &pending, &opening)) return swap(s, gate, 1u - active, block, frames, pending, opening);
+  if (gate_is_open(s, active, block, &pending, &opening)) /* it took over while it was armed */
+    return swap(s, gate, active, block, frames, pending, opening);
+  if (pe_slot_has(s, active, block, &generation)) {
+    const int is_same = generation == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
     gate->n_hedged_in_a_row = 0;
     if (!is_same) pe_counter_add(&s->counters[PE_COUNT_FALLBACKS], 1);
     return heard(s, active, generation, !is_same);
   }
-  if (has_block(s, 1u - active, block, &generation)) return fall_over(s, gate, active, block, frames, generation);
+  if (pe_slot_has(s, 1u - active, block, &generation)) return fall_over(s, gate, active, block, frames, generation);
   return (PeSource){.slot = PE_NO_SLOT, .generation = 0, .is_declicked = 1};
+}
+
+/* Does the other ring have the same bits? Replicas must agree: counted, and told when they do not. */
+PE_RT void pe_gate_compare(PeSegment *s, const PeSource *source, uint64_t block, uint64_t frames, uint64_t hash) {
+  const uint32_t seat = pe_seat_of(s, 1u - source->slot);
+  uint64_t generation;
+  if (!pe_slot_has(s, 1u - source->slot, block, &generation) || generation != source->generation) return;
+  const PeBlockHead *h = pe_block_head(s, seat, block);
+  const uint64_t other = atomic_load_explicit(&h->hash, memory_order_relaxed); /* ordered by the stamp */
+  atomic_thread_fence(memory_order_acquire); /* it was read before the head is looked at again */
+  if (atomic_load_explicit(&h->stamp, memory_order_relaxed) != block + 1) return; /* ordered by the fence */
+  pe_counter_add(&s->counters[PE_COUNT_COMPARED], 1);
+  if (other == hash) return;
+  pe_counter_add(&s->counters[PE_COUNT_DIVERGED], 1);
+  event(s, PE_EVENT_DIVERGED, block, frames, generation, source->slot);
+}
+
+/* What is heard from this block on; told when it does not simply go on. */
+PE_RT void pe_gate_tell(PeSegment *s, PeGate *gate, const PeSource *source, uint64_t block, uint64_t frames, int is_declicked) {
+  const uint64_t before = atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
+  if (source->generation == before && !is_declicked && source->slot == gate->heard_slot) return;
+  gate->heard_slot = source->slot;
+  atomic_store_explicit(&s->heard_generation, source->generation, memory_order_release); /* for readers of a status; only we write it */
+  event(s, PE_EVENT_HEARD, block, frames, source->generation, source->slot + (is_declicked ? PE_HEARD_DECLICKED : 0));
 }
 
 PE_RT void pe_declick_put(PeDeclick *d, const float *planar, uint32_t stride, uint32_t n_channels, uint32_t n_frames, float *out) {

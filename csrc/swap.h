@@ -9,17 +9,25 @@
 
 typedef struct PeSource {
   uint32_t slot;        /* PE_NO_SLOT: no ring has the block */
+  uint32_t seat;        /* whose ring it is in */
   uint64_t generation;
   int      is_declicked; /* what comes does not continue what was heard */
 } PeSource;
 
 typedef struct PeGate {
   uint32_t n_hedged_in_a_row;
+  uint32_t heard_slot;
 } PeGate;
 
 /* Decide for the block that is due; opens the gate when all of invariant 3 holds. Writes active_slot,
  * swapped_generation and the counters. frames: put out so far, for events. [rt & active] */
 PE_RT PeSource pe_gate_choose(PeSegment *s, PeGate *gate, uint64_t block, uint64_t frames);
+
+/* Compare a block that is played, by its hash, with the other ring's. [rt & active] */
+PE_RT void pe_gate_compare(PeSegment *s, const PeSource *source, uint64_t block, uint64_t frames, uint64_t hash);
+
+/* Say what is heard from this block on, if it does not simply go on. Writes heard_generation. [rt & active] */
+PE_RT void pe_gate_tell(PeSegment *s, PeGate *gate, const PeSource *source, uint64_t block, uint64_t frames, int is_declicked);
 
 /* An offset that falls to zero over PE_DECLICK_MS: last sample heard minus first sample of what comes. */
 typedef struct PeDeclick {

@@ -2,11 +2,12 @@
 #include "worker.h"
 
 #include "checkpoint.h"
+#include "hash.h"
 
 #define JOIN_STEPS 2u /* blocks a joining run may be advanced by at one edge: it gains on the clock, bounded */
 
-static void event(PeWorker *w, uint32_t kind, uint64_t block, uint64_t value) {
-  const PeEvent e = {.kind = kind, .source = w->slot, .block = block, .generation = w->run->generation, .value = value};
+static void event(PeWorker *w, uint32_t kind, uint64_t block, uint64_t value, uint64_t hash) {
+  const PeEvent e = {.kind = kind, .source = w->seat, .block = block, .generation = w->run ? w->run->generation : 0, .value = value, .hash = hash};
   pe_event_push(w->segment, &e);
 }
 
@@ -17,6 +18,13 @@ static void retire(PeWorker *w, PePlan *plan, PeRun *run, PeJoin *join) {
   pe_ring_commit(w->retired, 1);
 }
 
+/* Tell where the running plan begins and what it continues; both before the stamp of its first block. */
+static void tell_generation(PeWorker *w, uint64_t block, uint64_t before) {
+  atomic_store_explicit(&w->shared->switch_block, block, memory_order_relaxed); /* ordered by the block's stamp */
+  atomic_store_explicit(&w->shared->switch_from, before, memory_order_relaxed); /* ordered by the block's stamp */
+  atomic_store_explicit(&w->shared->generation, w->run ? w->run->generation : 0, memory_order_release); /* after the block it begins at */
+}
+
 /* Turn to the armed plan if it is the one the record names. */
 static void turn(PeWorker *w, uint64_t generation, uint64_t block) {
   if (atomic_load_explicit(&w->armed, memory_order_relaxed) == NULL) return; /* the active worker: goes on with what it has */
@@ -25,42 +33,40 @@ static void turn(PeWorker *w, uint64_t generation, uint64_t block) {
   const uint64_t before = w->run->generation;
   PePlan *done = is_it ? pe_run_turn(w->run, plan) : plan;
   atomic_store_explicit(&w->armed, NULL, memory_order_release); /* the running plan is the new one before another is armed */
-  if (!is_it) {
-    if (done) retire(w, done, NULL, NULL);
-    return;
-  }
   if (done) retire(w, done, NULL, NULL);
-  atomic_store_explicit(&w->shared->switch_block, block, memory_order_relaxed); /* ordered by the block's stamp */
-  atomic_store_explicit(&w->shared->switch_from, before, memory_order_relaxed); /* ordered by the block's stamp */
-  atomic_store_explicit(&w->shared->generation, generation, memory_order_release); /* after the block it begins at */
-  event(w, PE_EVENT_SWITCHED, block, 0);
+  if (!is_it) return;
+  tell_generation(w, block, before);
+  event(w, PE_EVENT_SWITCHED, block, 0, 0);
 }
 
-/* Take all records up to the decision, in order. `may_turn`: this is the thread's running plan. */
-static void take_records(PeWorker *w, PeRun *run, uint64_t upto, uint64_t block, int may_turn) {
+/* Take all records up to the decision, in order. `may_turn`: this is the thread's running plan. 0: a record is gone,
+ * which only a worker finds that slept for long and was given up. */
+static int take_records(PeWorker *w, PeRun *run, uint64_t upto, uint64_t block, int may_turn) {
   const int64_t first_frame = (int64_t)(block * w->segment->config.block_frames);
   while (run->applied < upto) {
     const PeCommand *c = pe_stream_record(w->segment, run->applied + 1);
+    if (c->seq != run->applied + 1) return 0;
     if (c->kind != PE_COMMAND_SWITCH)
       pe_run_take(run, c, first_frame);
     else if (may_turn)
       turn(w, c->arg, block);
     run->applied++;
   }
+  return 1;
 }
 
 static void planes_of(const PeWorker *w, float *data, float **planes) {
   for (uint32_t c = 0; c < w->segment->config.n_channels; c++) planes[c] = data + (size_t)c * w->segment->config.block_frames;
 }
 
-/* Does the ring lack this block? What a predecessor published stays, and so does anything of a newer patch. */
+/* Does the ring lack this block? What a predecessor published of this generation stays: it may be read at this moment. */
 static int wants_block(PeWorker *w, uint64_t block) {
   uint64_t generation;
   if (block < atomic_load_explicit(&w->segment->play_block, memory_order_acquire)) { /* its frames were read */
     pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_DISCARDED], 1);
     return 0;
   }
-  if (pe_block_is_there(w->segment, w->slot, block, &generation) && generation >= w->run->generation) {
+  if (pe_block_is_there(w->segment, w->seat, block, &generation) && generation == w->run->generation) {
     pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_KEPT], 1);
     return 0;
   }
@@ -74,28 +80,34 @@ static void publish_counters(PeWorker *w, uint64_t took_ns) {
   pe_counter_set(&c[PE_SLOT_COUNT_SCHEDULE_FULL], w->run->n_schedule_full);
   pe_counter_set(&c[PE_SLOT_COUNT_UNKNOWN_HANDLE], w->run->n_unknown);
   pe_counter_set(&c[PE_SLOT_COUNT_REFUSED_VALUE], w->run->n_refused);
+  pe_counter_set(&c[PE_SLOT_COUNT_NOT_FINITE], w->run->n_not_finite);
   pe_counter_max(&c[PE_SLOT_COUNT_WORST_RENDER_NS], took_ns);
 }
 
 /* Render block `block` of the running plan, into the ring if it is wanted there. */
 static void render_block(PeWorker *w, uint64_t block) {
   PeSegment *s = w->segment;
+  const uint32_t n_frames = s->config.block_frames;
   float *planes[PE_MAX_CHANNELS];
-  PeBlockHead *h = pe_block_head(s, w->slot, block);
+  PeBlockHead *h = pe_block_head(s, w->seat, block);
   const int is_wanted = wants_block(w, block);
+  const uint64_t was_not_finite = w->run->n_not_finite;
   if (is_wanted) {
     atomic_store_explicit(&h->stamp, 0, memory_order_relaxed); /* invalid, made visible before the data by the fence */
     atomic_thread_fence(memory_order_release);
   }
-  planes_of(w, is_wanted ? pe_block_data(s, w->slot, block) : w->scratch, planes);
-  PePlan *done = pe_run_render(w->run, (int64_t)(block * s->config.block_frames), s->config.block_frames, planes, &w->shared->marker);
+  planes_of(w, is_wanted ? pe_block_data(s, w->seat, block) : w->scratch, planes);
+  PePlan *done = pe_run_render(w->run, (int64_t)(block * n_frames), n_frames, planes, &w->shared->marker);
   if (is_wanted) {
+    const uint64_t hash = pe_hash(planes[0], sizeof(float) * n_frames * s->config.n_channels);
+    atomic_store_explicit(&h->hash, hash, memory_order_relaxed);                     /* ordered by the stamp */
     atomic_store_explicit(&h->generation, w->run->generation, memory_order_relaxed); /* ordered by the stamp */
     atomic_store_explicit(&h->stamp, block + 1, memory_order_release); /* the data is whole before it is there */
   }
+  if (was_not_finite == 0 && w->run->n_not_finite > 0) event(w, PE_EVENT_NOT_FINITE, block, w->run->n_not_finite, 0);
   if (done) {
     retire(w, done, NULL, NULL);
-    event(w, PE_EVENT_FADED, block + 1, 0);
+    event(w, PE_EVENT_FADED, block + 1, 0, 0);
   }
 }
 
@@ -104,13 +116,28 @@ static void serve_sync(PeWorker *w, uint64_t before, uint64_t after) {
   if (wanted > before && wanted <= after) pe_wake(&w->segment->signal);
 }
 
+static void write_checkpoint(PeWorker *w) {
+  const uint64_t checksum = pe_checkpoint_write(w->segment, w->seat, w->run, w->head);
+  if (checksum == 0) return;
+  pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_CHECKPOINTS], 1);
+  event(w, PE_EVENT_CHECKPOINT, w->head, w->run->applied, checksum);
+}
+
+/* On request; and at every so many blocks, the same ones in all replicas, of which one writes and all tell the hash. */
 static void serve_checkpoint(PeWorker *w) {
   const uint64_t request = atomic_load_explicit(&w->shared->checkpoint_request, memory_order_acquire); /* a number, nothing else */
-  if (request == w->checkpoint_served || w->run->fading || request >> 16 != w->run->generation) return;
-  w->checkpoint_served = request;
-  if (!pe_checkpoint_write(w->segment, w->run, w->head)) return;
-  pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_CHECKPOINTS], 1);
-  event(w, PE_EVENT_CHECKPOINT, w->head, w->run->applied);
+  const uint32_t every = w->segment->config.checkpoint_blocks;
+  const int is_asked = request != w->checkpoint_served && request >> 16 == w->run->generation;
+  const int is_due = every && w->head % every == 0 && w->head != w->checkpoint_block;
+  if (w->run->fading || (!is_asked && !is_due)) return;
+  const uint64_t start = pe_now_ns();
+  if (is_asked) w->checkpoint_served = request;
+  if (is_due) w->checkpoint_block = w->head;
+  if (is_asked || atomic_load_explicit(&w->shared->keeper, memory_order_acquire)) /* a flag, nothing else */
+    write_checkpoint(w);
+  else
+    event(w, PE_EVENT_HASH, w->head, w->run->applied, pe_checkpoint_hash(w->run, w->head));
+  pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_CHECKPOINT_NS], pe_now_ns() - start);
 }
 
 /* One block: decide, take, render, publish. 0 when the journal has gone a lap further. */
@@ -119,11 +146,10 @@ static int render_next(PeWorker *w) {
   const uint64_t start = pe_now_ns();
   const uint64_t before = w->run->applied;
   const uint64_t upto = pe_journal_decide(s, w->head, before);
-  if (upto == PE_JOURNAL_STALE) {
-    event(w, PE_EVENT_STALE, w->head, 0);
+  if (upto == PE_JOURNAL_STALE || !take_records(w, w->run, upto, w->head, 1)) {
+    event(w, PE_EVENT_STALE, w->head, 0, 0);
     return 0;
   }
-  take_records(w, w->run, upto, w->head, 1);
   render_block(w, w->head);
   w->head++;
   atomic_store_explicit(&w->shared->applied, w->run->applied, memory_order_release);  /* our reads of the records ended */
@@ -134,37 +160,55 @@ static int render_next(PeWorker *w) {
   return 1;
 }
 
-/* Take over a run that was brought up to date beside ours, once it stands at our block. */
-static void serve_join(PeWorker *w) {
-  PeJoin *join = atomic_load_explicit(&w->joining, memory_order_acquire); /* and the run in it; ours to take from now on */
-  if (join == NULL) return;
+/* Advance a joining run to the block that the running one is at, a few at a time. 0: not there yet. */
+static int advance_join(PeWorker *w, PeJoin *join) {
   float *planes[PE_MAX_CHANNELS];
   planes_of(w, w->scratch, planes);
   const uint32_t n_frames = w->segment->config.block_frames;
-  for (uint32_t i = 0; i < JOIN_STEPS && join->block < w->head; i++, join->block++) {
+  for (uint32_t i = 0; i < JOIN_STEPS && join->block < w->head && !join->is_stale; i++) {
     const uint64_t upto = pe_journal_read(w->segment, join->block);
-    if (upto == PE_JOURNAL_STALE) {
+    if (upto == PE_JOURNAL_STALE || !take_records(w, join->run, upto, join->block, 0)) {
       join->is_stale = 1;
-      atomic_store_explicit(&w->joining, NULL, memory_order_release); /* given back, and why */
-      retire(w, NULL, join->run, join);
-      event(w, PE_EVENT_STALE, join->block, 0);
-      return;
+      break;
     }
-    take_records(w, join->run, upto, join->block, 0);
-    pe_run_render(join->run, (int64_t)(join->block * n_frames), n_frames, planes, &w->shared->marker);
+    PePlan *done = pe_run_render(join->run, (int64_t)(join->block * n_frames), n_frames, planes, &w->shared->marker);
+    if (done) retire(w, done, NULL, NULL);
+    join->block++;
   }
-  if (join->block != w->head) return;
+  return join->is_stale || join->block == w->head;
+}
+
+/* Take over a run that was brought up to date beside ours, once it stands at our block; with nothing to render of our
+ * own at any block; and none at all when that is what is handed over. */
+static void serve_join(PeWorker *w) {
+  PeJoin *join = atomic_load_explicit(&w->joining, memory_order_acquire); /* and the run in it; ours to take from now on */
+  if (join == NULL) return;
+  if (w->run && join->run && !advance_join(w, join)) return;
   PeRun *old = w->run;
+  if (join->is_stale) {
+    event(w, PE_EVENT_STALE, join->block, 1, 0);
+    atomic_store_explicit(&w->joining, NULL, memory_order_release); /* given back, and why */
+    retire(w, NULL, NULL, join);
+    return;
+  }
   w->run = join->run;
-  w->run->n_late = old->n_late; /* the same records: counted once */
-  w->run->n_schedule_full = old->n_schedule_full;
-  w->run->n_unknown = old->n_unknown;
-  w->run->n_refused = old->n_refused;
-  atomic_store_explicit(&w->shared->switch_block, w->head, memory_order_relaxed); /* ordered by the next stamp */
-  atomic_store_explicit(&w->shared->generation, w->run->generation, memory_order_release); /* after the block it begins at */
+  join->run = NULL;
+  if (old == NULL && w->run) w->head = join->block;
+  if (old && w->run) { /* the same records: counted once */
+    w->run->n_late = old->n_late;
+    w->run->n_schedule_full = old->n_schedule_full;
+    w->run->n_unknown = old->n_unknown;
+    w->run->n_refused = old->n_refused;
+    w->run->n_not_finite = old->n_not_finite;
+  }
+  tell_generation(w, w->head, w->run ? w->run->generation : 0);
+  if (w->run) {
+    atomic_store_explicit(&w->shared->applied, w->run->applied, memory_order_release); /* what is above it is still to be read */
+    atomic_store_explicit(&w->shared->render_head, w->head, memory_order_release);     /* before we are taken for alive */
+  }
+  event(w, PE_EVENT_REPLICA, w->head, w->run ? w->run->applied : 0, 0);
   atomic_store_explicit(&w->joining, NULL, memory_order_release); /* taken: the setup side may hand over another */
   retire(w, NULL, old, join);
-  event(w, PE_EVENT_REPLICA, w->head, w->run->applied);
 }
 
 static int may_render(const PeWorker *w) {
@@ -179,11 +223,11 @@ void *pe_worker_main(void *worker) {
     const uint32_t seen = pe_wake_seen(&w->segment->work);
     pe_counter_add(&w->shared->heartbeat, 1);
     serve_join(w);
-    serve_checkpoint(w);
-    if (may_render(w)) {
+    if (w->run) serve_checkpoint(w);
+    if (w->run && may_render(w)) {
       if (!render_next(w)) break;
     } else {
-      pe_wake_wait(&w->segment->work, seen, w->wait_ns);
+      pe_wake_wait(&w->segment->work, seen, w->run ? w->wait_ns : 20000000u);
     }
   }
   return NULL;

@@ -8,22 +8,24 @@
 #include "render.h"
 #include "segment.h"
 
-typedef struct PeJoin { /* a run that was brought up to date beside the running one */
+struct PeJoin { /* a run that is brought up to date beside the running one, or (no run) the wish to have none */
   PeRun   *run;
-  uint64_t block; /* it renders this one next */
-  int      is_stale; /* given back unused: the journal had gone a lap further */
-} PeJoin;
+  uint64_t block;    /* it renders this one next */
+  int      is_stale; /* given back unused: the journal or the records had gone too far */
+  PePlan **then;     /* plans that came after it, each turned to at its SWITCH */
+  uint32_t n_then, at_then;
+};
 
 struct PeWorker {
-  PeSegment        *segment;
-  PeSlotShared     *shared;
-  const PeRegistry *registry;
-  uint32_t          slot;
+  PeSegment    *segment;
+  PeSeatShared *shared;
+  uint32_t      seat;
 
   /* the render thread's own */
-  PeRun   *run;
+  PeRun   *run;                /* NULL: nothing to render yet, or no more */
   uint64_t head;               /* block to be rendered next */
   uint64_t checkpoint_served;  /* the request answered last */
+  uint64_t checkpoint_block;   /* the last periodic one's */
   float   *scratch;            /* a block that is not published */
   uint64_t wait_ns;            /* longest sleep between two looks */
 
@@ -47,7 +49,7 @@ typedef struct PeRetired {
 /* Stands in `armed` until the running plan is the armed one: nothing may be matched against it before. */
 static inline PePlan *pe_turning(PeWorker *w) { return (PePlan *)(void *)w; }
 
-/* The render thread: until the slot's shutdown word is set. */
+/* The render thread: until the seat's shutdown word is set. */
 void *pe_worker_main(void *worker);
 
 #endif

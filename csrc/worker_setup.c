@@ -6,40 +6,24 @@
 
 #define RETIRED_CAPACITY 64u
 
-static PeStatus empty_plan(const PeWorker *w, PePlan **plan) {
-  const PePlanSpec spec = {.sample_rate_hz = w->segment->config.sample_rate_hz,
-                           .max_block_frames = w->segment->config.block_frames,
-                           .n_channels = w->segment->config.n_channels};
-  return pe_plan_new(w->registry, &spec, plan);
-}
-
 static PeStatus worker_fill(PeWorker *w) {
   const PeConfig *c = &w->segment->config;
-  PePlan *plan = NULL;
-  PeStatus status = empty_plan(w, &plan);
-  if (status != PE_OK) return status;
-  status = pe_run_new(plan, 0, &w->run);
-  if (status != PE_OK) {
-    pe_plan_free(plan);
-    return status;
-  }
   w->scratch = calloc((size_t)c->block_frames * c->n_channels, sizeof *w->scratch);
   const uint64_t bytes = pe_ring_bytes(sizeof(PeRetired), RETIRED_CAPACITY);
   w->retired_memory = aligned_alloc(64, bytes);
   if (w->scratch == NULL || w->retired_memory == NULL) return PE_NO_MEMORY;
-  status = pe_ring_init(w->retired_memory, bytes, sizeof(PeRetired), RETIRED_CAPACITY);
+  const PeStatus status = pe_ring_init(w->retired_memory, bytes, sizeof(PeRetired), RETIRED_CAPACITY);
   return status == PE_OK ? pe_ring_attach(w->retired_memory, bytes, &w->retired) : status;
 }
 
-PeStatus pe_worker_new(PeSegment *segment, uint32_t slot, const PeRegistry *registry, PeWorker **worker) {
+PeStatus pe_worker_new(PeSegment *segment, uint32_t seat, PeWorker **worker) {
   *worker = NULL;
-  if (slot >= PE_SLOTS) return PE_BAD_ARGUMENT;
+  if (seat >= PE_SEATS) return PE_BAD_ARGUMENT;
   PeWorker *w = calloc(1, sizeof *w);
   if (w == NULL) return PE_NO_MEMORY;
   w->segment = segment;
-  w->shared = &segment->slots[slot];
-  w->registry = registry;
-  w->slot = slot;
+  w->shared = &segment->seats[seat];
+  w->seat = seat;
   const PeStatus status = worker_fill(w);
   if (status != PE_OK) {
     pe_worker_free(w);
@@ -58,18 +42,16 @@ static uint64_t wait_ns_of(const PeConfig *c) {
   return (uint64_t)(period_ns * share);
 }
 
-PeStatus pe_worker_start(PeWorker *w, uint64_t first_block, uint64_t base_seq, int32_t priority, uint32_t *is_realtime) {
+PeStatus pe_worker_start(PeWorker *w, int32_t priority, uint32_t *is_realtime) {
   if (w->is_started) return PE_BUSY;
-  w->head = first_block;
-  /* Before it may propose for a block, a worker must have obeyed the one before: decisions never go back. */
-  const uint64_t before = first_block > 0 ? pe_journal_read(w->segment, first_block - 1) : 0;
-  if (before == PE_JOURNAL_STALE) return PE_STALE;
-  w->run->applied = before > base_seq ? before : base_seq;
   w->wait_ns = wait_ns_of(&w->segment->config);
   w->checkpoint_served = atomic_load_explicit(&w->shared->checkpoint_request, memory_order_acquire); /* a predecessor's */
+  atomic_store_explicit(&w->shared->marker, 0, memory_order_relaxed);                 /* ordered by render_head */
+  atomic_store_explicit(&w->shared->build_marker, 0, memory_order_relaxed);           /* ordered by render_head */
   atomic_store_explicit(&w->shared->generation, 0, memory_order_relaxed);             /* ordered by render_head */
-  atomic_store_explicit(&w->shared->applied, w->run->applied, memory_order_release);  /* before we are taken for alive */
-  atomic_store_explicit(&w->shared->render_head, first_block, memory_order_release);  /* before we are taken for alive */
+  atomic_store_explicit(&w->shared->applied, 0, memory_order_release);                /* nothing yet: before we are taken for alive */
+  atomic_store_explicit(&w->shared->render_head, 0, memory_order_release);            /* nothing yet: before we are taken for alive */
+  for (uint32_t i = 0; i < PE_SLOT_COUNTERS; i++) pe_counter_set(&w->shared->counters[i], 0);
   if (!pe_thread_start(&w->thread, pe_worker_main, w, "pe-render", priority, &w->is_realtime)) return PE_NO_THREAD;
   w->is_started = 1;
   *is_realtime = (uint32_t)w->is_realtime;
@@ -78,7 +60,7 @@ PeStatus pe_worker_start(PeWorker *w, uint64_t first_block, uint64_t base_seq, i
 
 void pe_worker_stop(PeWorker *w) {
   if (!w->is_started) return;
-  pe_slot_set_shutdown(w->segment, w->slot, 1);
+  pe_seat_set_shutdown(w->segment, w->seat, 1);
   pthread_join(w->thread, NULL);
   w->is_started = 0;
 }
@@ -90,7 +72,7 @@ void pe_worker_collect(PeWorker *w) {
     pe_ring_release(w->retired, 1);
     pe_plan_free(r.plan);
     pe_run_free(r.run);
-    free(r.join);
+    pe_join_free(r.join);
   }
 }
 
@@ -99,9 +81,7 @@ void pe_worker_free(PeWorker *w) {
   pe_worker_stop(w);
   pe_worker_collect(w);
   pe_plan_free(atomic_exchange_explicit(&w->armed, NULL, memory_order_acq_rel)); /* no render thread any more */
-  PeJoin *join = atomic_exchange_explicit(&w->joining, NULL, memory_order_acq_rel); /* no render thread any more */
-  if (join) pe_run_free(join->run);
-  free(join);
+  pe_join_free(atomic_exchange_explicit(&w->joining, NULL, memory_order_acq_rel));  /* no render thread any more */
   pe_run_free(w->run);
   free(w->scratch);
   free(w->retired_memory);
@@ -125,7 +105,7 @@ static int fits(const PeWorker *w, const PePlan *plan) {
 PeStatus pe_worker_arm(PeWorker *w, PePlan *plan, uint64_t generation, uint32_t fade_frames) {
   PeStatus status = !fits(w, plan) ? PE_BAD_ARGUMENT : !is_free(w) ? PE_BUSY : PE_OK;
   /* The running plan changes only by arming or joining, and both come through this thread: it may be read here. */
-  if (status == PE_OK) status = pe_plan_match(plan, w->run->plan);
+  if (status == PE_OK) status = w->run ? pe_plan_match(plan, w->run->plan) : PE_BUSY;
   if (status != PE_OK) {
     pe_plan_free(plan);
     return status;
@@ -144,7 +124,103 @@ void pe_worker_disarm(PeWorker *w) {
     pe_plan_free(plan);
 }
 
-/* Render the joining run up to the render thread's head, from decisions that stand already. */
+PeStatus pe_worker_warmup(PeWorker *w, PePlan *plan, uint32_t n_blocks, const volatile uint32_t *stop, PeWarmup *result) {
+  return pe_plan_measure(plan, n_blocks, w->segment->config.block_frames, stop, &w->shared->build_marker, result);
+}
+
+/* ---- joining ---------------------------------------------------------------------------------- */
+
+PeStatus pe_join_new(PePlan *plan, uint64_t generation, PeJoin **join) {
+  *join = calloc(1, sizeof **join);
+  const PeStatus status = *join ? pe_run_new(plan, generation, &(*join)->run) : PE_NO_MEMORY;
+  if (status == PE_OK) {
+    plan->generation = generation;
+    return PE_OK;
+  }
+  pe_plan_free(plan);
+  free(*join);
+  *join = NULL;
+  return status;
+}
+
+PeStatus pe_join_load(PeJoin *join, PeSegment *segment, uint64_t generation, uint64_t below, uint64_t last_block) {
+  return pe_checkpoint_load(segment, generation, below, last_block, join->run, &join->block);
+}
+
+PeStatus pe_join_restart(PeJoin *join, PeSegment *segment, uint64_t block, uint64_t base) {
+  /* Before it may propose for a block, a worker must have obeyed the one before: decisions never go back. */
+  const uint64_t before = block > 0 ? pe_journal_read(segment, block - 1) : 0;
+  if (before == PE_JOURNAL_STALE) return PE_STALE;
+  join->run->applied = before > base ? before : base;
+  join->run->schedule.n = 0;
+  join->block = block;
+  return PE_OK;
+}
+
+PeStatus pe_join_then(PeJoin *join, PePlan *plan, uint64_t generation, uint32_t fade_frames) {
+  PePlan **then = realloc(join->then, sizeof *then * (join->n_then + 1));
+  if (then == NULL) {
+    pe_plan_free(plan);
+    return PE_NO_MEMORY;
+  }
+  plan->generation = generation;
+  plan->fade_frames = fade_frames;
+  join->then = then;
+  join->then[join->n_then++] = plan;
+  return PE_OK;
+}
+
+uint64_t pe_join_block(const PeJoin *join) { return join->block; }
+
+double pe_join_value(const PeJoin *join, uint32_t handle, uint32_t param) {
+  const PePlan *plan = join->run->plan;
+  const PeStep *step = pe_plan_find(plan, handle);
+  if (step == NULL || param >= step->module->n_params) return 0.0;
+  const PeSmooth *params = (const PeSmooth *)(const void *)(plan->states + step->state_at);
+  return params[param].target;
+}
+
+void pe_join_free(PeJoin *join) {
+  if (join == NULL) return;
+  pe_run_free(join->run);
+  for (uint32_t i = join->at_then; i < join->n_then; i++) pe_plan_free(join->then[i]);
+  free(join->then);
+  free(join);
+}
+
+/* At a SWITCH record: to the next plan, if it is the one that is meant. A commit that was refused has none. */
+static PeStatus turn_join(PeJoin *join, uint64_t generation) {
+  if (join->at_then == join->n_then || join->then[join->at_then]->generation != generation) return PE_OK;
+  PePlan *plan = join->then[join->at_then];
+  const PeStatus status = pe_plan_match(plan, join->run->plan);
+  if (status != PE_OK) return status;
+  join->at_then++;
+  pe_plan_free(pe_run_turn(join->run, plan));
+  return PE_OK;
+}
+
+static PeStatus take_join(PeSegment *s, PeJoin *join, uint64_t upto, int64_t first_frame) {
+  PeRun *run = join->run;
+  PeStatus status = PE_OK;
+  for (; status == PE_OK && run->applied < upto; run->applied++) {
+    const PeCommand *c = pe_stream_record(s, run->applied + 1);
+    if (c->seq != run->applied + 1) return PE_STALE;
+    if (c->kind == PE_COMMAND_SWITCH)
+      status = turn_join(join, c->arg);
+    else
+      pe_run_take(run, c, first_frame);
+  }
+  return status;
+}
+
+/* Is there a block to be caught up with? With a running plan: all that it has rendered; without: all that was played. */
+static int lags(const PeWorker *w, const PeJoin *join) {
+  const PeSegment *s = w->segment;
+  if (w->run) return join->block < atomic_load_explicit(&w->shared->render_head, memory_order_acquire); /* decided up to there */
+  return join->block < atomic_load_explicit(&s->play_block, memory_order_acquire); /* decided up to there */
+}
+
+/* Render the joining run up to the present, from decisions that stand already. */
 static PeStatus catch_up(PeWorker *w, PeJoin *join, uint64_t deadline_ns) {
   PeSegment *s = w->segment;
   const uint32_t n_frames = s->config.block_frames;
@@ -152,24 +228,40 @@ static PeStatus catch_up(PeWorker *w, PeJoin *join, uint64_t deadline_ns) {
   if (data == NULL) return PE_NO_MEMORY;
   float *planes[PE_MAX_CHANNELS];
   for (uint32_t c = 0; c < s->config.n_channels; c++) planes[c] = data + (size_t)c * n_frames;
-  _Atomic uint32_t marker = 0;
   PeStatus status = PE_OK;
-  while (status == PE_OK && join->block < atomic_load_explicit(&w->shared->render_head, memory_order_acquire)) { /* decided up to there */
-    const uint64_t upto = pe_journal_read(s, join->block);
-    if (upto == PE_JOURNAL_STALE || pe_now_ns() > deadline_ns) {
-      status = PE_STALE;
-      break;
-    }
+  while (status == PE_OK && lags(w, join)) {
     const int64_t first_frame = (int64_t)(join->block * n_frames);
-    for (; join->run->applied < upto; join->run->applied++) {
-      const PeCommand *c = pe_stream_record(s, join->run->applied + 1);
-      if (c->kind != PE_COMMAND_SWITCH) pe_run_take(join->run, c, first_frame);
-    }
-    pe_run_render(join->run, first_frame, n_frames, planes, &marker);
+    const uint64_t upto = pe_journal_read(s, join->block);
+    status = upto == PE_JOURNAL_STALE || pe_now_ns() > deadline_ns ? PE_STALE : take_join(s, join, upto, first_frame);
+    if (status != PE_OK) break;
+    pe_plan_free(pe_run_render(join->run, first_frame, n_frames, planes, &w->shared->build_marker));
     join->block++;
   }
   free(data);
   return status;
+}
+
+/* Was the SWITCH to this plan sent, though the run has not come to it? */
+static int is_on_its_way(PeSegment *s, const PeRun *run, uint64_t generation) {
+  const uint64_t newest = atomic_load_explicit(&s->newest, memory_order_acquire); /* and the records up to it */
+  for (uint64_t seq = run->applied + 1; seq <= newest; seq++) {
+    const PeCommand *c = pe_stream_record(s, seq);
+    if (c->seq == seq && c->kind == PE_COMMAND_SWITCH && c->arg == generation) return 1;
+  }
+  return 0;
+}
+
+/* All of the chain was met on the way; or all but the last plan, whose SWITCH lies at a block that is due or was not
+ * played yet: then the render thread, which has nothing else to turn to, turns to it there. */
+static PeStatus finish_chain(PeWorker *w, PeJoin *join) {
+  if (join->at_then == join->n_then) return PE_OK;
+  PePlan *plan = join->then[join->at_then];
+  if (w->run || join->n_then - join->at_then > 1 || !is_on_its_way(w->segment, join->run, plan->generation)) return PE_STALE;
+  const PeStatus status = pe_plan_match(plan, join->run->plan);
+  if (status != PE_OK) return status;
+  join->at_then++;
+  atomic_store_explicit(&w->armed, plan, memory_order_release); /* whole before the run is there that turns to it */
+  return PE_OK;
 }
 
 static PeStatus hand_over(PeWorker *w, PeJoin *join, uint64_t deadline_ns) {
@@ -185,26 +277,20 @@ static PeStatus hand_over(PeWorker *w, PeJoin *join, uint64_t deadline_ns) {
   return join->is_stale ? PE_STALE : PE_OK; /* only pe_worker_collect frees it, in this thread */
 }
 
-PeStatus pe_worker_join(PeWorker *w, PePlan *plan, uint64_t generation, uint32_t timeout_ms) {
+PeStatus pe_worker_join(PeWorker *w, PeJoin *join, uint32_t timeout_ms) {
   const uint64_t deadline_ns = pe_now_ns() + (uint64_t)timeout_ms * 1000000u;
-  PeRun *run = NULL;
-  PeJoin *join = NULL;
-  PeStatus status = !fits(w, plan) ? PE_BAD_ARGUMENT : !is_free(w) ? PE_BUSY : PE_OK;
-  if (status == PE_OK) status = pe_run_new(plan, generation, &run);
-  if (status != PE_OK) {
-    pe_plan_free(plan);
-    return status;
-  }
-  plan->generation = generation;
-  join = calloc(1, sizeof *join);
-  status = join ? PE_OK : PE_NO_MEMORY;
-  if (status == PE_OK) {
-    join->run = run;
-    status = pe_checkpoint_load(w->segment, run, &join->block);
-  }
+  PeStatus status = !is_free(w) ? PE_BUSY : !fits(w, join->run->plan) ? PE_BAD_ARGUMENT : PE_OK;
+  for (uint32_t i = 0; i < join->n_then && status == PE_OK; i++) status = fits(w, join->then[i]) ? PE_OK : PE_BAD_ARGUMENT;
   if (status == PE_OK) status = catch_up(w, join, deadline_ns);
+  if (status == PE_OK) status = finish_chain(w, join);
   if (status == PE_OK) return hand_over(w, join, deadline_ns);
-  pe_run_free(run);
-  free(join);
+  pe_join_free(join);
   return status;
+}
+
+PeStatus pe_worker_park(PeWorker *w, uint32_t timeout_ms) {
+  if (!is_free(w)) return PE_BUSY;
+  PeJoin *join = calloc(1, sizeof *join);
+  if (join == NULL) return PE_NO_MEMORY;
+  return hand_over(w, join, pe_now_ns() + (uint64_t)timeout_ms * 1000000u);
 }

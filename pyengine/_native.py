@@ -25,7 +25,10 @@ except ModuleNotFoundError as error:
     ) from error
 
 BUSY = int(lib.PE_BUSY)
-NO_PIN = 0xFFFFFFFFFFFFFFFF
+N_SEATS = int(lib.PE_SEATS)
+CALLBACK = int(lib.PE_SEATS)  # the source of the audio callback's events
+DECLICKED = int(lib.PE_HEARD_DECLICKED)
+KEEP_ALL = NO_PIN = 0xFFFFFFFFFFFFFFFF
 NO_LIMIT = 0xFFFFFFFFFFFFFFFF
 MODULES_VARIABLE = "PYENGINE_MODULES"  # shared objects with more modules, separated like PATH
 
@@ -39,6 +42,10 @@ EVENT_NAMES = {
     lib.PE_EVENT_REPLICA: "replica",
     lib.PE_EVENT_CHECKPOINT: "checkpoint",
     lib.PE_EVENT_STALE: "stale",
+    lib.PE_EVENT_HEARD: "heard",
+    lib.PE_EVENT_HASH: "hash",
+    lib.PE_EVENT_DIVERGED: "diverged",
+    lib.PE_EVENT_NOT_FINITE: "not finite",
 }
 
 COUNTER_NAMES = (
@@ -61,6 +68,8 @@ COUNTER_NAMES = (
     "events_lost",
     "device_underflows",
     "torn_blocks",
+    "compared_blocks",
+    "diverged_blocks",
 )
 
 SLOT_COUNTER_NAMES = (
@@ -73,6 +82,8 @@ SLOT_COUNTER_NAMES = (
     "worst_render_ns",
     "checkpoints",
     "kept_blocks",
+    "not_finite_samples",
+    "checkpoint_ns",
 )
 
 
@@ -295,11 +306,12 @@ class Config:
     tap_frames: int = 1 << 18
     checkpoint_bytes: int = 1 << 22
     is_free_running: bool = False
+    checkpoint_blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something the callback or a render thread did. source: the slot, or 2 for the callback."""
+    """Something the callback or a render thread did. source: the seat, or CALLBACK."""
 
     kind: str
     source: int
@@ -307,6 +319,7 @@ class Event:
     frame: int
     generation: int
     value: int
+    hash: int = 0
 
 
 def _native_config(config: Config) -> Any:
@@ -387,6 +400,10 @@ class Segment:
     effective_lead = property(lambda self: int(lib.pe_gate_effective_lead(self._pointer)))
     largest_request = property(lambda self: int(lib.pe_gate_largest_request(self._pointer)))
 
+    def has_block(self, block: int) -> bool:
+        """True if the callback would find the block in a ring."""
+        return bool(lib.pe_gate_has_block(self._pointer, block))
+
     def open_gate(self, generation: int) -> None:
         lib.pe_gate_open(self._pointer, generation)
 
@@ -404,11 +421,10 @@ class Segment:
     def set_prime_ready(self, slot: int, generation: int) -> bool:
         return bool(lib.pe_slot_set_prime_ready(self._pointer, slot, generation))
 
-    def set_shutdown(self, slot: int, is_on: bool) -> None:
-        lib.pe_slot_set_shutdown(self._pointer, slot, is_on)
-
-    def set_playable(self, slot: int, is_on: bool) -> None:
-        lib.pe_slot_set_playable(self._pointer, slot, is_on)
+    def set_playable(self, slot: int, is_on: bool, generation: int | None = None) -> None:
+        """Let the callback take blocks from a slot's ring: all, those of one generation, or none."""
+        chosen = lib.PE_PLAY_ALL if generation is None else generation
+        lib.pe_slot_set_playable(self._pointer, slot, chosen if is_on else lib.PE_PLAY_NONE)
 
     def set_alive(self, slot: int, is_on: bool) -> None:
         lib.pe_slot_set_alive(self._pointer, slot, is_on)
@@ -416,20 +432,41 @@ class Segment:
     def set_pin(self, slot: int, seq: int) -> None:
         lib.pe_slot_set_pin(self._pointer, slot, seq)
 
+    def set_seat(self, slot: int, seat: int) -> None:
+        lib.pe_slot_set_seat(self._pointer, slot, seat)
+
+    def seat(self, slot: int) -> int:
+        """Return the seat whose ring and words are the slot's at present."""
+        return int(lib.pe_slot_seat(self._pointer, slot))
+
+    # what the worker in a slot's seat says
     def render_head(self, slot: int) -> int:
-        return int(lib.pe_slot_render_head(self._pointer, slot))
+        return int(lib.pe_seat_render_head(self._pointer, self.seat(slot)))
 
     def applied(self, slot: int) -> int:
-        return int(lib.pe_slot_applied(self._pointer, slot))
+        return int(lib.pe_seat_applied(self._pointer, self.seat(slot)))
 
     def slot_generation(self, slot: int) -> int:
-        return int(lib.pe_slot_generation(self._pointer, slot))
+        return int(lib.pe_seat_generation(self._pointer, self.seat(slot)))
 
     def heartbeat(self, slot: int) -> int:
-        return int(lib.pe_slot_heartbeat(self._pointer, slot))
+        return int(lib.pe_seat_heartbeat(self._pointer, self.seat(slot)))
 
     def marker(self, slot: int) -> int:
-        return int(lib.pe_slot_marker(self._pointer, slot))
+        """Return the handle of the node that the slot's render thread is in, 0 for none."""
+        return int(lib.pe_seat_marker(self._pointer, self.seat(slot)))
+
+    def build_marker(self, slot: int) -> int:
+        """Return the handle of the node that warms up or catches up in the slot's worker, 0 for none."""
+        return int(lib.pe_seat_build_marker(self._pointer, self.seat(slot)))
+
+    # seats
+    def set_shutdown(self, seat: int, is_on: bool) -> None:
+        lib.pe_seat_set_shutdown(self._pointer, seat, is_on)
+
+    def set_keeper(self, seat: int, is_on: bool) -> None:
+        """Let the worker of a seat write the periodic checkpoints, or tell their hash only."""
+        lib.pe_seat_set_keeper(self._pointer, seat, is_on)
 
     def counters(self) -> dict[str, int]:
         return {name: int(lib.pe_counter(self._pointer, i)) for i, name in enumerate(COUNTER_NAMES)}
@@ -438,11 +475,20 @@ class Segment:
         return int(lib.pe_counter(self._pointer, COUNTER_NAMES.index(name)))
 
     def slot_counters(self, slot: int) -> dict[str, int]:
-        return {name: int(lib.pe_slot_counter(self._pointer, slot, i)) for i, name in enumerate(SLOT_COUNTER_NAMES)}
+        return {
+            name: int(lib.pe_seat_counter(self._pointer, self.seat(slot), i))
+            for i, name in enumerate(SLOT_COUNTER_NAMES)
+        }
 
     # the command stream
     newest = property(lambda self: int(lib.pe_stream_newest(self._pointer)))
     stream_space = property(lambda self: int(lib.pe_stream_space(self._pointer)))
+
+    keep = property(lambda self: int(lib.pe_stream_keep(self._pointer)))
+
+    def set_keep(self, seq: int) -> None:
+        """Keep the records above this number for whoever starts from a checkpoint."""
+        lib.pe_stream_set_keep(self._pointer, seq)
 
     def send(self, records: Sequence[Record]) -> int:
         """Publish all records by one store; return the newest number, 0 when there is no room now."""
@@ -455,7 +501,7 @@ class Segment:
             while lib.pe_event_next(self._pointer, source, self._event):
                 e = self._event
                 name = EVENT_NAMES.get(e.kind, "unknown")
-                yield Event(name, e.source, e.block, e.frame, e.generation, e.value)
+                yield Event(name, e.source, e.block, e.frame, e.generation, e.value, e.hash)
 
     signal_value = property(lambda self: int(lib.pe_signal_value(self._pointer)))
 
@@ -472,10 +518,12 @@ class Segment:
     def request_checkpoint(self, slot: int, generation: int) -> None:
         lib.pe_checkpoint_request(self._pointer, slot, generation)
 
-    def checkpoint(self, generation: int) -> tuple[int, int] | None:
-        """Return (block, sequence number) of the newest checkpoint of a generation."""
+    def checkpoint(self, generation: int, below: int = KEEP_ALL, last_block: int = KEEP_ALL) -> tuple[int, int] | None:
+        """Return (block, sequence number) of the newest whole checkpoint of a generation, numbered below `below`, of
+        last_block at the latest.
+        """
         info = ffi.new("PeCheckpointInfo *")
-        if lib.pe_checkpoint_latest(self._pointer, generation, info) != lib.PE_OK:
+        if lib.pe_checkpoint_latest(self._pointer, generation, below, last_block, info) != lib.PE_OK:
             return None
         return int(info.block), int(info.seq)
 
@@ -495,12 +543,66 @@ class Segment:
 # ---- the worker --------------------------------------------------------------------------------------
 
 
-class Worker:
-    """The render thread of one slot, in this process."""
+class Join:
+    """A plan on its way to be rendered from a certain block on, and those that came after it.
 
-    def __init__(self, segment: Segment, slot: int) -> None:
+    Owns them until a worker takes it. It starts at block 0 with nothing applied, until `load`.
+    """
+
+    def __init__(self, plan: Plan, generation: int) -> None:
+        _ = plan.pointer  # refused before it is given away
+        out = ffi.new("PeJoin **")
+        self._join = ffi.NULL
+        check(lib.pe_join_new(plan.give(), generation, out), "cannot begin to join")
+        self._join = out[0]
+
+    @property
+    def pointer(self) -> Any:
+        return _alive(self._join, "join")
+
+    def load(self, segment: Segment, generation: int, below: int = KEEP_ALL, last_block: int = KEEP_ALL) -> None:
+        """Take the states, block and number that Segment.checkpoint would find."""
+        status = lib.pe_join_load(self.pointer, segment.pointer, generation, below, last_block)
+        check(status, f"cannot load a checkpoint of generation {generation}")
+
+    def restart(self, segment: Segment, block: int, base: int) -> None:
+        """Go on at this block with these states, past every record up to base."""
+        check(lib.pe_join_restart(self.pointer, segment.pointer, block, base), f"cannot restart at block {block}")
+
+    @property
+    def block(self) -> int:
+        """The block it renders next."""
+        return int(lib.pe_join_block(self.pointer))
+
+    def value(self, handle: int, param: int) -> float:
+        """Return where a parameter stands or goes to."""
+        return float(lib.pe_join_value(self.pointer, handle, param))
+
+    def then(self, plan: Plan, generation: int, fade_frames: int) -> None:
+        """Add the plan that came next; it is turned to at its SWITCH."""
+        _ = plan.pointer  # refused before it is given away
+        status = lib.pe_join_then(self.pointer, plan.give(), generation, fade_frames)
+        check(status, f"cannot add generation {generation}")
+
+    def give(self) -> Any:
+        join, self._join = self._join, ffi.NULL
+        return join
+
+    def close(self) -> None:
+        join = self.give()
+        if join != ffi.NULL:
+            lib.pe_join_free(join)
+
+    def __del__(self) -> None:
+        self.close() if hasattr(self, "_join") else None
+
+
+class Worker:
+    """The render thread of one seat, in this process."""
+
+    def __init__(self, segment: Segment, seat: int) -> None:
         out = ffi.new("PeWorker **")
-        check(lib.pe_worker_new(segment.pointer, slot, _registry(), out), "cannot make the worker")
+        check(lib.pe_worker_new(segment.pointer, seat, out), "cannot make the worker")
         self._segment = segment  # the worker points into it
         self._worker = out[0]
         self._closing = weakref.finalize(self, _free_with, lib.pe_worker_free, self._worker, segment)
@@ -509,12 +611,18 @@ class Worker:
     def pointer(self) -> Any:
         return _alive(self._worker, "worker")
 
-    def start(self, first_block: int, base_seq: int, priority: int) -> bool:
-        """Start the render thread; True if it got real-time priority."""
+    def start(self, priority: int) -> bool:
+        """Start the render thread, which waits for its first join; True if it got real-time priority."""
         is_realtime = ffi.new("uint32_t *")
-        status = lib.pe_worker_start(self.pointer, first_block, base_seq, priority, is_realtime)
-        check(status, "cannot start the render thread")
+        check(lib.pe_worker_start(self.pointer, priority, is_realtime), "cannot start the render thread")
         return bool(is_realtime[0])
+
+    def warm_up(self, plan: Plan, n_blocks: int, stop: Stop | None = None) -> Warmup:
+        """Warm a plan up as Plan.warm_up does; what node it is in can be seen from outside."""
+        result = ffi.new("PeWarmup *")
+        flag = (stop or Stop()).pointer
+        check(lib.pe_worker_warmup(self.pointer, plan.pointer, n_blocks, flag, result), "cannot warm up the plan")
+        return Warmup(result.max_rms, result.peak, result.block_cpu_ns, bool(result.is_finite), result.n_blocks)
 
     def arm(self, plan: Plan, generation: int, fade_frames: int) -> None:
         """Hand a plan over, to be turned to at SWITCH `generation`."""
@@ -526,11 +634,14 @@ class Worker:
         """Take the armed plan back, unless it was turned to already."""
         lib.pe_worker_disarm(self.pointer)
 
-    def join(self, plan: Plan, generation: int, timeout_ms: int) -> None:
-        """Load the newest checkpoint of the generation into plan, catch up, and render it from now on."""
-        _ = plan.pointer  # refused before it is given away
-        status = lib.pe_worker_join(self.pointer, plan.give(), generation, timeout_ms)
-        check(status, f"cannot join generation {generation}")
+    def join(self, join: Join, timeout_ms: int) -> None:
+        """Render what the join lacks, then hand it to the render thread."""
+        _ = join.pointer  # refused before it is given away
+        check(lib.pe_worker_join(self.pointer, join.give(), timeout_ms), "cannot join")
+
+    def park(self, timeout_ms: int) -> None:
+        """Let the render thread drop what it renders and wait for the next join."""
+        check(lib.pe_worker_park(self.pointer, timeout_ms), "cannot park")
 
     def collect(self) -> None:
         lib.pe_worker_collect(self.pointer)

@@ -41,9 +41,9 @@ class Desk:
         self.candidate: Patch | None = None  # the one being committed
         self.queued: Patch | None = None  # the one to be committed next
         self._is_undo = False
-        self._is_again = False  # the candidate is the committed patch, all of its modules anew
         self.is_switching = False  # its SWITCH record is in the stream
         self._undo: list[Patch] = []
+        self._back: tuple[Patch, list[Patch]] | None = None  # committed and undo before the patch on probation
 
     @property
     def has_edits(self) -> bool:
@@ -109,9 +109,14 @@ class Desk:
                 sent.append(record)
             elif patch is self.candidate and not self._plays(node):
                 (sent if self.is_switching else held).append(record)
-            elif patch is self.candidate and self._is_again and not self.is_switching:
-                held.append(record)  # what was sent reaches the old state only
+        self._set_back(id, param.name, number)
         return Setting(number, tuple(sent), tuple(held))
+
+    def _set_back(self, id: str, name: str, value: float) -> None:
+        """What is carried from the patch before is set in that too: it may have to come back."""
+        node = self._back[0].nodes.get(id) if self._back else None
+        if node is not None and self._back is not None and self._plays(node):
+            self._back[0].set(id, name, value)
 
     def _patches(self) -> list[Patch]:
         given = (self.committed, self.candidate, self.queued, self.pending)
@@ -164,13 +169,6 @@ class Desk:
         self._is_undo = True
         return patch
 
-    def begin_again(self) -> Patch:
-        """Take the committed patch once more, all of its modules anew: no state of theirs is left."""
-        self.candidate = self.committed.copy()
-        self._is_undo = False
-        self._is_again = True
-        return self.candidate
-
     def switching(self) -> None:
         """The SWITCH record is in the stream: values for new modules may follow it."""
         self.is_switching = True
@@ -181,6 +179,7 @@ class Desk:
         before, now = self.committed, self.candidate
         carried = [id for id, node in now.nodes.items() if self._plays(node)]
         kept = set(carried)
+        self._back = (before, list(self._undo))
         if self._is_undo:
             self._follow(self._undo.pop(), now)
             self._set_pending(now)
@@ -202,11 +201,21 @@ class Desk:
                 if renewed.get(node.handle, node.handle) != node.handle:
                     patch.renew(id, renewed[node.handle])
 
-    def lose(self) -> None:
-        """Nothing of the committed patch plays any more; it becomes the pending one unless there are edits."""
-        if not self.has_edits:
-            self._set_pending(self.committed)
-        self.committed = Patch()
+    def settle(self) -> None:
+        """The patch on probation has lived: it is not taken back any more."""
+        self._back = None
+
+    def rollback(self) -> None:
+        """Take the patch on probation back; what was committed with it is a pending edit again."""
+        assert self._back is not None
+        (self.committed, self._undo), self._back = self._back, None
+
+    def step_back(self) -> None:
+        """The committed patch kills whatever renders it: the one before, in the end none, is committed instead."""
+        if self._back is not None:
+            self.rollback()
+        else:
+            self.committed = self._undo.pop() if self._undo else Patch(next_handle=self.pending.next_handle)
 
     def refuse(self) -> None:
         """The candidate came to nothing; the pending edits stay."""
@@ -214,7 +223,6 @@ class Desk:
 
     def _end(self) -> None:
         self.candidate = None
-        self._is_again = False
         self.is_switching = False
 
     def dump(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections import deque
 from typing import Any
 
 from pyengine import _native
+from pyengine.board import Reply
 from pyengine.commands import (
     Abort,
     Clear,
@@ -33,7 +34,7 @@ from pyengine.intake import at_frame
 from pyengine.loop import Loop
 from pyengine.specs import registry
 from pyengine.status import status
-from pyengine.supervisor import Reply, Supervisor
+from pyengine.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -100,10 +101,10 @@ class Dispatcher:
         if isinstance(command, Gate):
             return self._set(self._supervisor.desk.gate(command.module_id, command.value), command)
         if isinstance(command, Commit | Undo):
-            return self._supervisor.commit(command, reply, received_s)
+            return self._supervisor.commits.commit(command, reply, received_s)
         if isinstance(command, Create | Delete | Connect | Disconnect | Clear | Abort):
             if isinstance(command, Abort):
-                self._supervisor.abort()
+                self._supervisor.commits.abort()
             self._supervisor.desk.edit(command)
             return ()
         if isinstance(command, EngineSync):
@@ -112,7 +113,7 @@ class Dispatcher:
             told = status(self._supervisor, self.late_commands)
             return told | ({"osc": self.osc.status()} if self.osc else {})
         if isinstance(command, EngineModules):
-            return {"modules": registry().as_list(self._supervisor.options.sample_rate_hz)}
+            return {"modules": registry().as_list(self._supervisor.board.options.sample_rate_hz)}
         if isinstance(command, PatchDump):
             return self._supervisor.desk.dump()
         if isinstance(command, RecordStart):
@@ -123,15 +124,15 @@ class Dispatcher:
         return self._supervisor.recorder.status()
 
     def _set(self, setting: Setting, command: SetParam | Gate) -> tuple[Any, ...]:
-        frame, active = self._group_frame, self._supervisor.active
+        frame, active = self._group_frame, self._supervisor.board.active
         is_late = False
         if frame >= 0 and active is not None:
             head = self._supervisor.segment.render_head(active.index)
-            is_late = frame < head * self._supervisor.options.block_frames
+            is_late = frame < head * self._supervisor.board.options.block_frames
             self.late_commands += is_late
         immediate = isinstance(command, SetParam) and command.immediate
         sent, held = (at_frame(records, frame, is_immediate=immediate) for records in (setting.sent, setting.held))
-        self._supervisor.hold(held)
+        self._supervisor.commits.hold(held)
         self._group += sent
         value = int(setting.value) if isinstance(command, Gate) else setting.value
         return (value, "late") if is_late else (value,)
@@ -147,7 +148,7 @@ class Dispatcher:
 
     def answer_syncs(self) -> None:
         """Answer those whose number the active slot has rendered; called at every signal."""
-        active, segment = self._supervisor.active, self._supervisor.segment
+        active, segment = self._supervisor.board.active, self._supervisor.segment
         while self._syncs and active is not None:
             seq, reply = self._syncs[0]
             if segment.applied(active.index) < seq:

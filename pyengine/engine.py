@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from pyengine import commands
+from pyengine.board import Options
 from pyengine.dispatch import Dispatcher
 from pyengine.errors import CommandError, EngineError, WorkerError, shown
 from pyengine.loop import Loop
 from pyengine.server import OscServer
-from pyengine.supervisor import Options, Supervisor
+from pyengine.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,9 @@ class Engine:
         prime_timeout_ms: float = 500.0,
         on_prime_timeout: str = "keep",
         crossfade_ms: float = 5.0,
+        probation_ms: float = 500.0,
+        standby: str = "hot",
+        stall_ms: float = 1000.0,
     ) -> None:
         options = Options(
             device=str(device),
@@ -61,6 +65,9 @@ class Engine:
             prime_timeout_ms=prime_timeout_ms,
             on_prime_timeout=on_prime_timeout,
             crossfade_ms=crossfade_ms,
+            probation_ms=probation_ms,
+            standby=standby,
+            stall_ms=stall_ms,
         )
         _check(options)
         self.options = options
@@ -124,13 +131,11 @@ class Engine:
     def _await_workers(self, supervisor: Supervisor) -> None:
         """Wait until both slots have rendered their lead: the first request finds its block."""
         deadline = time.monotonic() + START_TIMEOUT_S
-        segment = supervisor.segment
         while not self._is_closed:
             self._loop.run_once(0.002)
             if self._loop.failure is not None:
                 raise self._loop.failure
-            heads = [segment.render_head(slot) for slot in (0, 1)]
-            if supervisor.is_redundant and min(heads) >= self.options.lead_blocks:
+            if supervisor.is_set_up:
                 return
             if time.monotonic() > deadline:
                 break
@@ -371,6 +376,8 @@ def _check(options: Options) -> None:
         ("channels", options.n_channels, 1, 8),
         ("prime_timeout_ms", options.prime_timeout_ms, 1, 60000),
         ("crossfade_ms", options.crossfade_ms, 0, 1000),
+        ("probation_ms", options.probation_ms, 0, 60000),
+        ("stall_ms", options.stall_ms, 200, 60000),
     ]
     if options.osc_port is not None:
         rows.append(("osc_port", options.osc_port, 0, 65535))
@@ -379,5 +386,7 @@ def _check(options: Options) -> None:
     ]
     if options.on_prime_timeout not in ("keep", "swap"):
         faults.append(f"on_prime_timeout={options.on_prime_timeout!r} is neither 'keep' nor 'swap'")
+    if options.standby not in ("hot", "cold"):
+        faults.append(f"standby={options.standby!r} is neither 'hot' nor 'cold'")
     if faults:
         raise CommandError("; ".join(faults))

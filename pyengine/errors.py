@@ -16,6 +16,7 @@ REFUSAL_REASONS = (
     "busy",
     "worker died",
     "no standby",
+    "rolled back",
 )
 _REFUSAL = re.compile(r"commit refused \(([a-z ]+)\): (.*)", re.DOTALL)
 

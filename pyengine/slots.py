@@ -1,7 +1,7 @@
 """The state machine of a slot: pure, no clock, no I/O.
 
-reserve -> starting -> joining -> replica -> priming -> ready -> active -> probation -> joining
-                                                             (and from everywhere: dead -> starting)
+dead -> joining -> replica -> priming -> ready -> active -> probation -> joining
+                     parked (standby cold) -> joining         (and from everywhere: dead)
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ from pyengine.errors import EngineError
 class State(Enum):
     """What a slot is to the engine. active: heard; replica: renders the same blocks and could be heard."""
 
-    RESERVE = "reserve"  # no process
-    STARTING = "starting"  # a process that has not said hello
-    JOINING = "joining"  # renders, but not (yet) what the active slot renders
+    DEAD = "dead"  # no worker
+    JOINING = "joining"  # a worker that does not (yet) render what is to be heard
     REPLICA = "replica"
+    PARKED = "parked"  # a worker that renders nothing, where the standby is cold
     PRIMING = "priming"  # a replica beside which a new plan is built and warmed up
     READY = "ready"  # ... and armed: it turns at the SWITCH record
     ACTIVE = "active"
     PROBATION = "probation"  # was active before a swap; renders the patch before this one
-    DEAD = "dead"
 
 
 class Happening(Enum):
     """What may happen to a slot."""
 
-    SPAWNED = "spawned"
-    SAID_HELLO = "said hello"
+    HIRED = "hired"  # got a worker
     IN_STEP = "in step"  # renders the active slot's blocks
+    PARK = "park"
     COMMIT = "commit"
-    PRIMED = "primed"
+    PRIMED = "primed"  # or: joined what is to be heard again
     REFUSED = "refused"  # the commit came to nothing, the running plan was not touched
     MISSED = "missed"  # it turned to a plan that is not heard
     SWAPPED_IN = "swapped in"
@@ -50,12 +49,13 @@ class SlotError(EngineError, RuntimeError):
 
 _S, _H = State, Happening
 _NEXT: dict[tuple[State, Happening], State] = {
-    (_S.RESERVE, _H.SPAWNED): _S.STARTING,
-    (_S.DEAD, _H.SPAWNED): _S.STARTING,
-    (_S.STARTING, _H.SAID_HELLO): _S.JOINING,
+    (_S.DEAD, _H.HIRED): _S.JOINING,
     (_S.JOINING, _H.IN_STEP): _S.REPLICA,
     (_S.JOINING, _H.TOOK_OVER): _S.ACTIVE,
-    (_S.JOINING, _H.COMMIT): _S.PRIMING,  # after a double death: the patch is committed anew on it
+    (_S.JOINING, _H.PRIMED): _S.READY,
+    (_S.JOINING, _H.PARK): _S.PARKED,
+    (_S.PARKED, _H.JOIN): _S.JOINING,
+    (_S.REPLICA, _H.PARK): _S.PARKED,
     (_S.REPLICA, _H.COMMIT): _S.PRIMING,
     (_S.REPLICA, _H.TOOK_OVER): _S.ACTIVE,
     (_S.REPLICA, _H.JOIN): _S.JOINING,
@@ -74,7 +74,7 @@ _NEXT: dict[tuple[State, Happening], State] = {
 
 def next_state(state: State, happening: Happening) -> State:
     """Return the state after a happening. Raises SlotError for one that must not happen in this state."""
-    if happening is Happening.DIED and state is not State.RESERVE:
+    if happening is Happening.DIED and state is not State.DEAD:
         return State.DEAD
     try:
         return _NEXT[state, happening]
@@ -87,12 +87,17 @@ class Slot:
     """One slot as the supervisor sees it. generation: what it renders or is to render."""
 
     index: int
-    state: State = State.RESERVE
+    state: State = State.DEAD
     generation: int = 0
 
     @property
     def is_alive(self) -> bool:
-        return self.state not in (State.RESERVE, State.STARTING, State.DEAD)
+        return self.state is not State.DEAD
+
+    @property
+    def is_replica(self) -> bool:
+        """True when it renders what the active slot renders, and could be heard."""
+        return self.state in (State.REPLICA, State.PRIMING, State.READY)
 
     @property
     def other(self) -> int:

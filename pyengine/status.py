@@ -11,8 +11,9 @@ from pyengine.supervisor import Supervisor
 
 def status(supervisor: Supervisor, late_commands: int) -> dict[str, Any]:
     """Return what the engine is doing, with its counters, as plain data."""
-    s, o = supervisor.segment, supervisor.options
-    driver = supervisor.driver
+    s, board = supervisor.segment, supervisor.board
+    o, driver = board.options, supervisor.driver
+    mender, commits, time_base = supervisor.mender, supervisor.commits, supervisor.time_base
     return {
         "output": driver.description if driver else "not started",
         "output_kind": driver.kind if driver else "none",
@@ -24,28 +25,31 @@ def status(supervisor: Supervisor, late_commands: int) -> dict[str, Any]:
         "lead_blocks": o.lead_blocks,
         "effective_lead_blocks": s.effective_lead,
         "largest_request_frames": s.largest_request,
-        "uptime_s": round(time.monotonic() - supervisor.started_s, 3),
+        "uptime_s": round(time.monotonic() - board.started_s, 3),
         "frames": supervisor.frames,
         "play_block": s.play_block,
         "generation": s.heard_generation,
         "active_slot": s.active_slot,
-        "is_redundant": supervisor.is_redundant,
-        "slots": [_slot_status(supervisor, slot) for slot in supervisor.slots],
-        "nodes": len(supervisor.desk.committed.nodes),
-        "has_pending_edits": supervisor.desk.has_edits,
-        "undo_depth": supervisor.desk.undo_depth,
-        "commit": supervisor.phase,
-        "commits": supervisor.commits,
-        "commits_refused": dict(supervisor.refused_commits),
-        "prime_warnings": supervisor.prime_warnings,
-        "worker_deaths": supervisor.worker_deaths,
-        "commands_sent": supervisor.intake.sent,
-        "commands_waiting": supervisor.intake.n_waiting,
-        "commands_lost": supervisor.intake.lost,
+        "standby": o.standby,
+        "is_redundant": mender.is_redundant,
+        "is_reserve_ready": supervisor.crew.is_reserve_ready,
+        "slots": [_slot_status(supervisor, slot) for slot in board.slots],
+        "nodes": len(board.desk.committed.nodes),
+        "has_pending_edits": board.desk.has_edits,
+        "undo_depth": board.desk.undo_depth,
+        "commit": commits.phase,
+        "commits": commits.done,
+        "commits_refused": dict(commits.refused),
+        "prime_warnings": commits.prime_warnings,
+        "worker_deaths": supervisor.crew.deaths,
+        **mender.status(),
+        "commands_sent": board.intake.sent,
+        "commands_waiting": board.intake.n_waiting,
+        "commands_lost": board.intake.lost,
         "commands_late": late_commands,
-        "time_origin_frame": supervisor.time_base.origin_frame if supervisor.time_base else 0,
-        "time_origin_s": supervisor.time_base.origin_s if supervisor.time_base else 0.0,
-        "time_origin_latched_again": supervisor.time_base.latched_again if supervisor.time_base else 0,
+        "time_origin_frame": time_base.origin_frame if time_base else 0,
+        "time_origin_s": time_base.origin_s if time_base else 0.0,
+        "time_origin_latched_again": time_base.latched_again if time_base else 0,
         "counters": s.counters(),
         "recording": supervisor.recorder.status(),
     }
@@ -53,16 +57,17 @@ def status(supervisor: Supervisor, late_commands: int) -> dict[str, Any]:
 
 def _slot_status(supervisor: Supervisor, slot: Slot) -> dict[str, Any]:
     s, i = supervisor.segment, slot.index
-    worker = supervisor.workers[i]
+    worker = supervisor.crew.workers[i]
     generation, is_ready = s.prime_ready(i)
     return {
         "state": slot.state.value,
         "pid": worker.pid if worker else None,
+        "seat": s.seat(i),
         "generation": s.slot_generation(i),
         "render_head": s.render_head(i),
         "applied": s.applied(i),
         "heartbeat": s.heartbeat(i),
         "prime_ready": [generation, is_ready],
-        **supervisor.worker_facts[i],
+        **(worker.facts if worker else {}),
         "counters": s.slot_counters(i),
     }

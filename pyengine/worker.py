@@ -1,7 +1,8 @@
 """The process that renders one slot into its ring.
 
-Its render thread lives in C and never comes back to Python; this thread only builds, primes and joins. The
-supervisor's end of the protocol is `spawn`; `patch_messages` and the constants below are shared by both.
+It is started in reserve, and given a slot when one needs a worker. Its render thread lives in C and never comes back
+to Python; this thread only builds, primes and joins. The supervisor's end of the protocol is `spawn`; `prime_message`
+and the constants below are shared by both.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from pyengine import _native
 from pyengine.channel import Channel, Message
@@ -36,23 +37,39 @@ _BOOT = "import sys; sys.path[:] = {path!r}; from pyengine.worker import main; m
 
 @dataclass
 class WorkerProcess:
-    """A worker that was started. sentinel: a descriptor that becomes readable when it dies, or -1."""
+    """A worker that was started. sentinel: a descriptor that becomes readable when it dies, or -1.
 
-    slot: int
+    slot and seat: -1 while it is in reserve. facts: what it said of itself.
+    """
+
     process: subprocess.Popen[bytes]
     channel: Channel
     sentinel: int
     started_s: float
+    slot: int = -1
+    seat: int = -1
+    is_ready: bool = False
+    was_in_step: bool = False
+    facts: Message = field(default_factory=dict)
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def is_gone(self) -> bool:
+        """True once the process has ended and was waited for."""
+        return self.process.poll() is not None
+
+    @property
+    def code(self) -> int | None:
+        """What it ended with: below 0 the number of a signal; None while it runs."""
+        return self.process.poll()
+
     def kill(self) -> None:
-        """Kill it and wait until it is gone."""
-        if self.process.poll() is None:
+        """Send SIGKILL; the process may take a while to be gone, or be stuck in the kernel for long."""
+        if not self.is_gone:
             self.process.kill()
-        self.process.wait()
 
     def close(self) -> None:
         self.channel.close()
@@ -61,23 +78,16 @@ class WorkerProcess:
             self.sentinel = -1
 
 
-def spawn(segment: _native.Segment, slot: int, priority: int) -> WorkerProcess:
-    """Start a fresh interpreter for a slot. Must be called from a thread that lives as long as the engine.
+def spawn(segment: _native.Segment, priority: int) -> WorkerProcess:
+    """Start a fresh interpreter, in reserve. Must be called from a thread that lives as long as the engine.
 
-    It gets the shared segment by descriptor, and with it prime_ready[slot], its audio ring, the command ring,
-    heartbeat, events and shutdown flag; and a patch queue of its own, which is also its lifeline.
+    It gets the shared segment by descriptor, and with it prime_ready of its slot, and audio ring, command ring,
+    heartbeat, events and shutdown flag of its seat; and a patch queue of its own, which is also its lifeline.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    segment.set_shutdown(slot, False)
     arguments = json.dumps(
-        {
-            "segment": segment.fd,
-            "patch_queue": theirs.fileno(),
-            "slot": slot,
-            "parent": os.getpid(),
-            "priority": priority,
-        }
+        {"segment": segment.fd, "patch_queue": theirs.fileno(), "parent": os.getpid(), "priority": priority}
     )
     with theirs:
         process = subprocess.Popen(
@@ -87,21 +97,7 @@ def spawn(segment: _native.Segment, slot: int, priority: int) -> WorkerProcess:
             start_new_session=True,  # Ctrl-C in a terminal is the supervisor's business
         )
     sentinel = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else -1
-    return WorkerProcess(slot, process, Channel(ours), sentinel, time.monotonic())
-
-
-def patch_messages(patch: Patch, generation: int) -> list[Message]:
-    """Return the messages that make a worker build a patch from nothing."""
-    messages: list[Message] = [{"type": "abort"}]
-    messages += [
-        {"type": "create", "module_id": node.id, "module_type": node.type, "handle": node.handle}
-        for node in patch.nodes.values()
-    ]
-    for cable in patch.cables:
-        source, dest = patch.cable_text(cable)
-        messages.append({"type": "connect", "source_id": source, "dest_id": dest})
-    messages.append({"type": "commit", "generation": generation})
-    return messages
+    return WorkerProcess(process, Channel(ours), sentinel, time.monotonic())
 
 
 def prime_message(
@@ -128,15 +124,35 @@ class Refusal(Exception):
 class Builder:
     """What the worker's Python thread does: build, prime, join."""
 
-    def __init__(self, segment: _native.Segment, slot: int, worker: _native.Worker) -> None:
+    def __init__(self, segment: _native.Segment, priority: int) -> None:
         self._segment = segment
-        self._slot = slot
-        self._worker = worker
+        self._priority = priority
+        self._slot = -1
+        self._worker: _native.Worker | None = None
+        self._forget()
+
+    def _forget(self) -> None:
         self._patch = Patch()
         self._plan: _native.Plan | None = None
         self._generation = 0
         self._build_ms = 0.0
         self._fault = ""
+
+    @property
+    def worker(self) -> _native.Worker:
+        if self._worker is None:
+            raise EngineError("this worker is in reserve: it has no slot")
+        return self._worker
+
+    def assign(self, message: Message) -> Message:
+        """Take a slot and a seat; the render thread starts, with nothing to render."""
+        self._slot = message["slot"]
+        self._worker = _native.Worker(self._segment, message["seat"])
+        return {"type": "assigned", "is_realtime": self._worker.start(self._priority)}
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
 
     def create(self, message: Message) -> None:
         self._patch.create(message["module_id"], message["module_type"], handle=message.get("handle"))
@@ -146,12 +162,10 @@ class Builder:
 
     def abort(self, message: Message) -> None:
         """Forget what was built; take back what was armed."""
-        self._worker.disarm()
-        self._patch = Patch()
-        self._fault = ""
+        self.worker.disarm()
         if self._plan is not None:
             self._plan.close()
-            self._plan = None
+        self._forget()
 
     def commit(self, message: Message) -> None:
         """Build the plan of what was created and connected."""
@@ -190,16 +204,16 @@ class Builder:
                 )
                 raise Refusal("invalid", text)
             warnings = prime(plan, self._patch, message["ops"], config.sample_rate_hz)
-            warmup = plan.warm_up(message["warmup"], config.block_frames, hurry)
+            warmup = self.worker.warm_up(plan, message["warmup"], hurry)
             is_hurried = warmup.n_blocks < message["warmup"]
             if not is_hurried:
                 self._judge(warmup, message)
             try:
-                self._worker.arm(plan, self._generation, message["fade_frames"])
+                self.worker.arm(plan, self._generation, message["fade_frames"])
             except NativeError as error:
                 raise Refusal("busy", str(error)) from None
         if not self._segment.set_prime_ready(self._slot, self._generation):
-            self._worker.disarm()
+            self.worker.disarm()
             raise Refusal("aborted", "the commit was given up while it was priming")
         return {"is_ready": True, "warnings": warnings, "is_hurried": is_hurried, "warmup": asdict(warmup)}
 
@@ -223,14 +237,14 @@ class Builder:
             raise Refusal("too slow", text)
 
     def join(self, message: Message) -> Message:
-        """Bring the committed patch up to date from the newest checkpoint and render it from now on."""
+        """Bring what is to be heard up to date from a checkpoint and render it from now on."""
         start = time.perf_counter()
         reply: Message = {"type": "joined", "generation": message["generation"], "is_in_step": True}
-        plan, self._plan = self._plan, None
         try:
-            if plan is None:
-                raise EngineError(self._fault or "there is nothing built to join with")
-            self._worker.join(plan, message["generation"], message["timeout_ms"])
+            join = self._restarted(message, reply) if message["restart"] else self._chain(message)
+            self.worker.join(join, message["timeout_ms"])
+            if message["is_to_be_swapped"]:
+                self._segment.set_prime_ready(self._slot, message["generation"])
         except EngineError as error:
             # Handed over but not taken in time: the render thread may still read records for it.
             is_stuck = isinstance(error, NativeError) and error.status == _native.BUSY
@@ -238,14 +252,84 @@ class Builder:
         reply["join_ms"] = round(1e3 * (time.perf_counter() - start), 3)
         return reply
 
+    def _build(self, stage: Message) -> _native.Plan:
+        for message in stage["messages"]:
+            getattr(self, message["type"])(message)
+        plan, self._plan = self._plan, None
+        assert plan is not None
+        return plan
+
+    def _chain(self, message: Message) -> _native.Join:
+        """Start from the newest whole checkpoint of any of the stages, or from nothing where there is none."""
+        stages = message["stages"]
+        # Where nobody else renders, the block that is due must be rendered here.
+        last_block = self._segment.play_block if message["is_alone"] else _native.KEEP_ALL
+        for first in reversed(range(len(stages))):
+            generation = stages[first]["generation"]
+            # The old slot renders its patch beyond the SWITCH while the new one is on probation: no way leads on.
+            below = stages[first + 1]["switch_seq"] if first + 1 < len(stages) else _native.KEEP_ALL
+            if generation > 0 and self._segment.checkpoint(generation, below, last_block) is None:
+                continue
+            join = _native.Join(self._build(stages[first]), generation)
+            if generation > 0:
+                try:
+                    join.load(self._segment, generation, below, last_block)
+                except NativeError:  # damaged, all of this generation: an older one leads there too
+                    join.close()
+                    continue
+            for stage in stages[first + 1 :]:
+                plan = self._build(stage)
+                prime(plan, self._patch, stage["ops"], self._segment.config.sample_rate_hz)
+                join.then(plan, stage["generation"], stage["fade_frames"])
+            return join
+        raise EngineError("there is no checkpoint of any generation to start from")
+
+    def _begun(self, stage: Message) -> _native.Join:
+        """Build a stage, and prime it as it was for its commit."""
+        plan = self._build(stage)
+        prime(plan, self._patch, stage["ops"], self._segment.config.sample_rate_hz)
+        return _native.Join(plan, stage["generation"])
+
+    def _restarted(self, message: Message, reply: Message) -> _native.Join:
+        """Start a new generation at the block that is due, past every record so far."""
+        (stage,), restart = message["stages"], message["restart"]
+        source, source_block = restart["source"], 0
+        join = self._begun(stage)
+        if source is not None:
+            try:
+                join.load(self._segment, source)
+                source_block = join.block
+            except NativeError:  # none of it is left: it begins fresh
+                join.close()
+                join, source = self._begun(stage), None
+        block = self._segment.play_block
+        join.restart(self._segment, block, restart["base"])
+        reply["restart"] = {"block": block, "base": restart["base"], "source": source, "source_block": source_block}
+        reply["values"] = {
+            (node.id, param.name): join.value(node.handle, param.index)
+            for node in self._patch.nodes.values()
+            for param in self._patch.spec(node.id).params
+        }
+        return join
+
+    def park(self, message: Message) -> Message:
+        """Render nothing until the next join."""
+        try:
+            self.worker.park(message["timeout_ms"])
+        except NativeError as error:
+            return {"type": "parked", "is_parked": False, "detail": str(error)}
+        return {"type": "parked", "is_parked": True}
+
     def handle(self, message: Message, inbox: _Inbox) -> Message | None:
         """Do what a message asks; return the answer, if it has one."""
-        self._worker.collect()
+        if self._worker is not None:
+            self._worker.collect()
         kind = message["type"]
         if kind == "prime":
             return self.prime(message, inbox.stop_for(self._generation))
-        if kind == "join":
-            return self.join(message)
+        if kind in ("assign", "join", "park"):
+            answer: Message = getattr(self, kind)(message)
+            return answer
         try:
             getattr(self, kind)(message)
         except EngineError as error:
@@ -292,23 +376,15 @@ def main(arguments: str) -> None:
     is_limited = _native.limit_realtime_cpu(RTTIME_SOFT_US, RTTIME_HARD_US)
     segment = _native.Segment.attach(given["segment"])
     channel = Channel(socket.socket(fileno=given["patch_queue"]))
-    worker = _native.Worker(segment, given["slot"])
-    builder = Builder(segment, given["slot"], worker)
-    registry()  # read now, not in the first commit
-    is_locked = _native.lock_memory()
     # No limit on the CPU, no real-time priority: a fault of ours must not starve the machine.
-    is_realtime = worker.start(segment.play_block, segment.newest, given["priority"] if is_limited else 0)
-    hello: Message = {
-        "type": "hello",
-        "is_realtime": is_realtime,
-        "is_locked": is_locked,
-        "is_limited": is_limited,
-    }
-    channel.send([hello])
+    builder = Builder(segment, given["priority"] if is_limited else 0)
+    registry()  # read now, not when it is needed
+    is_locked = _native.lock_memory()
+    channel.send([{"type": "hello", "is_locked": is_locked, "is_limited": is_limited}])
     inbox = _Inbox(channel)
     while (message := inbox.messages.get()) is not None and message["type"] != "stop":
         answer = builder.handle(message, inbox)
         if answer is not None:
             channel.send([answer])
-    worker.close()
+    builder.close()
     os._exit(0)

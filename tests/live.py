@@ -32,7 +32,7 @@ class Live:
 
     def __init__(self, folder: Path, *, is_recorded: bool = True, **options: Any) -> None:
         self.folder = folder
-        options = {"prime_timeout_ms": 20_000} | options  # a loaded machine must not refuse a commit
+        options = {"prime_timeout_ms": 20_000, "probation_ms": 0} | options  # a loaded machine must not refuse a commit
         self.engine = Engine("free", osc_port=0, recordings=folder, **options)
         assert self.engine.osc_port
         self.client = Client(port=self.engine.osc_port, timeout_s=30)

@@ -39,6 +39,7 @@ class Rig:
         sample_rate_hz: float = 48000.0,
         tap_frames: int = 1 << 18,
         priority: int = 0,
+        checkpoint_blocks: int = 0,
     ) -> None:
         config = _native.Config(
             sample_rate_hz=sample_rate_hz,
@@ -47,12 +48,17 @@ class Rig:
             lead_blocks=lead,
             tap_frames=tap_frames,
             is_free_running=device == "free",
+            checkpoint_blocks=checkpoint_blocks,
         )
         self.segment = _native.Segment.create(config)
         self.config = config
-        self.workers = [_native.Worker(self.segment, slot) for slot in range(2)]
+        self.workers = [_native.Worker(self.segment, slot) for slot in range(2)]  # by slot
+        self.former: list[_native.Worker] = []  # given up, but perhaps not at an end
+        self.seats = [0, 1]  # of those workers
+        self.rendering = {0, 1}  # slots whose workers go on
         for slot, worker in enumerate(self.workers):
-            worker.start(0, 0, priority)
+            worker.start(priority)
+            worker.join(_native.Join(self.plan(Patch()), 0), 60_000)
             self.segment.set_alive(slot, True)
             self.segment.set_playable(slot, True)
         self.output = _native.Output(self.segment)
@@ -82,7 +88,7 @@ class Rig:
     def close(self) -> None:
         if self._driver is not None:
             self._driver.close()
-        for worker in self.workers:
+        for worker in [*self.workers, *self.former]:
             worker.close()
         self.output.close()
         self.segment.close()
@@ -114,10 +120,13 @@ class Rig:
         return np.frombuffer(data, np.float32).reshape(-1, self.config.n_channels)
 
     def settle(self) -> None:
-        """Wait until both slots have rendered as far ahead as they may."""
+        """Wait until all slots that go on have rendered as far ahead as they may."""
         segment = self.segment
         wait_until(
-            lambda: all(segment.render_head(slot) >= segment.play_block + segment.effective_lead for slot in range(2))
+            lambda: all(
+                segment.render_head(slot) >= segment.play_block + segment.effective_lead for slot in self.rendering
+            ),
+            60.0,
         )
 
     def advance(self, n_frames: int, timeout_s: float = 30.0) -> None:
@@ -148,33 +157,97 @@ class Rig:
         prime(plan, patch, patch.ops(), rate_hz)
         return plan
 
-    def commit(self, patch: Patch, fade_frames: int = 0) -> int:
-        """Switch the patch in, make the other slot its replica, return the first frame of it."""
+    def drain(self) -> list[_native.Event]:
+        """Fetch the events that came since the last call; they are also kept in `events`."""
+        new = list(self.segment.events())
+        self.events += new
+        return new
+
+    def send(self, *records: _native.Record) -> int:
+        """Send records once both slots wait: the block that takes them is then always the same one."""
+        self.settle()
+        newest = self.segment.send(records)
+        assert newest
+        return newest
+
+    # ---- commits -------------------------------------------------------------------------------------
+
+    def switch(self, patch: Patch, fade_frames: int = 0) -> int:
+        """Switch the patch in on the standby, return the first frame of it; the other slot goes on as it was."""
         segment = self.segment
-        active = segment.active_slot
-        standby = 1 - active
+        standby = 1 - segment.active_slot
         self.generation += 1
         generation = self.generation
         segment.reset_prime_ready(standby, generation)
         self.workers[standby].arm(self.plan(patch), generation, fade_frames)
         assert segment.set_prime_ready(standby, generation)
         segment.open_gate(generation)
-        assert segment.send([_native.Record(0, 0, 0.0, switch_to=generation)])
+        self.send(_native.Record(0, 0, 0.0, switch_to=generation))
         self._until(lambda: segment.swapped_generation == generation)
         segment.close_gate()
-        self._replicate(patch, active, standby, generation, fade_frames)
-        new = list(segment.events())
-        self.events += new
+        new = self.drain()
         return next(e.frame for e in new if e.kind == "swap" and e.generation == generation)
 
-    def _replicate(self, patch: Patch, slot: int, source: int, generation: int, fade_frames: int) -> None:
-        """Let `slot` join what `source` plays, from a checkpoint."""
-        segment = self.segment
+    def commit(self, patch: Patch, fade_frames: int = 0) -> int:
+        """Switch the patch in, make the other slot its replica, return the first frame of it."""
+        standby = 1 - self.segment.active_slot
+        first = self.switch(patch, fade_frames)
         self.advance(fade_frames + self.config.block_frames)
-        segment.set_pin(slot, 0)
-        segment.request_checkpoint(source, generation)
-        wait_until(lambda: segment.checkpoint(generation) is not None)
-        self.workers[slot].join(self.plan(patch), generation, 5000)
-        segment.set_pin(slot, _native.NO_PIN)
-        for worker in self.workers:
-            worker.collect()
+        self.segment.set_pin(1 - standby, 0)
+        self.checkpoint(standby)
+        self.join(1 - standby, [(self.generation, patch, 0)])
+        self.segment.set_pin(1 - standby, _native.NO_PIN)
+        return first
+
+    # ---- deaths, checkpoints and joins ------------------------------------------------------------------
+
+    def checkpoint(self, slot: int) -> _native.Event:
+        """Let a slot write a checkpoint of what it runs, and return what it told of it."""
+        segment, found = self.segment, list[_native.Event]()
+
+        def is_told() -> bool:
+            new = (e for e in self.drain() if e.kind == "checkpoint" and e.source == segment.seat(slot))
+            found.extend(e for e in new if e.generation == generation)
+            return bool(found)
+
+        self.drain()
+        generation = segment.slot_generation(slot)
+        segment.request_checkpoint(slot, generation)
+        wait_until(is_told, 60.0)
+        return found[-1]
+
+    def stop(self, slot: int) -> None:
+        """End a slot's worker, as a death does; its ring stays as it is."""
+        self.rendering.discard(slot)
+        self.workers[slot].close()
+        self.segment.set_alive(slot, False)
+
+    def start(self, slot: int, seat: int) -> None:
+        """Start another worker, in this seat, for a slot whose worker is at an end or given up; it has yet to join."""
+        self.former.append(self.workers[slot])
+        self.rendering.discard(slot)
+        self.segment.set_shutdown(seat, False)
+        self.workers[slot] = _native.Worker(self.segment, seat)
+        self.workers[slot].start(0)
+        self.seats[slot] = seat
+
+    def begin(self, chain: Sequence[tuple[int, Patch, int]]) -> _native.Join:
+        """Return a join through (generation, patch, fade frames)s, from the newest checkpoint of the first one."""
+        (generation, patch, _), *more = chain
+        join = _native.Join(self.plan(patch), generation)
+        join.load(self.segment, generation)
+        for generation, patch, fade_frames in more:
+            join.then(self.plan(patch), generation, fade_frames)
+        return join
+
+    def join(self, slot: int, chain: Sequence[tuple[int, Patch, int]]) -> None:
+        """Let a slot's worker join what its chain leads to, from a checkpoint."""
+        self.take(slot, self.begin(chain))
+
+    def take(self, slot: int, join: _native.Join) -> None:
+        """Let a slot's worker take a join; from then on its ring is the slot's, and it counts as alive."""
+        self.workers[slot].join(join, 60_000)
+        self.segment.set_seat(slot, self.seats[slot])
+        self.segment.set_alive(slot, True)
+        self.rendering.add(slot)
+        self.workers[slot].collect()

@@ -17,11 +17,12 @@ from pyengine.commands import Abort, Command, Commit, Connect, Create, SetParam
 SLOW_US = 100_000.0  # a block of test_slow: the 8 blocks of a warm-up take most of a second
 
 
-def play_tone(live: Live) -> int:
+def play_tone(live: Live, *, await_redundancy: bool = True) -> int:
     """Commit osc1; return its first frame."""
     live.client.create("osc1", "simple_sine")
     frame = int(live.commit(crossfade_ms=0)["frame"])
-    live.await_redundancy()
+    if await_redundancy:
+        live.await_redundancy()
     return frame
 
 
@@ -150,18 +151,18 @@ def test_a_second_commit_while_one_primes_is_refused_as_busy_and_the_first_goes_
 
 def behind_a_primed_commit(live: Live, more: list[Command]) -> list[Any]:
     """Let commands arrive in the instant in which the next commit is ready and not yet heard; return their answers."""
-    supervisor: Any = live.engine._supervisor
+    commits: Any = live.engine._supervisor.commits  # type: ignore[union-attr]
     dispatcher: Any = live.engine._dispatcher
-    on_primed = supervisor._on_primed
+    on_primed = commits.on_primed
     answers: list[Any] = []
 
     def then_more(slot: int, message: dict[str, Any]) -> None:
-        supervisor._on_primed = on_primed
+        commits.on_primed = on_primed
         on_primed(slot, message)
-        assert supervisor.phase == "switching"
+        assert commits.phase == "switching"
         dispatcher.group([(command, answers.append) for command in more], 0.0, None)
 
-    supervisor._on_primed = then_more
+    commits.on_primed = then_more
     return answers
 
 

@@ -253,15 +253,42 @@ def test_a_commit_that_changes_no_structure_is_no_step_of_undo_and_the_stack_has
     assert desk.undo_depth == MAX_UNDO
 
 
-def test_a_patch_that_is_lost_becomes_the_pending_one_unless_there_are_edits() -> None:
+def test_a_patch_that_is_rolled_back_is_a_pending_edit_and_the_one_before_has_the_values_set_since() -> None:
     desk = desk_with("osc1")
+    desk.settle()
+    desk.edit(Create("env1", "adsr"))
+    desk.begin()
+    desk.accept()
     desk.set("osc1", "freq", 330)
-    desk.lose()
-    assert not desk.committed.nodes and params(desk.pending, "osc1") == {"freq": 330} and desk.has_edits
-    edited = desk_with("osc1")
-    edited.edit(Create("osc2", "simple_sine"))
-    edited.lose()
-    assert list(edited.pending.nodes) == ["osc1", "osc2"]
+    desk.edit(Create("osc2", "simple_sine"))
+    desk.rollback()
+    assert list(desk.committed.nodes) == ["osc1"] and params(desk.committed, "osc1") == {"freq": 330}
+    assert list(desk.pending.nodes) == ["osc1", "env1", "osc2"] and desk.has_edits and desk.undo_depth == 1
+
+
+def test_an_undo_that_is_rolled_back_can_be_undone_again() -> None:
+    desk = desk_with("osc1")
+    desk.edit(Create("env1", "adsr"))
+    desk.begin()
+    desk.accept()
+    desk.begin_undo()
+    desk.accept()
+    assert list(desk.committed.nodes) == ["osc1"] and desk.undo_depth == 1
+    desk.rollback()
+    assert list(desk.committed.nodes) == ["osc1", "env1"] and desk.undo_depth == 2
+
+
+def test_stepping_back_goes_down_the_stack_and_ends_in_silence_with_the_edits_kept() -> None:
+    desk = desk_with("osc1")
+    desk.edit(Create("env1", "adsr"))
+    desk.begin()
+    desk.accept()
+    desk.settle()
+    desk.step_back()
+    assert list(desk.committed.nodes) == ["osc1"] and list(desk.pending.nodes) == ["osc1", "env1"] and desk.has_edits
+    for _ in range(3):
+        desk.step_back()
+    assert not desk.committed.nodes and list(desk.pending.nodes) == ["osc1", "env1"]
 
 
 def test_the_dump_holds_both_patches_and_reads_back() -> None:
@@ -272,17 +299,6 @@ def test_the_dump_holds_both_patches_and_reads_back() -> None:
     assert dump["has_edits"] is True and dump["undo_depth"] == 1
     assert Patch.from_json(dump["committed"]) == desk.committed
     assert Patch.from_json(dump["pending"]) == desk.pending
-
-
-def test_while_the_committed_patch_is_committed_anew_values_wait_for_its_switch_too() -> None:
-    desk = desk_with("osc1")
-    desk.begin_again()
-    assert handles(desk.set("osc1", "freq", 220.0)) == ([1], [1])
-    desk.switching()
-    assert handles(desk.set("osc1", "freq", 330.0)) == ([1], [])
-    desk.accept()
-    assert handles(desk.set("osc1", "freq", 110.0)) == ([1], [])
-    assert params(desk.committed, "osc1") == {"freq": 110.0}
 
 
 def test_a_queued_patch_is_the_pending_one_of_its_moment_with_the_values_that_came_later() -> None:

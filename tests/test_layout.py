@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import memory
 import pytest
 from pyengine._core import ffi, lib
 
@@ -90,7 +91,26 @@ def test_counters_are_named_in_the_order_of_c(prefix: str, names: tuple[str, ...
 
 def test_every_event_has_the_name_it_has_in_c() -> None:
     kinds = {name: value for name, value in constants("PE_EVENT_").items() if name != "SOURCES"}
-    assert {value: name.lower() for name, value in kinds.items()} == _native.EVENT_NAMES
+    assert {value: name.lower().replace("_", " ") for name, value in kinds.items()} == _native.EVENT_NAMES
+
+
+def test_every_seat_and_the_callback_have_a_source_of_events_and_every_slot_a_seat_besides_a_spare() -> None:
+    assert lib.PE_EVENT_SOURCES == _native.N_SEATS + 1 == _native.CALLBACK + 1
+    assert lib.PE_SLOTS < _native.N_SEATS
+    assert lib.PE_HEARD_DECLICKED > lib.PE_NO_SLOT  # the slot and the flag share a number
+
+
+def test_the_offsets_that_tests_read_from_the_header_are_those_of_the_layout() -> None:
+    segment = _native.Segment.create(_native.Config(n_commands=8192, n_journal=1024, tap_frames=64))
+    assert segment.send([_native.Record(7, 3, 0.5, frame=1234)]) == 1
+    record = ffi.from_buffer("PeCommand *", memoryview(segment._memory)[memory.record_at(segment, 1) :], True)
+    assert (record.seq, record.frame, record.handle, record.param, record.value) == (1, 1234, 7, 3, 0.5)
+    ats = [place.at for seat in range(_native.N_SEATS) for place in memory.checkpoint_places(segment, seat)]
+    n_bytes = memory.HEAD_BYTES + memory.SCHEDULE_BYTES + segment.config.checkpoint_bytes
+    assert [b - a for a, b in itertools.pairwise(ats)] == [n_bytes] * (len(ats) - 1)
+    assert ats[-1] + n_bytes == len(segment._memory)
+    assert memory.head_at(segment, 0, 0) < memory.block_at(segment, 0, 0) < memory.head_at(segment, 1, 0)
+    assert memory.journal_at(segment) == memory.record_at(segment, 0) + 8192 * 64
 
 
 def test_every_status_has_a_sentence_of_its_own_without_a_period() -> None:

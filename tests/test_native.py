@@ -165,7 +165,7 @@ def test_a_plan_that_could_not_be_built_is_collected_without_complaint() -> None
 def test_every_handle_closes_twice() -> None:
     s = segment(is_free_running=True)
     worker = _native.Worker(s, 0)
-    worker.start(0, 0, 0)
+    worker.start(0)
     output = _native.Output(s)
     clock = _native.Clock(output, is_free=True, request_frames=64, priority=0)
     for handle in (clock, clock, output, output, worker, worker, s, s):
@@ -190,8 +190,12 @@ def test_a_refused_plan_is_freed_by_the_worker_and_closes_without_harm() -> None
         with pytest.raises(NativeError, match="cannot arm the new plan"):
             worker.arm(p, 1, 0)
         p.close()
-        with pytest.raises(NativeError, match="cannot join generation 1"):
-            worker.join(plan(**wrong), 1, 10)
+        with pytest.raises(NativeError, match="cannot join"):
+            worker.join(_native.Join(plan(**wrong), 1), 10)
+        chain = _native.Join(plan(), 1)
+        chain.then(plan(**wrong), 2, 0)
+        with pytest.raises(NativeError, match="cannot join"):
+            worker.join(chain, 10)
     worker.close()
     s.close()
 
@@ -200,9 +204,9 @@ def test_a_second_start_is_refused_while_the_first_runs() -> None:
     s = segment(is_free_running=True)
     worker = _native.Worker(s, 0)
     try:
-        worker.start(0, 0, 0)
+        worker.start(0)
         with pytest.raises(NativeError, match="cannot start the render thread") as caught:
-            worker.start(0, 0, 0)
+            worker.start(0)
         assert caught.value.status == _native.BUSY
     finally:
         worker.close()
@@ -226,9 +230,15 @@ AFTER_CLOSE = [
     "plan.close(); plan.state_bytes",
     "plan.give(); plan.state_hash",
     "plan.close(); worker.arm(plan, 1, 0)",
-    "plan.close(); worker.join(plan, 1, 10)",
+    "plan.close(); n.Join(plan, 1)",
+    "join = n.Join(plan, 1); join.then(plan, 2, 0)",
+    "join = n.Join(plan, 1); join.close(); join.load(segment, 1)",
+    "join = n.Join(plan, 1); join.close(); join.restart(segment, 0, 0)",
+    "join = n.Join(plan, 1); join.give(); worker.join(join, 10)",
+    "worker.close(); worker.join(n.Join(plan, 1), 10)",
+    "worker.close(); worker.park(10)",
     "worker.close(); worker.arm(plan, 1, 0)",
-    "worker.close(); worker.start(0, 0, 0)",
+    "worker.close(); worker.start(0)",
     "worker.close(); worker.collect()",
     "output.process(64)",
     "output.frames",
@@ -322,11 +332,49 @@ def test_two_maps_of_one_segment_see_the_same() -> None:
     s.close()
 
 
-@pytest.mark.parametrize("slot", [2, 1000])
-def test_a_slot_that_does_not_exist_is_refused(slot: int) -> None:
+@pytest.mark.parametrize("seat", [_native.N_SEATS, 1000])
+def test_a_seat_that_does_not_exist_is_refused(seat: int) -> None:
     s = segment()
     with pytest.raises(NativeError, match="cannot make the worker"):
-        _native.Worker(s, slot)
+        _native.Worker(s, seat)
+    s.close()
+
+
+def test_a_slot_has_its_own_seat_until_it_is_given_another() -> None:
+    s = segment()
+    assert [s.seat(slot) for slot in (0, 1)] == [0, 1]
+    s.set_seat(0, 2)
+    assert [s.seat(slot) for slot in (0, 1)] == [2, 1]
+    s.close()
+
+
+def test_a_join_closes_twice_and_frees_the_plans_that_nobody_took() -> None:
+    join = _native.Join(plan(), 1)
+    join.then(plan(), 2, 100)
+    join.close()
+    join.close()
+    assert join.give() == ffi.NULL
+
+
+def test_a_join_that_could_not_be_made_is_collected_without_complaint() -> None:
+    p = plan()
+    p.close()
+    with pytest.raises(NativeError, match="this plan is closed"):
+        _native.Join(p, 1)
+    join = _native.Join.__new__(_native.Join)
+    del join
+
+
+def test_a_worker_closed_before_it_took_its_join_frees_it() -> None:
+    s = segment(is_free_running=True)
+    worker = _native.Worker(s, 0)
+    with pytest.raises(NativeError) as caught:
+        worker.join(_native.Join(plan(), 1), 0)  # its render thread does not run: nobody takes it
+    assert caught.value.status == _native.BUSY
+    with pytest.raises(NativeError) as caught:
+        worker.join(_native.Join(plan(), 1), 0)  # one at a time
+    assert caught.value.status == _native.BUSY
+    worker.close()
     s.close()
 
 

@@ -13,7 +13,7 @@ from modules import shared_object, test_modules_path
 ROOT = Path(__file__).resolve().parents[1]
 EXIT_CODE = 97  # of rt_guard.c
 
-# The real-time clock, commits with crossfades, joins, checkpoints, commands, time tags and the record tap.
+# The real-time clock, commits with crossfades, joins, checkpoints and their hashes, commands, time tags, the tap.
 BUSY_SECONDS = """
 import time
 from pyengine import Patch
@@ -27,7 +27,8 @@ def voices(n):
         patch.connect(f"osc{i}", f"env{i}").connect(f"env{i}", f"filt{i}")
     return patch
 
-with Rig(device="none") as rig:
+with Rig(device="none", checkpoint_blocks=16) as rig:
+    rig.segment.set_keeper(0, True)
     rig.record()
     end = time.monotonic() + 2.0
     frames = n = 0
@@ -44,7 +45,10 @@ with Rig(device="none") as rig:
     counters = rig.counters()
     assert counters["swaps"] == n >= 5 and frames > 48000, (n, frames, counters)
     assert counters["frames_requested"] == counters["frames_delivered"] + counters["frames_underrun"]
-    assert sum(rig.segment.slot_counters(slot)["checkpoints"] for slot in (0, 1)) == n
+    assert sum(rig.segment.slot_counters(slot)["checkpoints"] for slot in (0, 1)) > n
+    rig.workers[1].park(60_000)
+    rig.drain()
+    assert {"checkpoint", "hash", "heard", "faded", "replica"} <= {event.kind for event in rig.events}
 print("done")
 """
 

@@ -11,11 +11,11 @@ from pyengine.slots import Happening, Slot, SlotError, State, next_state
 
 # The design's picture, written down a second time: where each happening may find a slot, and leave it.
 LEGAL: dict[Happening, dict[State, State]] = {
-    Happening.SPAWNED: {State.RESERVE: State.STARTING, State.DEAD: State.STARTING},
-    Happening.SAID_HELLO: {State.STARTING: State.JOINING},
+    Happening.HIRED: {State.DEAD: State.JOINING},
     Happening.IN_STEP: {State.JOINING: State.REPLICA},
-    Happening.COMMIT: {State.REPLICA: State.PRIMING, State.JOINING: State.PRIMING},
-    Happening.PRIMED: {State.PRIMING: State.READY},
+    Happening.PARK: dict.fromkeys((State.JOINING, State.REPLICA), State.PARKED),
+    Happening.COMMIT: {State.REPLICA: State.PRIMING},
+    Happening.PRIMED: {State.PRIMING: State.READY, State.JOINING: State.READY},
     Happening.REFUSED: {State.PRIMING: State.REPLICA},
     Happening.MISSED: {State.READY: State.JOINING},
     Happening.SWAPPED_IN: {State.READY: State.ACTIVE},
@@ -24,8 +24,8 @@ LEGAL: dict[Happening, dict[State, State]] = {
         (State.JOINING, State.REPLICA, State.PRIMING, State.READY, State.PROBATION), State.ACTIVE
     ),
     Happening.LEFT: {State.ACTIVE: State.JOINING},
-    Happening.JOIN: {State.REPLICA: State.JOINING, State.PROBATION: State.JOINING},
-    Happening.DIED: {state: State.DEAD for state in State if state is not State.RESERVE},
+    Happening.JOIN: dict.fromkeys((State.REPLICA, State.PROBATION, State.PARKED), State.JOINING),
+    Happening.DIED: {state: State.DEAD for state in State if state is not State.DEAD},
 }
 
 
@@ -35,7 +35,7 @@ class Slots(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.slot = Slot(0)
-        self.expected = State.RESERVE
+        self.expected = State.DEAD
 
     @rule(happening=st.sampled_from(Happening), generation=st.none() | st.integers(0, 2**40))
     def happens(self, happening: Happening, generation: int | None) -> None:
@@ -54,9 +54,8 @@ class Slots(RuleBasedStateMachine):
     def steps_towards_being_heard(self) -> None:
         """The shortest way on, so that all states are met."""
         way = {
-            State.RESERVE: Happening.SPAWNED,
-            State.DEAD: Happening.SPAWNED,
-            State.STARTING: Happening.SAID_HELLO,
+            State.DEAD: Happening.HIRED,
+            State.PARKED: Happening.JOIN,
             State.JOINING: Happening.IN_STEP,
             State.REPLICA: Happening.COMMIT,
             State.PRIMING: Happening.PRIMED,
@@ -70,8 +69,8 @@ class Slots(RuleBasedStateMachine):
     def is_where_the_picture_says(self) -> None:
         assert self.slot.state is self.expected
         assert (self.slot.index, self.slot.other) == (0, 1)
-        is_process_there = self.slot.state not in (State.RESERVE, State.STARTING, State.DEAD)
-        assert self.slot.is_alive == is_process_there
+        assert self.slot.is_alive == (self.slot.state is not State.DEAD)
+        assert not self.slot.is_replica or self.slot.is_alive
 
 
 TestSlots = Slots.TestCase
@@ -87,6 +86,6 @@ def test_of_all_pairs_of_state_and_happening_exactly_the_legal_ones_are_accepted
     assert accepted == {(s, h, to) for h, row in LEGAL.items() for s, to in row.items()}
 
 
-def test_a_slot_in_reserve_cannot_die_and_a_fault_says_what_was_tried() -> None:
-    with pytest.raises(SlotError, match="a slot that is reserve cannot take 'died'"):
-        next_state(State.RESERVE, Happening.DIED)
+def test_a_slot_without_a_worker_cannot_die_and_a_fault_says_what_was_tried() -> None:
+    with pytest.raises(SlotError, match="a slot that is dead cannot take 'died'"):
+        next_state(State.DEAD, Happening.DIED)

@@ -6,8 +6,10 @@
 #include "journal.h"
 #include "stress.h"
 
-#define N_BLOCKS 60000u
+#define N_BLOCKS 12000u
 #define SKEW 700u /* less than the small journal: a slot further behind is told that it is stale */
+
+#define FRESH 32u /* every so many blocks there is something to decide: else blocks could outrun a slow intake */
 
 static PeSegment *segment;
 static uint64_t decisions[PE_SLOTS][N_BLOCKS];
@@ -20,6 +22,14 @@ static PeCommand record_of(uint64_t bundle, uint32_t i, uint32_t n, uint64_t seq
                      .value = (double)seq * 0.5, .reserved = {seq * 0x9e3779b97f4a7c15ull, ~seq}};
 }
 
+/* Let the others on: give the processor away, and leave it alone for a while if that did not help. */
+static void be_patient(uint32_t i) {
+  if (i % 16 < 15)
+    sched_yield();
+  else
+    sleep_us(50);
+}
+
 static void *intake(void *argument) {
   static PeCommand records[PE_COMMAND_BUDGET];
   Random r = {*(uint64_t *)argument};
@@ -27,11 +37,11 @@ static void *intake(void *argument) {
   for (uint64_t bundle = 1; atomic_load(&heads[0]) < N_BLOCKS || atomic_load(&heads[1]) < N_BLOCKS; bundle++) {
     const uint32_t n = random_below(&r, 60) == 0 ? PE_COMMAND_BUDGET : 1 + random_below(&r, 300);
     for (uint32_t i = 0; i < n; i++) records[i] = record_of(bundle, i, n, newest + 1 + i);
-    while (pe_stream_space(segment) < n) {
+    for (uint32_t k = 0; pe_stream_space(segment) < n; k++) {
       CHECK(pe_stream_send(segment, records, n) == 0 || pe_stream_newest(segment) == newest + n);
       if (pe_stream_newest(segment) != newest) break; /* there was room after all */
       if (atomic_load(&heads[0]) >= N_BLOCKS && atomic_load(&heads[1]) >= N_BLOCKS) return NULL;
-      sched_yield();
+      be_patient(k);
     }
     if (pe_stream_newest(segment) == newest) CHECK(pe_stream_send(segment, records, n) == newest + n);
     newest += n;
@@ -53,17 +63,17 @@ static void *decide(void *argument) {
   Random r = {slot + 1};
   uint64_t applied = 0;
   for (uint32_t block = 0; block < N_BLOCKS; block++) {
-    while (block > atomic_load(&heads[1u - slot]) + SKEW) sched_yield();
+    for (uint32_t k = 0; block > atomic_load(&heads[1u - slot]) + SKEW; k++) be_patient(k);
     const uint64_t upto = pe_journal_decide(segment, block, applied);
     CHECK(upto != PE_JOURNAL_STALE && upto >= applied && upto - applied <= PE_COMMAND_BUDGET);
     for (uint64_t seq = applied + 1; seq <= upto; seq++) check_record(pe_stream_record(segment, seq), seq);
     if (upto > applied) CHECK(pe_stream_record(segment, upto)->flags & PE_COMMAND_BUNDLE_END);
     CHECK(pe_journal_read(segment, block) == upto);
     applied = decisions[slot][block] = upto;
-    atomic_store_explicit(&segment->slots[slot].applied, applied, memory_order_release); /* as the worker does */
+    atomic_store_explicit(&segment->seats[slot].applied, applied, memory_order_release); /* as the worker does */
     atomic_store(&heads[slot], block + 1);
     if (random_below(&r, 200) == 0) sleep_us(random_below(&r, 300));
-    for (uint32_t k = 0; k < 20 && pe_stream_newest(segment) == applied; k++) sched_yield(); /* else blocks outrun the intake */
+    for (uint32_t k = 0; block % FRESH == 0 && pe_stream_newest(segment) == applied; k++) be_patient(k);
   }
   return NULL;
 }

@@ -116,15 +116,17 @@ static void start_engine(void) {
   CHECK(pe_output_new(segment, &output) == PE_OK);
   for (uint32_t i = 0; i < PE_SLOTS; i++) {
     uint32_t is_realtime;
-    CHECK(pe_worker_new(segment, i, registry, &workers[i]) == PE_OK);
-    CHECK(pe_worker_start(workers[i], 0, 0, 0, &is_realtime) == PE_OK);
+    PeJoin *join;
+    CHECK(pe_worker_new(segment, i, &workers[i]) == PE_OK);
+    CHECK(pe_worker_start(workers[i], 0, &is_realtime) == PE_OK);
+    CHECK(pe_join_new(new_plan(), 0, &join) == PE_OK && pe_worker_join(workers[i], join, 20000) == PE_OK);
     pe_slot_set_alive(segment, i, 1);
-    pe_slot_set_playable(segment, i, 1);
+    pe_slot_set_playable(segment, i, PE_PLAY_ALL);
   }
   CHECK(pe_worker_arm(workers[0], new_plan(), 1, 0) == PE_OK);
   CHECK(pe_stream_send(segment, &record, 1) == 1);
   pe_checkpoint_request(segment, 0, 1);
-  while (pe_checkpoint_latest(segment, 1, &info) != PE_OK) {
+  while (pe_checkpoint_latest(segment, 1, PE_KEEP_ALL, PE_KEEP_ALL, &info) != PE_OK) {
     pe_output_process(output, out, BLOCK_FRAMES);
     sleep_us(200);
   }
@@ -196,17 +198,54 @@ static PeStatus arm_then(PePlan *plan) {
   return status;
 }
 
-static PeStatus join_then(PePlan *plan) { return pe_worker_join(workers[1], plan, 1, 5000); }
+static PeStatus join_new_then(PePlan *plan) {
+  PeJoin *join = (PeJoin *)1;
+  const PeStatus status = pe_join_new(plan, 1, &join);
+  CHECK((join == NULL) == (status != PE_OK));
+  pe_join_free(join);
+  return status;
+}
+
+/* Through generation 1, whose checkpoint it is, to what nobody has switched to: refused, and all of it freed. */
+static PeStatus chain_then(PePlan *plan) {
+  PeJoin *join;
+  const uint32_t kept = fail_at;
+  fail_at = 0;
+  PePlan *next = new_plan();
+  CHECK(pe_join_new(plan, 1, &join) == PE_OK && pe_join_load(join, segment, 1, PE_KEEP_ALL, PE_KEEP_ALL) == PE_OK);
+  fail_at = kept;
+  PeStatus status = pe_join_then(join, next, 2, 10);
+  if (status != PE_OK) {
+    pe_join_free(join);
+    return status;
+  }
+  status = pe_worker_join(workers[1], join, 5000);
+  CHECK(status == PE_STALE || status == PE_NO_MEMORY);
+  return status == PE_STALE ? PE_OK : status;
+}
+
+static PeStatus join_then(PePlan *plan) {
+  PeJoin *join;
+  const uint32_t kept = fail_at;
+  fail_at = 0;
+  CHECK(pe_join_new(plan, 1, &join) == PE_OK && pe_join_load(join, segment, 1, PE_KEEP_ALL, PE_KEEP_ALL) == PE_OK);
+  fail_at = kept;
+  return pe_worker_join(workers[1], join, 5000);
+}
+
+static PeStatus a_parking(void) { return pe_worker_park(workers[1], 5000); }
 
 static PeStatus a_run(void) { return with_plan(run_then); }
 static PeStatus a_warmup(void) { return with_plan(warmup_then); }
 static PeStatus an_offline_render(void) { return with_plan(offline_then); }
 static PeStatus an_arming(void) { return with_plan(arm_then); }
+static PeStatus a_new_join(void) { return with_plan(join_new_then); }
+static PeStatus a_chain(void) { return with_plan(chain_then); }
 static PeStatus a_join(void) { return with_plan(join_then); }
 
 static PeStatus a_worker(void) {
   PeWorker *worker = (PeWorker *)1;
-  const PeStatus status = pe_worker_new(segment, 0, registry, &worker);
+  const PeStatus status = pe_worker_new(segment, 2, &worker);
   CHECK((worker == NULL) == (status != PE_OK));
   pe_worker_free(worker);
   return status;
@@ -259,7 +298,11 @@ int main(int argc, char **argv) {
     check_memory("pe_run_new", a_run);
     check_memory("pe_worker_new", a_worker);
     check_memory("pe_worker_arm", an_arming);
+    check_memory("pe_join_new", a_new_join);
+    check_memory("pe_join_then", a_chain);
     check_memory("pe_worker_join", a_join);
+    check_memory("pe_worker_park", a_parking);
+    check_memory("pe_worker_join", a_join); /* from nothing */
     check_memory("pe_output_new", an_output);
     check_memory("pe_clock_start", a_clock);
     stop_engine();

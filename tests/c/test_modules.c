@@ -4,6 +4,7 @@
  *   test_slow       burns `us` microseconds of CPU per block
  *   test_crash      SIGSEGV once `armed` is 1         test_hang       loops for ever once `armed` is 1
  *   test_abort      abort() once `armed` is 1         test_poison     NaN once `armed` is 1
+ *   test_exit       exit code 3 once `armed` is 1     test_crash_soon SIGSEGV `blocks` calls after its first
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -25,9 +26,14 @@ enum { LEVEL, SECOND };
 #define US_ROW                                                                                                     \
   {.name = "us", .alias = "", .unit = "us", .choices = "", .help = "CPU time per block", .min = 0.0, .max = 1.0e6}
 
+#define BLOCKS_ROW                                                                                                 \
+  {.name = "blocks", .alias = "", .unit = "", .choices = "", .help = "Calls until it crashes", .min = 0.0,          \
+   .max = 1.0e9, .default_value = 1.0e9}
+
 static const PeParam plain[] = {LEVEL_ROW};
 static const PeParam with_armed[] = {LEVEL_ROW, ARMED_ROW};
 static const PeParam with_us[] = {LEVEL_ROW, US_ROW};
+static const PeParam with_blocks[] = {LEVEL_ROW, BLOCKS_ROW};
 
 static PeStatus prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
   (void)state;
@@ -87,6 +93,19 @@ static void crash_process(void *state, const PeBlock *b) {
   put_level(b);
 }
 
+static void crash_soon_process(void *state, const PeBlock *b) {
+  static int *volatile nowhere;
+  uint64_t *calls = state; /* part of the state: a checkpoint brings the end nearer, not away */
+  if ((double)++*calls > b->params[SECOND].target) *nowhere = 1;
+  put_level(b);
+}
+
+static void exit_process(void *state, const PeBlock *b) {
+  (void)state;
+  if (is_armed(b)) _exit(3);
+  put_level(b);
+}
+
 static void abort_process(void *state, const PeBlock *b) {
   (void)state;
   if (is_armed(b)) abort();
@@ -117,6 +136,8 @@ MODULE("test_inf", plain, inf_process);
 MODULE("test_slow", with_us, slow_process);
 MODULE("test_crash", with_armed, crash_process);
 MODULE("test_abort", with_armed, abort_process);
+MODULE("test_exit", with_armed, exit_process);
+MODULE("test_crash_soon", with_blocks, crash_soon_process);
 MODULE("test_hang", with_armed, hang_process);
 MODULE("test_poison", with_armed, poison_process);
 
@@ -125,5 +146,6 @@ extern const PeModule *const pe_modules[];
 const uint32_t pe_module_abi = PE_MODULE_ABI;
 const PeModule *const pe_modules[] = {
     &malloc_process_module, &open_process_module, &nan_process_module, &inf_process_module, &slow_process_module,
-    &crash_process_module, &abort_process_module, &hang_process_module, &poison_process_module, NULL,
+    &crash_process_module, &abort_process_module, &hang_process_module, &poison_process_module,
+    &exit_process_module, &crash_soon_process_module, NULL,
 };

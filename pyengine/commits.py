@@ -1,0 +1,372 @@
+"""Commits: validate, prime in the standby, open the gate, report. A commit either happens or changes nothing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyengine import _native
+from pyengine.board import Board, Reply
+from pyengine.channel import Message
+from pyengine.commands import Commit, Undo
+from pyengine.crew import Crew
+from pyengine.errors import CommitRefused, PatchError
+from pyengine.lineage import Stage, build_messages
+from pyengine.loop import Timer
+from pyengine.mending import Mender
+from pyengine.patch import Op, Patch
+from pyengine.slots import Happening, Slot, State
+from pyengine.worker import prime_message
+
+logger = logging.getLogger(__name__)
+
+WARMUP_BLOCKS = 8
+SWAP_TIMEOUT_S = 2.0  # from the SWITCH record to the swap: the clock has stopped if it takes longer
+DRAIN_TIMEOUT_S = 5.0  # a worker that does not answer for so long after a commit was given up is replaced
+
+
+@dataclass
+class Attempt:
+    """A commit on its way: waiting -> priming -> switching."""
+
+    patch: Patch
+    command: Commit | Undo
+    reply: Reply
+    started_s: float
+    phase: str = "waiting"
+    generation: int = 0
+    slot: int = -1
+    ops: tuple[Op, ...] = ()
+    fade_frames: int = 0
+    switch_seq: int = 0
+    held: list[_native.Record] = field(default_factory=list)
+    ready_ms: float = 0.0
+    received_frame: int = 0
+    verdict: Message = field(default_factory=dict)
+    is_hurried: bool = False
+    timer: Timer | None = None
+
+
+class Commits:
+    """Every method is called by the loop. One commit is on its way at a time, and one may wait behind it."""
+
+    def __init__(self, board: Board, crew: Crew, mender: Mender) -> None:
+        self._board = board
+        self._crew = crew
+        self._mender = mender
+        self._attempt: Attempt | None = None
+        self._queued: Attempt | None = None
+        self._draining: dict[int, float] = {}
+        self.refused: dict[str, int] = {}
+        self.done = 0
+        self.prime_warnings = 0
+        self.frames: Callable[[], int] = lambda: 0
+        self.on_plan: Callable[[Stage], None] = lambda stage: None
+
+    # ---- how far ------------------------------------------------------------------------------------------
+
+    @property
+    def phase(self) -> str:
+        """How far the commit on its way is: 'none', 'waiting', 'priming' or 'switching'."""
+        return self._attempt.phase if self._attempt else "none"
+
+    @property
+    def is_switching(self) -> bool:
+        return self.phase == "switching"
+
+    @property
+    def needs_standby(self) -> bool:
+        return self._attempt is not None or self._queued is not None
+
+    # ---- begin --------------------------------------------------------------------------------------------
+
+    def commit(self, command: Commit | Undo, reply: Reply, received_s: float) -> None:
+        """Begin a commit; the reply comes when it is heard or refused."""
+        if self._attempt is not None and not self._may_queue(command):
+            generation = self._attempt.generation or self._board.generation + 1
+            text = f"a commit is on its way already (generation {generation}, {self._attempt.phase})"
+            self._count_refusal("busy")
+            raise CommitRefused("busy", f"{text}; wait for its answer and commit again; your edits are kept")
+        patch = self._take_patch(command)
+        attempt = Attempt(patch, command, reply, received_s, received_frame=self.frames())
+        if self._attempt is not None:
+            self._queued = attempt
+            return
+        self._begin(attempt)
+
+    def _may_queue(self, command: Commit | Undo) -> bool:
+        """The commit on its way is ready and about to be heard: one more may wait for that."""
+        return self.is_switching and self._queued is None and isinstance(command, Commit)
+
+    def _take_patch(self, command: Commit | Undo) -> Patch:
+        """Return what is to be committed. Raises CommitRefused."""
+        desk = self._board.desk
+        try:
+            if isinstance(command, Undo):
+                patch = desk.begin_undo()
+            else:
+                patch = desk.queue() if self._attempt is not None else desk.begin()
+        except PatchError as error:
+            self._count_refusal("invalid")
+            raise CommitRefused("invalid", str(error)) from error
+        if not patch.nodes and not command.allow_silence:
+            desk.unqueue() if self._attempt is not None else desk.refuse()
+            self._count_refusal("invalid")
+            text = "the pending patch is empty; create a module first, or commit with allow_silence 1 for silence"
+            raise CommitRefused("invalid", text)
+        return patch
+
+    def _begin(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        attempt.timer = self._board.loop.after(self._timeout_ms(attempt.command) / 1e3, self._on_no_standby)
+        self._mender.settle()  # a cold standby wakes
+        self.advance()
+
+    def hold(self, records: list[_native.Record]) -> None:
+        """Keep values for modules that exist only in the commit on its way; they follow its SWITCH record."""
+        if records and self._attempt is not None:
+            self._attempt.held += records
+
+    def _timeout_ms(self, command: Commit | Undo) -> float:
+        return self._board.options.prime_timeout_ms if command.timeout_ms is None else command.timeout_ms
+
+    def advance(self) -> None:
+        """Do what can be done now: called after everything that happened."""
+        if self._attempt is None and self._queued is not None:
+            queued, self._queued = self._queued, None
+            self._board.desk.begin_queued()
+            self._begin(queued)
+            return
+        attempt = self._attempt
+        if attempt is None or attempt.phase != "waiting" or self._mender.is_mending:
+            return
+        if self._mender.is_on_probation:
+            self._mender.end_probation()  # comes back here when the old slot has joined
+        standby = self._board.standby
+        if standby.state is State.REPLICA and standby.index not in self._draining:
+            self._prime(attempt, standby)
+
+    def _on_no_standby(self) -> None:
+        attempt = self._attempt
+        if attempt is not None and attempt.phase == "waiting":
+            standby = self._board.standby
+            text = f"slot {standby.index} is {standby.state.value} and was no replica in time; try again"
+            self._refuse("no standby", text)
+
+    # ---- prime --------------------------------------------------------------------------------------------
+
+    def _prime(self, attempt: Attempt, standby: Slot) -> None:
+        board, options = self._board, self._board.options
+        attempt.generation, attempt.slot, attempt.phase = board.next_generation(), standby.index, "priming"
+        board.segment.reset_prime_ready(standby.index, attempt.generation)
+        board.move(standby.index, Happening.COMMIT)
+        same = attempt.patch.structure() == board.desk.committed.structure()
+        crossfade_ms = attempt.command.crossfade_ms
+        fade_ms = options.crossfade_ms if crossfade_ms is None else crossfade_ms
+        attempt.ops = tuple(attempt.patch.ops())
+        attempt.fade_frames = 0 if same else round(fade_ms * options.sample_rate_hz / 1e3)
+        messages = build_messages(attempt.patch, attempt.generation)
+        messages.append(
+            prime_message(
+                attempt.ops,
+                WARMUP_BLOCKS,
+                fade_frames=attempt.fade_frames,
+                allow_silence=attempt.command.allow_silence,
+                max_share=options.max_block_share,
+            )
+        )
+        self._crew.send(standby.index, messages)
+        self._set_timer(attempt, self._timeout_ms(attempt.command) / 1e3, self._on_prime_timeout)
+
+    def _set_timer(self, attempt: Attempt, seconds: float, action: Callable[[], None]) -> None:
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        attempt.timer = self._board.loop.after(seconds, action)
+
+    def _on_prime_timeout(self) -> None:
+        attempt = self._attempt
+        if attempt is None or attempt.phase != "priming":
+            return
+        timeout_ms = self._timeout_ms(attempt.command)
+        if self._board.options.on_prime_timeout == "swap" and not attempt.is_hurried:
+            logger.warning("prime time-out, warm-up cut short generation=%d ms=%g", attempt.generation, timeout_ms)
+            attempt.is_hurried = True
+            self._crew.send(attempt.slot, [{"type": "hurry", "generation": attempt.generation}])
+            self._set_timer(attempt, DRAIN_TIMEOUT_S, self._on_prime_timeout)
+            return
+        self._abandon(attempt.slot)
+        self._refuse("late", f"it was not primed within {timeout_ms:g} ms; make it smaller or allow a longer time-out")
+
+    def _abandon(self, slot: int) -> None:
+        """Tell a worker to forget what it builds; it may be in the midst of it and answers later."""
+        board = self._board
+        board.segment.reset_prime_ready(slot, board.next_generation())
+        if board.slots[slot].state is State.PRIMING:
+            self._draining[slot] = time.monotonic()
+            board.loop.after(DRAIN_TIMEOUT_S, lambda: self._on_drain_timeout(slot))
+            board.move(slot, Happening.REFUSED)
+        self._crew.send(slot, [{"type": "abort"}])
+
+    def _on_drain_timeout(self, slot: int) -> None:
+        worker, since = self._crew.workers[slot], self._draining.get(slot)
+        if worker is not None and since is not None and time.monotonic() - since >= DRAIN_TIMEOUT_S:
+            self._crew.dismiss(worker, "does not answer")
+
+    def on_primed(self, slot: int, message: Message) -> None:
+        """A worker tells its verdict."""
+        attempt, board = self._attempt, self._board
+        if self._draining.pop(slot, None) is not None or attempt is None or attempt.generation != message["generation"]:
+            self.advance()
+            return
+        self.prime_warnings += len(message.get("warnings", ()))
+        for warning in message.get("warnings", ()):
+            logger.warning("prime op skipped generation=%d: %s", attempt.generation, warning)
+        if not message["is_ready"]:
+            board.move(slot, Happening.REFUSED)
+            self._refuse(message["reason"], message["detail"])
+            return
+        attempt.verdict = message
+        attempt.phase = "switching"
+        attempt.ready_ms = 1e3 * (time.monotonic() - attempt.started_s)
+        board.move(slot, Happening.PRIMED)
+        board.desk.switching()
+        attempt.switch_seq = board.intake.sent + board.intake.n_waiting + 1
+        self.on_plan(self._stage(attempt))
+        board.segment.open_gate(attempt.generation)
+        switch = _native.Record(0, 0, 0.0, switch_to=attempt.generation)
+        board.intake.send([switch, *attempt.held])
+        self._set_timer(attempt, SWAP_TIMEOUT_S, self._on_swap_timeout)
+
+    def _stage(self, attempt: Attempt) -> Stage:
+        a = attempt
+        return Stage(a.generation, a.patch.copy(), a.ops, a.fade_frames, a.switch_seq)
+
+    # ---- swap ---------------------------------------------------------------------------------------------
+
+    def _on_swap_timeout(self) -> None:
+        """Blocks are not played any more (a device that stopped), or the standby is far behind."""
+        attempt, board = self._attempt, self._board
+        if attempt is None or not self.is_switching:
+            return
+        board.segment.close_gate()
+        if board.slots[attempt.slot].state is State.READY:
+            # Not one more block of it: a callback that has looked at the gate already may still swap to it.
+            board.segment.set_playable(attempt.slot, False)
+            board.move(attempt.slot, Happening.MISSED)
+            self._crew.send(attempt.slot, [{"type": "abort"}])
+        self._refuse("late", f"its first block was not played within {SWAP_TIMEOUT_S:g} s; is the output running?")
+
+    def on_swap(self, event: _native.Event) -> None:
+        """The callback has opened the gate."""
+        attempt, board = self._attempt, self._board
+        if attempt is None or attempt.generation != event.generation:
+            if not self._mender.on_swapped_back(board.segment.active_slot, event.generation):
+                logger.warning("swap to a commit that was refused generation=%d", event.generation)
+            return
+        self._attempt = None
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        board.segment.close_gate()
+        new, old = attempt.slot, 1 - attempt.slot
+        if board.slots[new].state is State.READY:
+            if board.slots[old].state is State.ACTIVE:
+                board.move(old, Happening.SWAPPED_OUT)
+            board.move(new, Happening.SWAPPED_IN, event.generation)
+        else:  # it had taken over from a dead one and turned in place
+            board.slots[new] = Slot(new, State.ACTIVE, event.generation)
+        report = self._report(attempt, event)
+        board.lineage.add(self._stage(attempt))
+        self.done += 1
+        logger.info(
+            "swap committed generation=%d slot=%d block=%d late_blocks=%d nodes=%d ready_ms=%.2f",
+            event.generation,
+            new,
+            event.block,
+            event.value,
+            len(board.desk.committed.nodes),
+            attempt.ready_ms,
+        )
+        self._mender.begin_probation(event.generation, lambda why: self._on_rollback(attempt, why))
+        attempt.reply(report)
+
+    def _on_rollback(self, attempt: Attempt, why: str) -> None:
+        self._count_refusal("rolled back")
+        detail = f"{why}; the patch before plays again, your edits are pending"
+        attempt.reply(CommitRefused("rolled back", detail))
+
+    def _report(self, attempt: Attempt, event: _native.Event) -> dict[str, Any]:
+        kept = self._board.desk.accept()
+        verdict = attempt.verdict
+        return {
+            "generation": event.generation,
+            "slot": attempt.slot,
+            "block": event.block,
+            "frame": event.frame,
+            "received_frame": attempt.received_frame,
+            "late_blocks": event.value,
+            "ready_ms": round(attempt.ready_ms, 3),
+            "total_ms": round(1e3 * (time.monotonic() - attempt.started_s), 3),
+            "build_ms": verdict["build_ms"],
+            "prime_ms": verdict["prime_ms"],
+            "warmup": verdict["warmup"],
+            "warmup_cut_short": verdict["is_hurried"],
+            "warnings": verdict["warnings"],
+        } | kept
+
+    # ---- refused ------------------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Throw the pending edits away; a commit that is priming comes to nothing."""
+        queued, self._queued = self._queued, None
+        if queued is not None:
+            self._board.desk.unqueue()
+            self._count_refusal("aborted")
+            queued.reply(CommitRefused("aborted", "/patch/abort came before its turn"))
+        attempt = self._attempt
+        if attempt is not None and attempt.phase != "switching":
+            if attempt.phase == "priming":
+                self._abandon(attempt.slot)
+            self._refuse("aborted", "/patch/abort came before it was ready")
+
+    def on_death(self, was: Slot, cause: str) -> None:
+        """A worker has died: a commit that it primes or is to play is refused."""
+        self._draining.pop(was.index, None)
+        attempt = self._attempt
+        if attempt is None or attempt.phase == "waiting":
+            return
+        other = self._board.slots[was.other]
+        if was.index == attempt.slot:
+            self._refuse("worker died", f"{cause} while the patch was {attempt.phase}")
+        elif attempt.phase == "priming" and was.state is State.ACTIVE:
+            self.on_taken_over(other, f"the worker of slot {was.index} died while the patch was priming beside it")
+
+    def on_taken_over(self, survivor: Slot, why: str = "") -> None:
+        """The slot that primes is heard from now on."""
+        attempt = self._attempt
+        if attempt is not None and attempt.phase == "priming" and attempt.slot == survivor.index:
+            self._abandon(survivor.index)
+            text = f"the other slot stayed behind and slot {survivor.index}, which primed, is heard"
+            self._refuse("worker died" if why else "late", why or text)
+
+    def give_up(self, why: str) -> None:
+        """Refuse what is on its way, but for a commit that only waits."""
+        if self._attempt is not None and self._attempt.phase != "waiting":
+            self._refuse("worker died", why)
+
+    def _count_refusal(self, reason: str) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def _refuse(self, reason: str, detail: str) -> None:
+        attempt, self._attempt = self._attempt, None
+        assert attempt is not None
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        self._board.segment.close_gate()
+        self._board.desk.refuse()
+        self._count_refusal(reason)
+        logger.warning("commit refused generation=%d reason=%r: %s", attempt.generation, reason, detail)
+        attempt.reply(CommitRefused(reason, f"{detail}; the patch before plays on, your edits are kept"))
+        self.advance()

@@ -1,0 +1,120 @@
+"""Which patches the sound has come through: what a worker needs to render from a checkpoint to now. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pyengine.patch import Op, Patch
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Where a generation begins that no SWITCH record leads to. source: the generation whose checkpoint gave it its
+    states, at block source_block; None where it began fresh. base: the newest record it skips."""
+
+    block: int
+    base: int
+    source: int | None = None
+    source_block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A generation: the patch as it was primed, with its ops and the frames of its crossfade."""
+
+    generation: int
+    patch: Patch
+    ops: tuple[Op, ...] = ()
+    fade_frames: int = 0
+    switch_seq: int = 0  # number of the SWITCH record that led to it
+    restart: Restart | None = None
+
+    def to_message(self) -> dict[str, Any]:
+        """Return what a worker builds it from."""
+        return {
+            "generation": self.generation,
+            "messages": build_messages(self.patch, self.generation),
+            "ops": list(self.ops),
+            "fade_frames": self.fade_frames,
+            "switch_seq": self.switch_seq,
+        }
+
+
+def build_messages(patch: Patch, generation: int) -> list[dict[str, Any]]:
+    """Return the messages that make a worker build a patch from nothing."""
+    messages: list[dict[str, Any]] = [{"type": "abort"}]
+    messages += [
+        {"type": "create", "module_id": node.id, "module_type": node.type, "handle": node.handle}
+        for node in patch.nodes.values()
+    ]
+    for cable in patch.cables:
+        source, dest = patch.cable_text(cable)
+        messages.append({"type": "connect", "source_id": source, "dest_id": dest})
+    messages.append({"type": "commit", "generation": generation})
+    return messages
+
+
+class Lineage:
+    """The stages in the order they were heard. The last one is what is to be heard."""
+
+    def __init__(self) -> None:
+        self._stages = [Stage(0, Patch())]
+        self._checkpoints: list[tuple[int, int]] = []  # (generation, number) of the two newest that lead to the last
+        self._beyond: tuple[int, int] | None = None  # the newest of the stage before, from beyond the SWITCH
+
+    @property
+    def last(self) -> Stage:
+        return self._stages[-1]
+
+    @property
+    def before(self) -> Stage | None:
+        return self._stages[-2] if len(self._stages) > 1 else None
+
+    @property
+    def generations(self) -> list[int]:
+        return [stage.generation for stage in self._stages]
+
+    def add(self, stage: Stage) -> None:
+        self._stages.append(stage)
+
+    def drop_last(self) -> Stage:
+        """Forget the newest stage: it was rolled back."""
+        stage = self._stages.pop()
+        self._checkpoints = [c for c in self._checkpoints if c[0] != stage.generation]
+        if self._beyond is not None:
+            self._checkpoints, self._beyond = [*self._checkpoints[-1:], self._beyond], None
+        return stage
+
+    def chain(self) -> list[Stage]:
+        """Return the stages that lead to the last one: each but the first is entered through its SWITCH."""
+        first = max((i for i, stage in enumerate(self._stages) if stage.restart), default=0)
+        return self._stages[first:]
+
+    def note_checkpoint(self, generation: int, seq: int) -> None:
+        """A checkpoint was written. What nobody can start from any more is forgotten."""
+        found = [i for i, stage in enumerate(self._stages) if stage.generation == generation]
+        if not found:
+            return
+        after = self._stages[found[0] + 1 :]
+        if after and seq >= after[0].switch_seq:  # the old slot's, while the new patch is on probation
+            self._beyond = (generation, seq)
+            return
+        self._checkpoints = [*self._checkpoints[-1:], (generation, seq)]
+        oldest = self._checkpoints[0][0]
+        while len(self._stages) > 2 and self._stages[0].generation < oldest:
+            self._stages.pop(0)
+
+    @property
+    def keep(self) -> int:
+        """The number above which records are kept: that of the older of the two newest checkpoints that lead to what
+        is to be heard, and of the newest one of the patch before while that may have to come back.
+        """
+        numbers = [seq for _, seq in self._checkpoints] if len(self._checkpoints) > 1 else [0]
+        if self._beyond is not None:
+            numbers.append(self._beyond[1])
+        return min(numbers)
+
+    def settle(self) -> None:
+        """The last stage has lived: the one before does not come back."""
+        self._beyond = None
