@@ -353,8 +353,20 @@ uint32_t pe_output_is_recording(const PeOutput *output);                   /* wh
 uint64_t pe_output_tap_start(const PeOutput *output);                      /* frame the tap was fed from, of the newest recording; [any] */
 uint64_t pe_output_frames(const PeOutput *output);                         /* frames put out, silence included; [any] */
 void pe_output_time(const PeOutput *output, uint64_t *frame, uint64_t *time_ns); /* first frame of the newest request and its CLOCK_MONOTONIC time, a consistent pair; [any] */
+
+/* ---- a device's way to the output ------------------------------------------------------------------
+ * The thread of a device that has gone may come back, when nobody knows. So it has a port of its own, and
+ * a closed port never lets it through again. */
+
+typedef struct PePort PePort;
+
+PeStatus pe_port_new(PeOutput *output, PePort **port);   /* waiting: its device gets silence; [setup] */
+void pe_port_free(PePort *port);                         /* only when the device's thread has ended; [setup] */
+uint32_t pe_port_open(PePort *port);                     /* from now on its device is the output's one caller, so close the one before; 0 if it was closed; [any] */
+uint32_t pe_port_close(PePort *port);                    /* for good; 1 when its device is not in the output any more: ask again until then; [any] */
+uint64_t pe_port_calls(const PePort *port);              /* requests of the device, served or not; [any] */
 int pe_portaudio_callback(const void *input, void *output, unsigned long n_frames, const void *time_info,
-                          unsigned long flags, void *user);                /* PaStreamCallback; user is the PeOutput; [rt & active] */
+                          unsigned long flags, void *user); /* PaStreamCallback; user is the PePort; [rt & active] */
 
 /* ---- clocks without a device ------------------------------------------------------------------ */
 

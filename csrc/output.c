@@ -172,13 +172,3 @@ PE_RT void pe_output_process(PeOutput *o, float *out, uint32_t n_frames) {
   pe_counter_add(&s->counters[PE_COUNT_FRAMES_DELIVERED], n_frames - n_silent);
   pe_counter_max(&s->counters[PE_COUNT_WORST_CALLBACK_NS], pe_now_ns() - start);
 }
-
-int pe_portaudio_callback(const void *input, void *output, unsigned long n_frames, const void *time_info,
-                          unsigned long flags, void *user) {
-  (void)input;
-  (void)time_info;
-  PeOutput *o = user;
-  if (flags & 4u) pe_counter_add(&o->segment->counters[PE_COUNT_DEVICE_UNDERFLOWS], 1); /* paOutputUnderflow */
-  pe_output_process(o, output, (uint32_t)n_frames);
-  return 0; /* paContinue */
-}

@@ -667,11 +667,6 @@ class Output:
     def pointer(self) -> Any:
         return _alive(self._output, "output")
 
-    def portaudio_callback(self) -> tuple[int, int]:
-        """Return the addresses of a PaStreamCallback and of its user data."""
-        address = int(ffi.cast("uintptr_t", ffi.addressof(lib, "pe_portaudio_callback")))
-        return address, int(ffi.cast("uintptr_t", self._output))
-
     @property
     def frames(self) -> int:
         return int(lib.pe_output_frames(self.pointer))
@@ -704,6 +699,44 @@ class Output:
         if self._output != ffi.NULL:
             lib.pe_output_free(self._output)
             self._output = ffi.NULL
+
+
+class Port:
+    """A device's way to the output: its thread may outlive it, and is never let through again once it is closed."""
+
+    def __init__(self, output: Output) -> None:
+        out = ffi.new("PePort **")
+        check(lib.pe_port_new(output.pointer, out), "cannot make the port")
+        self._output = output  # the port points to it
+        self._port = out[0]
+
+    @property
+    def pointer(self) -> Any:
+        return _alive(self._port, "port")
+
+    def portaudio_callback(self) -> tuple[int, int]:
+        """Return the addresses of a PaStreamCallback and of its user data."""
+        address = int(ffi.cast("uintptr_t", ffi.addressof(lib, "pe_portaudio_callback")))
+        return address, int(ffi.cast("uintptr_t", self.pointer))
+
+    def open(self) -> bool:
+        """Let the device through from now on. Whoever called the output before must have stopped."""
+        return bool(lib.pe_port_open(self.pointer))
+
+    def shut(self) -> bool:
+        """Let the device through never again. True when it is not in the output any more; ask again until then."""
+        return self._port == ffi.NULL or bool(lib.pe_port_close(self._port))
+
+    @property
+    def calls(self) -> int:
+        """Requests of the device so far, served or not."""
+        return int(lib.pe_port_calls(self.pointer))
+
+    def close(self) -> None:
+        """Give the memory back: only when the device's thread has ended."""
+        if self._port != ffi.NULL:
+            lib.pe_port_free(self._port)
+            self._port = ffi.NULL
 
 
 class Clock:

@@ -152,6 +152,10 @@ def test_workers_die_at_random_and_nothing_races_but_what_its_reader_throws_away
     assert "commits=100 " in run(builds.program("death_stress", "thread"), "100", TSAN_OPTIONS=options)
 
 
+def test_the_output_has_one_caller_while_devices_come_and_go(builds: Builds) -> None:
+    run(builds.program("port_stress", "thread"), "2000")
+
+
 def test_random_patches_render_to_the_same_bits_however_they_are_split(builds: Builds) -> None:
     run(builds.program("setup_stress", "memory", *FAILING), "plans", "300")
 

@@ -28,6 +28,7 @@ MODULES = [
     "segment",
     "worker",
     "output",
+    "outlet",
     "recording",
     "session",
     "loop",
@@ -70,6 +71,7 @@ HEADERS = [
     "worker.h",
     "swap.h",
     "output.h",
+    "port.h",
     "clock.h",
 ]
 # Where a source without a header of its own name belongs; all others stand with theirs.

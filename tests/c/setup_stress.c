@@ -259,6 +259,14 @@ static PeStatus an_output(void) {
   return status;
 }
 
+static PeStatus a_port(void) {
+  PePort *port = (PePort *)1;
+  const PeStatus status = pe_port_new(output, &port);
+  CHECK((port == NULL) == (status != PE_OK));
+  pe_port_free(port);
+  return status;
+}
+
 static PeStatus a_clock(void) {
   PeClock *clock = (PeClock *)1;
   const PeStatus status = pe_clock_start(output, segment, PE_CLOCK_FREE, BLOCK_FRAMES, 0, &clock);
@@ -304,6 +312,7 @@ int main(int argc, char **argv) {
     check_memory("pe_worker_park", a_parking);
     check_memory("pe_worker_join", a_join); /* from nothing */
     check_memory("pe_output_new", an_output);
+    check_memory("pe_port_new", a_port);
     check_memory("pe_clock_start", a_clock);
     stop_engine();
   }
