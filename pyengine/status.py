@@ -19,6 +19,7 @@ def status(supervisor: Supervisor, late_commands: int) -> dict[str, Any]:
         "output_kind": driver.kind if driver else "none",
         "output_latency_ms": round(1e3 * driver.latency_s, 3) if driver else 0.0,
         "output_is_alive": bool(driver and driver.is_alive),
+        "output_switches": driver.switches if driver else 0,
         "is_realtime_clock": bool(driver and driver.is_realtime),
         "sample_rate": o.sample_rate_hz,
         "block_frames": o.block_frames,

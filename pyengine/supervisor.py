@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import resource
 
-from pyengine import _native, output
+from pyengine import _native
 from pyengine.board import Board, Options
 from pyengine.channel import Message
 from pyengine.commits import Commits
@@ -18,6 +18,7 @@ from pyengine.errors import CommandError, WorkerError
 from pyengine.intake import TimeBase
 from pyengine.loop import Loop
 from pyengine.mending import Mender
+from pyengine.outlet import Outlet
 from pyengine.recording import Recorder
 from pyengine.worker import WorkerProcess
 
@@ -53,12 +54,11 @@ class Supervisor:
         self.commits.frames = lambda: self.frames
         self.mender.commits = self.commits
         self.is_started = False
-        self.driver: output.Driver | None = None
+        self.driver: Outlet | None = None
         self.time_base: TimeBase | None = None
         self._allowed = 0
         self._may_realtime = False
         self._told_class = False
-        self._told_gone = False
 
     # ---- start and end ----------------------------------------------------------------------------
 
@@ -72,16 +72,15 @@ class Supervisor:
 
     def _look(self) -> None:
         self._loop.after(LOOK_S, self._look)
-        if self.driver is not None and not self.driver.is_alive and not self._told_gone:
-            self._told_gone = True
-            logger.error("the output has stopped, its device or server is gone: %s", self.driver.description)
+        if self.driver is not None:
+            self.driver.look()
         self.crew.look()
         self.mender.look()
 
     def open_clock(self) -> None:
         """Start the device, or the clock without one. Raises DeviceError."""
         o = self.board.options
-        self.driver = output.open_driver(
+        self.driver = Outlet(
             o.device,
             self._audio,
             sample_rate_hz=o.sample_rate_hz,

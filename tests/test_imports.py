@@ -27,6 +27,7 @@ MODULES = [
     "slots",
     "segment",
     "worker",
+    "portaudio",
     "output",
     "outlet",
     "recording",

@@ -69,15 +69,43 @@ for line in sys.stdin:
 rig.close()
 """
 
+# A whole engine on DEVICE, as above.
+ENGINE = """
+import json, logging, sys
+from pyengine import Engine
+device, folder, settings = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+logging.basicConfig(level=logging.INFO)
+
+def tell(what):
+    print(json.dumps(what), flush=True)
+
+with Engine(device, lead_blocks=8, block_frames=256, recordings=folder, prime_timeout_ms=20_000) as engine:
+    tell(engine.status())
+    for line in map(str.strip, sys.stdin):
+        if line == "commit":
+            engine.record_start("played.wav")
+            engine.create("osc1", "simple_sine")
+            tell(engine.commit(crossfade_ms=0))
+        if line == "status":
+            tell(engine.status())
+        if line == "close":
+            engine.record_stop()
+            status = engine.status()
+            engine.close()
+            tell(status)
+"""
+
 
 class Player:
     """An engine in a process of its own."""
 
-    def __init__(self, device: str, folder: Path, environment: Environment, **settings: Any) -> None:
+    def __init__(
+        self, device: str, folder: Path, environment: Environment, program: str = PLAYER, **settings: Any
+    ) -> None:
         self._log = folder / "player.log"
         self._errors = self._log.open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PLAYER, device, str(folder), json.dumps(settings)],
+            [sys.executable, "-c", program, device, str(folder), json.dumps(settings)],
             env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -107,6 +135,23 @@ class Player:
         self.process.stdin.write(what + "\n")
         self.process.stdin.flush()
         return self.answer()
+
+    def await_kind(self, kind: str) -> Any:
+        """Return the status of an engine once its output is of that kind."""
+        answers: list[Any] = []
+
+        def is_it() -> bool:
+            answers.append(self.ask("status"))
+            return bool(answers[-1]["output_kind"] == kind)
+
+        wait_until(is_it, 60.0, 0.02)
+        return answers[-1]
+
+    def await_frames(self, n_frames: int) -> Any:
+        """Return the status of an engine once it has put out so many frames more."""
+        before = self.ask("status")["frames"]
+        wait_until(lambda: self.ask("status")["frames"] >= before + n_frames, 60.0, 0.02)
+        return self.ask("status")
 
     def end(self) -> int:
         """Let it come to its end, and return its exit code."""
@@ -205,6 +250,22 @@ def forget_dead_servers() -> None:
         shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
+def jackd(name: str, period: int) -> list[str]:
+    # -r: no real-time priority; -S: the server waits for its clients in every period
+    return ["jackd", "-n", name, "-r", "-S", "-t", "5000", "-d", "dummy", "-r", "48000", "-p", str(period)]
+
+
+def forget_killed_server(name: str, environment: Environment, log: Path) -> None:
+    shared = Path("/dev/shm")
+    if not shared.is_dir():
+        return
+    for left in shared.glob(f"jack*_{name}_*"):
+        left.unlink()
+    # it is still in JACK's list of at most eight: one more of its name takes the place and gives it back
+    with running(*jackd(name, 256), environment=environment, log=log):
+        wait_until((shared / f"jack_{name}_0_0").exists)
+
+
 @pytest.fixture
 def jack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jack]:
     """Start a JACK server without a sound card, of its own name; the parameter is its period in frames."""
@@ -212,18 +273,11 @@ def jack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jack]:
     forget_dead_servers()
     name = f"pyengine{os.getpid()}"
     environment = {**os.environ, "JACK_DEFAULT_SERVER": name, "JACK_NO_AUDIO_RESERVATION": "1"}
-    # -r: no real-time priority; -S: the server waits for its clients in every period
-    settings = ["-n", name, "-r", "-S", "-t", "5000", "-d", "dummy", "-r", "48000", "-p", str(request.param)]
     log = tmp_path / "jackd.log"
-    with running("jackd", *settings, environment=environment, log=log) as server:
+    with running(*jackd(name, request.param), environment=environment, log=log) as server:
         yield environment, server
-    shared = Path("/dev/shm")
-    if server.returncode == -signal.SIGKILL and shared.is_dir():
-        for left in shared.glob(f"jack*_{name}_*"):
-            left.unlink()
-        # it is still in JACK's list of at most eight: one more of its name takes the place and gives it back
-        with running("jackd", *settings, environment=environment, log=log):
-            wait_until((shared / f"jack_{name}_0_0").exists)
+    if server.returncode == -signal.SIGKILL:
+        forget_killed_server(name, environment, log)
 
 
 def captured(capture: Path, jack: Jack, device: str, folder: Path) -> tuple[Frames, Any, str]:
@@ -318,6 +372,88 @@ def test_a_jack_server_that_goes_away_takes_nothing_with_it(
         assert log.count("output left open") == 1
         assert "recording ended name='played.wav'" in log
         assert len(soundfile.read(tmp_path / "played.wav")[0]) > 0
+
+
+def captured_from_now_on(capture: Path, environment: Environment, folder: Path) -> tuple[Frames, str]:
+    """Return what an engine that plays already puts out at JACK, and the capture's own count."""
+    file = folder / "captured.raw"
+    command = [str(capture), "pyengine-[0-9]*-2", "2", str(N_CAPTURED), str(file)]
+    with running(*command, environment=environment, log=folder / "capture.log") as recording:
+        assert recording.stdout is not None
+        assert recording.stdout.readline() == "ready\n", (folder / "capture.log").read_text()
+        assert recording.stdout.readline() == "connected\n"
+        counts = recording.stdout.readline().strip()
+        assert recording.wait(60) == 0
+    return np.fromfile(file, np.float32).reshape(-1, 2), counts
+
+
+def is_part_of(part: Frames, whole: Frames) -> bool:
+    starts = np.flatnonzero((whole[: len(whole) - len(part) + 1] == part[0]).all(axis=1))
+    return any(np.array_equal(whole[start : start + len(part)], part) for start in starts)
+
+
+def lost_and_found(how: str, capture: Path, folder: Path) -> tuple[Frames, Any, str]:
+    """Play on a JACK server that ends and is started again; return what the new one got, the engine's last status
+    and the capture's count.
+    """
+    name = f"pyengine{os.getpid()}"
+    environment = {**os.environ, "JACK_DEFAULT_SERVER": name, "JACK_NO_AUDIO_RESERVATION": "1"}
+    log = folder / "jackd.log"
+    with contextlib.ExitStack() as stack:
+        # somebody else's, all the while: where none runs, another test may clear JACK's list of servers
+        stack.enter_context(running(*jackd(f"{name}b", 1024), environment=environment, log=folder / "other.log"))
+        first = stack.enter_context(running(*jackd(name, 64), environment=environment, log=log))
+        wait_until((Path("/dev/shm") / f"jack_{name}_0_0").exists)
+        player = stack.enter_context(Player("auto", folder, environment, ENGINE))
+        assert player.hello["output_kind"] == "portaudio", player.hello
+        assert player.hello["output_switches"] == 0
+        player.ask("commit")
+        player.await_frames(4800)
+        getattr(first, how)()
+        first.wait(20)
+        status = player.await_kind("realtime")
+        assert status["output_switches"] == 1
+        assert status["output_is_alive"]
+        later = player.await_frames(4800)
+        assert later["play_block"] > status["play_block"]
+        stack.enter_context(running(*jackd(name, 64), environment=environment, log=log))
+        status = player.await_kind("portaudio")
+        assert status["output_switches"] == 2
+        assert "JACK Audio" in status["output"]
+        assert status["play_block"] > later["play_block"]
+        samples, counts = captured_from_now_on(capture, environment, folder)
+        result = player.ask("close")
+        assert player.end() == 0, (folder / "player.log").read_text()
+    if how == "kill":
+        forget_killed_server(name, environment, log)
+    return samples, result, counts
+
+
+@pytest.mark.parametrize("how", ["terminate", "kill"])
+def test_when_jack_is_back_the_patch_plays_on_as_if_nothing_had_been(how: str, capture: Path, tmp_path: Path) -> None:
+    forget_dead_servers()
+    for attempt in range(ATTEMPTS):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        samples, result, counts = lost_and_found(how, capture, folder)
+        c = result["counters"]
+        assert c["frames_requested"] == c["frames_delivered"] + c["frames_underrun"] == result["frames"]
+        assert result["output_switches"] == 2
+        assert result["worker_deaths"] == 0
+        log = (folder / "player.log").read_text()
+        assert log.count("WARNING:pyengine.outlet:output gone") == 1
+        assert log.count("WARNING:pyengine.outlet:output is back") == 1
+        n_captured, n_xruns, n_gaps = (int(n) for n in counts.split())
+        assert n_captured == len(samples) == N_CAPTURED
+        played, _ = soundfile.read(folder / "played.wav", dtype="float32", always_2d=True)
+        if c["frames_underrun"] or c["tap_lost_frames"]:
+            continue
+        assert first_difference(from_first_sound(played)) == -1  # over to the clock and back, not a sample lost
+        if not is_part_of(samples, played) and (n_xruns or n_gaps):
+            continue
+        assert is_part_of(samples, played)
+        return
+    pytest.fail(f"in none of {ATTEMPTS} runs did the machine keep up: {counts} {c}")
 
 
 # ---- PulseAudio ---------------------------------------------------------------------------------------
