@@ -142,6 +142,112 @@ def test_a_driver_closes_twice_and_says_what_it_is(device: str) -> None:
         assert not driver.is_alive
 
 
+# ---- a pause, then a burst -----------------------------------------------------------------------------
+
+PAUSE_S = 1.0
+BURST = (1, 64, 100, 4096, 63, 512, 256, 64, 64, 8192, 7, 640)
+
+
+class Ear:
+    """What must be heard, to the bit: the patch, and silence where nothing was there, both declicked."""
+
+    LENGTH = 240  # PE_DECLICK_MS at 48 kHz
+
+    def __init__(self, patch: Patch, at: int) -> None:
+        self._samples = pyengine.render(patch, frames=at + 200_000, channels=2)
+        self._at = at
+        self._offset = np.zeros(2, np.float32)
+        self._last = self._samples[at - 1]
+        self._left = 0
+        self._is_silent = False
+
+    def hears(self, n_frames: int, n_missing: int) -> Frames:
+        """Return the answer to a request for the end of which there was no block."""
+        n_there = n_frames - n_missing
+        there = self._put(self._samples[self._at : self._at + n_there], is_silent=False)
+        self._at += n_there
+        return np.concatenate([there, self._put(np.zeros((n_missing, 2), np.float32), is_silent=True)])
+
+    def _put(self, x: Frames, *, is_silent: bool) -> Frames:
+        if len(x) == 0:
+            return x
+        if is_silent != self._is_silent:
+            self._is_silent = is_silent
+            self._offset, self._left = self._last - x[0], self.LENGTH
+        ramp = np.maximum(self._left - np.arange(len(x)), 0).astype(np.float32) / np.float32(self.LENGTH)
+        y: Frames = np.where(ramp[:, None] > 0, x + self._offset * ramp[:, None], x)
+        self._left = max(0, self._left - len(x))
+        self._last = y[-1]
+        return y
+
+
+def answer(rig: Rig, n_frames: int) -> tuple[Frames, int]:
+    """Return what a request gets, at once, and how much of it was counted as missing. The clock must be paused."""
+    missing = rig.counters()["frames_underrun"]
+    out = np.frombuffer(rig.output.process(n_frames), np.float32).reshape(-1, 2)
+    return out, rig.counters()["frames_underrun"] - missing
+
+
+@pytest.mark.parametrize("lead", [1, 2, 8])
+def test_after_a_stall_a_burst_gets_each_block_once_or_counted_silence(lead: int) -> None:
+    with Rig(lead=lead) as rig:
+        first = rig.commit(chain())
+        rig.advance(1000)
+        ear = Ear(chain(), rig.output.frames - first)
+        for is_empty in (False, True, False):
+            time.sleep(PAUSE_S)  # the stall itself
+            rig.settle()
+            for slot in range(2):
+                rig.segment.set_playable(slot, not is_empty)
+            n_delivered = 0
+            for i, n_frames in enumerate(BURST):  # faster than blocks can be there
+                out, n_missing = answer(rig, n_frames)
+                assert np.array_equal(out, ear.hears(n_frames, n_missing)), (i, n_frames, n_missing)
+                n_delivered += n_frames - n_missing
+            assert n_delivered < 64 if is_empty else n_delivered > 0  # the rest of a block; at least what was ready
+            for slot in range(2):
+                rig.segment.set_playable(slot, True)
+        requested, accounted = balance(rig)
+        assert requested == accounted == rig.output.frames
+
+
+@pytest.mark.parametrize("requests", [(64,), BURST], ids=["one block", "varying"])
+def test_after_a_stall_the_free_clock_waits_for_the_blocks_of_a_burst(requests: tuple[int, ...]) -> None:
+    with Rig(requests=requests) as rig:
+        rig.record()
+        first = rig.commit(chain())
+        for _ in range(2):
+            rig.advance(1000)
+            time.sleep(PAUSE_S)  # the stall itself
+            until = rig.output.frames + 2 * N_FRAMES
+            rig.clock.allow(until)
+            assert rig.clock.wait(until, 30_000)
+        out = rig.read_tap()[first:]
+        assert rig.counters()["frames_underrun"] == 0
+    assert np.array_equal(out, pyengine.render(chain(), frames=len(out), channels=2))
+
+
+def test_where_one_clock_ends_the_next_one_plays_on() -> None:
+    with Rig("none", lead=8) as rig:
+        rig.record()
+        first = rig.commit(chain())
+        rig.advance(N_FRAMES)
+        rig.driver.close()
+        frames = rig.output.frames
+        time.sleep(PAUSE_S)  # the stall itself
+        assert rig.output.frames == frames
+        clock = output.ClockDriver(rig.output, is_free=False, sample_rate_hz=48000.0, request_frames=128, priority=0)
+        wait_until(lambda: rig.output.frames >= frames + N_FRAMES)
+        clock.close()
+        out = rig.read_tap()
+        requested, accounted = balance(rig)
+        start = rig.output.tap_start
+        assert requested == accounted == start + len(out)
+        if rig.counters()["frames_underrun"] == 0 and rig.counters()["late_swaps"] == 0:
+            heard = out[first - start :]
+            assert np.array_equal(heard, pyengine.render(chain(), frames=len(heard), channels=2))
+
+
 # ---- devices ------------------------------------------------------------------------------------------
 
 NO_LIBRARY = "raise OSError('PortAudio library not found')\n"

@@ -463,8 +463,8 @@ PLUGIN = "libasound_module_pcm_pulse.so"
 
 
 @pytest.fixture
-def pulse(tmp_path: Path) -> Iterator[Environment]:
-    """Start a PulseAudio server of our own with nothing but a null sink."""
+def pulse_home(tmp_path: Path) -> Environment:
+    """Return the environment of a PulseAudio server of our own."""
     need("pulseaudio", "parec", "pactl")
     if not glob.glob(f"/usr/lib*/alsa-lib/{PLUGIN}") and not glob.glob(f"/usr/lib*/*/alsa-lib/{PLUGIN}"):
         pytest.skip(f"ALSA's way to PulseAudio is not installed: {PLUGIN} (libasound2-plugins)")
@@ -472,24 +472,36 @@ def pulse(tmp_path: Path) -> Iterator[Environment]:
     home.mkdir(mode=0o700)
     (home / "asound.conf").write_text(ALSA_TO_PULSE)
     (home / "client.conf").write_text("autospawn = no\nenable-shm = no\n")
-    socket = home / "native"
-    environment = {
+    return {
         **os.environ,
         "HOME": str(home),
         "XDG_RUNTIME_DIR": str(home),
         "PULSE_RUNTIME_PATH": str(home),
-        "PULSE_SERVER": f"unix:{socket}",
+        "PULSE_SERVER": f"unix:{home / 'native'}",
         "PULSE_CLIENTCONFIG": str(home / "client.conf"),
         "ALSA_CONFIG_PATH": str(home / "asound.conf"),
         "JACK_DEFAULT_SERVER": "none",
     }
+
+
+@contextlib.contextmanager
+def pulse_server(environment: Environment) -> Iterator[subprocess.Popen[str]]:
+    """Run it, with nothing but a null sink."""
+    home = Path(environment["HOME"])
+    socket = home / "native"
     command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=yes"]
     command += ["-L", "module-null-sink sink_name=null format=float32le rate=48000 channels=2"]
     command += ["-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1"]
     with running(*command, environment=environment, log=home / "log") as server:
         wait_until(lambda: socket.exists() or server.poll() is not None)
         assert server.poll() is None, (home / "log").read_text()
-        yield environment
+        yield server
+
+
+@pytest.fixture
+def pulse(pulse_home: Environment) -> Iterator[Environment]:
+    with pulse_server(pulse_home):
+        yield pulse_home
 
 
 def monitored(environment: Environment, folder: Path, n_frames: int) -> tuple[Frames, Any]:
@@ -533,3 +545,29 @@ def test_what_pulseaudio_gets_is_the_tone_without_a_gap(pulse: Environment, tmp_
         if any(is_one_tone(sound[start : start + n_frames]) for start in starts):
             return
     pytest.fail(f"in none of {ATTEMPTS} runs was the tone whole for half a second: {c}")
+
+
+@pytest.mark.parametrize("how", ["terminate", "kill"])
+def test_when_pulseaudio_is_back_the_patch_plays_on(how: str, pulse_home: Environment, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(pulse_server(pulse_home))
+        player = stack.enter_context(Player("auto", tmp_path, pulse_home, ENGINE))
+        assert player.hello["output_kind"] == "portaudio", player.hello
+        player.ask("commit")
+        player.await_frames(4800)
+        getattr(first, how)()
+        first.wait(20)
+        (Path(pulse_home["HOME"]) / "native").unlink(missing_ok=True)
+        assert player.await_kind("realtime")["output_switches"] == 1
+        player.await_frames(4800)
+        stack.enter_context(pulse_server(pulse_home))
+        assert player.await_kind("portaudio")["output_switches"] == 2
+        player.await_frames(4800)
+        result = player.ask("close")
+        assert player.end() == 0, (tmp_path / "player.log").read_text()
+    c = result["counters"]
+    assert c["frames_requested"] == c["frames_delivered"] + c["frames_underrun"] == result["frames"]
+    assert (result["worker_deaths"], result["output_switches"]) == (0, 2)
+    played, _ = soundfile.read(tmp_path / "played.wav", dtype="float32", always_2d=True)
+    if not c["frames_underrun"] and not c["tap_lost_frames"]:  # otherwise the machine did not keep up
+        assert first_difference(from_first_sound(played)) == -1
