@@ -193,7 +193,8 @@ def test_a_clock_that_runs_free_goes_on_until_the_engine_is_closed(engine: Engin
 
 
 STATUS_KEYS = {
-    "output", "output_kind", "output_latency_ms", "is_realtime_clock", "sample_rate", "block_frames",
+    "output", "output_kind", "output_is_alive", "output_latency_ms", "output_switches", "is_realtime_clock",
+    "sample_rate", "block_frames",
     "lead_blocks", "effective_lead_blocks", "largest_request_frames", "uptime_s", "frames", "play_block",
     "generation", "active_slot", "is_redundant", "slots", "nodes", "has_pending_edits", "undo_depth", "commit",
     "commits", "commits_refused", "prime_warnings", "worker_deaths", "commands_sent", "commands_waiting",
