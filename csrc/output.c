@@ -65,12 +65,22 @@ static int copy_block(PeOutput *o, uint32_t slot, uint64_t block, uint64_t gener
   return is_whole;
 }
 
+/* Tell when what is heard does not simply continue: enough to say later, for every frame, what it was. */
+static void tell_heard(PeOutput *o, uint64_t block, uint64_t frames, uint64_t generation, int is_declicked) {
+  if (generation == o->heard && !is_declicked) return;
+  const PeEvent e = {.kind = PE_EVENT_HEARD, .source = PE_SLOTS, .block = block, .frame = frames, .generation = generation,
+                     .value = is_declicked ? 1 : 0};
+  o->heard = generation;
+  pe_event_push(o->segment, &e);
+}
+
 /* Fetch the due block; 0 when no ring has it. */
 static int next_block(PeOutput *o, uint64_t frames) {
   PeSegment *s = o->segment;
   const uint64_t block = play_block(s);
   const PeSource source = pe_gate_choose(s, &o->gate, block, frames);
   if (source.slot == PE_NO_SLOT || !copy_block(o, source.slot, block, source.generation)) return 0;
+  tell_heard(o, block, frames, source.generation, source.is_declicked || o->is_silent);
   if (source.is_declicked || o->is_silent) {
     o->declick.is_due = 1;
     pe_counter_add(&s->counters[PE_COUNT_DECLICKS], 1);

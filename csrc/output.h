@@ -15,6 +15,7 @@ struct PeOutput {
   int        has_block;
   int        is_silent;    /* in an underrun */
   uint64_t   silent_frames;
+  uint64_t   heard;        /* generation of the block that was fetched last */
   int        is_tapped;    /* what this request does */
   _Atomic uint32_t record_wanted, is_recording;
   _Atomic uint64_t tap_start;

@@ -30,6 +30,7 @@ MODULES = [
     "output",
     "recording",
     "session",
+    "replay",
     "loop",
     "intake",
     "desk",
@@ -67,7 +68,14 @@ HEADERS = [
     "clock.h",
 ]
 # Where a source without a header of its own name belongs; all others stand with theirs.
-SOURCES = {"status": "pe.h", "process": "segment.h", "wake": "segment.h", "offline": "render.h"}
+SOURCES = {
+    "status": "pe.h",
+    "process": "segment.h",
+    "wake": "segment.h",
+    "offline": "render.h",
+    "session": "journal.h",
+    "replay": "swap.h",
+}
 
 
 def imported(path: Path) -> set[str]:
