@@ -48,6 +48,7 @@ class Engine:
         prime_timeout_ms: float = 500.0,
         on_prime_timeout: str = "keep",
         crossfade_ms: float = 5.0,
+        session: str | Path | None = None,
     ) -> None:
         options = Options(
             device=str(device),
@@ -61,6 +62,7 @@ class Engine:
             prime_timeout_ms=prime_timeout_ms,
             on_prime_timeout=on_prime_timeout,
             crossfade_ms=crossfade_ms,
+            session=None if session is None else Path(session),
         )
         _check(options)
         self.options = options

@@ -27,6 +27,7 @@ from pyengine.intake import Intake, TimeBase
 from pyengine.loop import Loop, Timer
 from pyengine.patch import Patch
 from pyengine.recording import Recorder
+from pyengine.session import SessionLog, Standing
 from pyengine.slots import Happening, Slot, State
 from pyengine.worker import RENDER_PRIORITY, WorkerProcess, patch_messages, prime_message, spawn
 
@@ -62,6 +63,7 @@ class Options:
     osc_host: str = "127.0.0.1"
     osc_port: int | None = 5005
     recordings: Path = Path("recordings")
+    session: Path | None = None  # log everything from the first block on
     prime_timeout_ms: float = 500.0
     on_prime_timeout: str = "keep"
     crossfade_ms: float = 5.0
@@ -129,6 +131,10 @@ class Supervisor:
         self.desk = Desk(options.sample_rate_hz)
         self.intake = Intake(self.segment)
         self.recorder = Recorder(self.segment, self._audio, options.recordings)
+        self.session = SessionLog(
+            self.segment, self._audio, options.recordings, look=self._standing, drain=self.on_signal, after=loop.after
+        )
+        self.intake.on_sent = self.session.records
         self.driver: output.Driver | None = None
         self.time_base: TimeBase | None = None
         self._allowed = 0
@@ -150,6 +156,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Start both workers; the clock follows when both have rendered their lead."""
+        if self.options.session is not None:
+            self.session.begin(self.options.session)
         self._may_realtime = _limit_realtime()
         if not self.segment.lock():
             logger.warning("memory not locked: refused; allow it with memlock in limits.conf (see docs/realtime.md)")
@@ -222,6 +230,7 @@ class Supervisor:
         self.recorder.close()
         is_quiet = self.driver.close() if self.driver is not None else True
         self.driver = None
+        self.session.close()  # all that was played is in it
         for worker in self.workers:
             if worker is not None:
                 self.segment.set_shutdown(worker.slot, True)
@@ -496,12 +505,15 @@ class Supervisor:
         same = attempt.patch.structure() == self.desk.committed.structure() and not attempt.is_rescue
         crossfade_ms = attempt.command.crossfade_ms
         fade_ms = self.options.crossfade_ms if crossfade_ms is None else crossfade_ms
+        fade_frames = 0 if same else round(fade_ms * self.options.sample_rate_hz / 1e3)
+        ops, source = attempt.patch.ops(), self.segment.slot_generation(standby.index)
+        self.session.plan(attempt.generation, attempt.patch, ops, fade_frames, source)
         messages = patch_messages(attempt.patch, attempt.generation)
         messages.append(
             prime_message(
-                attempt.patch.ops(),
+                ops,
                 WARMUP_BLOCKS,
-                fade_frames=0 if same else round(fade_ms * self.options.sample_rate_hz / 1e3),
+                fade_frames=fade_frames,
                 allow_silence=attempt.command.allow_silence,
                 max_share=self.options.max_block_share,
             )
@@ -763,7 +775,7 @@ class Supervisor:
 
     def on_signal(self) -> None:
         """Something was queued, or a number was reached."""
-        for event in self.segment.events():
+        for event in self.session.noting(self.segment.events()):
             if event.kind == "swap":
                 self._on_swap(event)
             elif event.kind == "checkpoint":
@@ -804,6 +816,11 @@ class Supervisor:
             self._refuse("late", f"slot {left.index} stayed behind and slot {survivor.index}, which primed, is heard")
         self._begin_join(left.index)
 
+    def _standing(self) -> Standing | None:
+        """What a session log may begin with: both slots are in step."""
+        active = self.active if self.is_redundant else None
+        return None if active is None else (active.index, active.generation, self.desk.committed)
+
     @property
     def needs_blocks(self) -> bool:
         """True while something waits for blocks to be played (a paused free-running clock must play them)."""
@@ -811,6 +828,8 @@ class Supervisor:
         if self.active is None:
             return True
         is_switching = attempt is not None and attempt.phase == "switching"
+        if self.session.is_starting:
+            return True
         return bool(self._joining or is_switching or not self.intake.is_clear or self._is_behind(self.standby))
 
     # ---- the free-running clock -------------------------------------------------------------------------

@@ -29,6 +29,7 @@ MODULES = [
     "worker",
     "output",
     "recording",
+    "session_file",
     "session",
     "replay",
     "loop",
