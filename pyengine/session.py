@@ -151,7 +151,7 @@ class SessionLog:
 
         It begins at a checkpoint, which it asks for. Raises SessionError where that cannot be.
         """
-        if isinstance(name, str) and name and not name.endswith(session_file.SUFFIX):
+        if isinstance(name, str) and name and not name.endswith((session_file.SUFFIX, "/")):
             name += session_file.SUFFIX
         if not isinstance(name, str) or not name:
             raise SessionError(f"{shown(name)} is no file name; give one such as 'evening{session_file.SUFFIX}'")
@@ -173,9 +173,13 @@ class SessionLog:
     def _open(self, name: str, path: Path) -> _Log:
         self.join()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True)
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
-        except FileExistsError:
+        except FileExistsError as error:
+            if not os.path.lexists(path):  # a file where the folder should be
+                text = f"cannot log the session into {shown(name)}: {shown(error.filename)} is no folder"
+                raise SessionError(f"{text}; give another place") from error
             raise SessionError(f"{shown(name)} exists already; a log never overwrites, give another name") from None
         except OSError as error:
             raise SessionError(f"cannot log the session into {shown(name)}: {error.strerror or error}") from error
@@ -457,7 +461,7 @@ class SessionLog:
 
     def _write(self, log: _Log) -> None:
         while log.queue:
-            lines = []
+            lines: list[bytes] = []
             log.n_queued = 0
             while log.queue and len(lines) < 1000:
                 lines.append(session_file.encode(log.queue.popleft()()))

@@ -31,7 +31,7 @@ MODULES = [
     "recording",
     "session_file",
     "session",
-    "replay",
+    "playback",
     "loop",
     "intake",
     "desk",

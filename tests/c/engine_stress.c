@@ -52,7 +52,7 @@ static void drain_events(uint64_t *checkpoint_of) {
   PeEvent e;
   for (uint32_t source = 0; source < PE_EVENT_SOURCES; source++)
     while (pe_event_next(segment, source, &e)) {
-      CHECK(e.kind >= PE_EVENT_SWAP && e.kind < PE_EVENT_STALE && e.source == source);
+      CHECK(e.kind >= PE_EVENT_SWAP && e.kind <= PE_EVENT_HEARD && e.kind != PE_EVENT_STALE && e.source == source);
       if (e.kind == PE_EVENT_CHECKPOINT) *checkpoint_of = e.generation;
     }
 }
