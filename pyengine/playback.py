@@ -335,10 +335,7 @@ class Player:
             text = f"the states of {', '.join(other)} in the log are of another version of pyengine"
             self.facts.warnings.append(f"{text}: it begins with the patch's values")
             return
-        try:
-            run.load(session.image)
-        except NativeError as error:
-            raise SessionError(f"the log's checkpoint cannot be used: {error}") from error
+        _load(run, session.image)
 
     def _plan(self, planned: PlannedPatch) -> _native.Plan:
         patch, ops = planned.patch()
@@ -364,6 +361,9 @@ class Player:
         generation = restart.planned.generation
         run = _native.Replay(self._plan(restart.planned), generation)
         snapshot = self._snapshots.pop(generation, None)
+        if snapshot is None and restart.image and self._ratio == 1:
+            snapshot = _native.Replay(self._plan(restart.planned), generation)
+            _load(snapshot, restart.image)
         if snapshot is None:
             self.facts.warnings.append(
                 f"generation {generation} begins with the patch's values: the log does not reach back to its states"
@@ -406,6 +406,15 @@ class Player:
         """Drop the runs that are needed no more."""
         for generation in [g for g in self._runs if self._needed.get(g, -1) < block]:
             self._runs.pop(generation).close()
+
+
+def _load(run: _native.Replay, image: bytes) -> None:
+    try:
+        run.load(image)
+    except NativeError as error:
+        raise SessionError(
+            f"a checkpoint in the log cannot be used: {error}; use the version it was played with"
+        ) from error
 
 
 def _empty(generation: int) -> PlannedPatch:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.1  # how often decisions are read where nothing else happens
 WRITE_S = 0.05
 START_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 10.0  # a disk that hangs must not keep the engine from ending
 ASK_AGAIN_S, ASK_ANEW_S = 0.02, 1.0
 MAX_QUEUED = 1 << 20  # records and other entries that wait for the disk
 DECLICK_S = 0.005  # PE_DECLICK_MS
@@ -64,7 +65,7 @@ class _Log:
     path: Path
     file: Any
     state: str = "starting"  # starting, logging, ending, ended
-    generation: int = 0
+    begun: int = 0  # the block it begins with
     block: int = 0  # decisions are read up to here
     seq: int = 0  # the newest decision
     n_records: int = 0
@@ -221,7 +222,9 @@ class SessionLog:
     def join(self) -> None:
         """Wait until a log that is being ended is closed."""
         if self._log is None and self._thread is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_TIMEOUT_S)
+            if self._thread.is_alive():
+                logger.error("the disk does not answer; the session log is left as it is")
             self._thread = None
 
     def _end(self, log: _Log, *, is_whole: bool = False, error: str = "") -> None:
@@ -267,12 +270,19 @@ class SessionLog:
         from_block: int,
         block: int,
         base: int,
-        fade_frames: int = 0,
+        image: bytes = b"",
     ) -> None:
-        """A generation starts at `block` with the states `source` had at from_block; it ignores records up to base."""
-        if self._log:
-            row = plan_row(generation, patch, patch.ops(), fade_frames, source)
-            self._note({"restart": row | {"from_block": from_block, "block": block, "base": base}})
+        """A generation starts at `block` with the states `source` had at from_block; it ignores records up to base.
+
+        image: the checkpoint of from_block, for a log that does not reach back so far.
+        """
+        log = self._log
+        if log is None:
+            return
+        row = plan_row(generation, patch, patch.ops(), 0, source)
+        is_known = log.state == "logging" and from_block >= log.begun
+        text = session_file.pack(image) if image and not is_known else ""
+        self._note({"restart": row | {"from_block": from_block, "block": block, "base": base, "image": text}})
 
     def records(self, first_seq: int, records: list[Record]) -> None:
         """Records were sent, numbered from first_seq on."""
@@ -362,7 +372,7 @@ class SessionLog:
         records = [r for r in self._early if isinstance(r, tuple)]
         if sound.is_silent or sound.declicked_until > first_frame or seq + 1 < records[0][0]:
             return False
-        log.state, log.generation, log.block, log.seq = "logging", generation, block, seq
+        log.state, log.begun, log.block, log.seq = "logging", block, block, seq
         log.first_frame = log.frames = first_frame
         row = plan_row(generation, patch, patch.ops(), 0, generation)
         self._push(log, lambda: _start_entry(generation, block, seq, first_frame, row, image))

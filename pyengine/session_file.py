@@ -98,7 +98,8 @@ def pack(image: bytes) -> str:
 
 
 def unpack(text: str) -> bytes:
-    return zlib.decompress(base64.b64decode(text, validate=True))
+    """Return the checkpoint that pack() made text of; nothing for no text."""
+    return zlib.decompress(base64.b64decode(text, validate=True)) if text else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ class Restart:
     from_block: int
     block: int
     base: int
+    image: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ class Session:
         elif "restart" in entry:
             row = entry["restart"]
             numbers = _whole(row["from_block"]), _whole(row["block"]), _whole(row["base"])
-            self.restarts.append(Restart(_planned(row), *numbers))
+            self.restarts.append(Restart(_planned(row), *numbers, unpack(row.get("image") or "")))
         elif "start" in entry:
             self._add_start(entry["start"])
         elif "end" in entry:
@@ -214,7 +216,7 @@ class Session:
             _whole(row[key]) for key in ("generation", "block", "seq", "first_frame")
         )
         self.planned = _planned(row["plan"]) if row["plan"] else None
-        self.image = unpack(row["image"]) if row["image"] else b""
+        self.image = unpack(row["image"])
         self.frames, self.played = self.first_frame, self.block
         self.is_begun = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,9 +35,11 @@ class Script:
     def plan(self, generation: int, patch: Patch, *, source: int = 0, fade: int = 0) -> Script:
         return self._add({"plan": session_file.plan_row(generation, patch, patch.ops(), fade, source)})
 
-    def restart(self, generation: int, patch: Patch, *, source: int, from_block: int, block: int, base: int) -> Script:
+    def restart(
+        self, generation: int, patch: Patch, *, source: int, from_block: int, block: int, base: int, image: str = ""
+    ) -> Script:
         row = session_file.plan_row(generation, patch, patch.ops(), 0, source)
-        return self._add({"restart": row | {"from_block": from_block, "block": block, "base": base}})
+        return self._add({"restart": row | {"from_block": from_block, "block": block, "base": base, "image": image}})
 
     def send(self, *records: Record) -> Script:
         self._add({"records": [self.n_records + 1, [session_file.record_row(record) for record in records]]})
@@ -137,3 +140,89 @@ def logged_rig(path: Path, **options: Any) -> Iterator[LoggedRig]:
     with LoggedRig(path, **options) as rig:
         rig.record()
         yield rig
+
+
+class Mishaps:
+    """Plays at random on a logged rig: commits, settings, late slots, falls to an older patch, silences."""
+
+    def __init__(self, rig: LoggedRig, rng: random.Random) -> None:
+        self.rig = rig
+        self.rng = rng
+        self._patches = {0: Patch()}
+        self._next_handle = 1
+        self._is_in_step = True
+
+    def step(self) -> None:
+        actions = [self.commit, self.commit, self.send, self.send, self.fall, self.be_silent, self.replicate]
+        self.rng.choice(actions)()
+        self.rig.advance(self.rng.randrange(1, 2500))
+        if self.rng.random() < 0.5:
+            self.rig.drain()
+
+    def commit(self) -> None:
+        if not self._is_in_step:
+            return
+        rig, segment = self.rig, self.rig.segment
+        patch = self._next_patch()
+        slot, generation = rig.arm(patch, self.rng.choice([0, 0, 100, 700]))
+        self._patches[generation] = patch
+        self._send_to(patch)
+        if self.rng.random() < 0.4:  # it is late
+            segment.set_playable(slot, False)
+            rig.advance(self.rng.randrange(1, 800))
+            segment.set_playable(slot, True)
+        rig._until(lambda: segment.swapped_generation == generation)
+        segment.close_gate()
+        self._is_in_step = False
+
+    def _next_patch(self) -> Patch:
+        patch = self._patches[self.rig.segment.heard_generation].copy()
+        patch.next_handle = max(patch.next_handle, self._next_handle)
+        if self.rng.random() < 0.5 or not patch.nodes:
+            n = patch.next_handle
+            patch.create(f"osc{n}", "simple_sine").set(f"osc{n}", "freq", self.rng.uniform(50, 2000))
+            if self.rng.random() < 0.5:
+                patch.create(f"env{n}", "adsr").connect(f"osc{n}", f"env{n}")
+        else:
+            patch.delete(self.rng.choice(list(patch.nodes)))
+        self._next_handle = patch.next_handle
+        return patch
+
+    def send(self) -> None:
+        self._send_to(self._patches[self.rig.segment.heard_generation])
+
+    def _send_to(self, patch: Patch) -> None:
+        rng = self.rng
+        records = []
+        for node in patch.nodes.values():
+            param = rng.randrange(2)
+            value = rng.uniform(0, 0.5) if param else rng.uniform(0, 1000)
+            frame = -1 if rng.random() < 0.5 else self.rig.output.frames + rng.randrange(3000)
+            records.append(Record(node.handle, param, value, frame=frame, is_immediate=rng.random() < 0.2))
+        if records:
+            self.rig.segment.send(records)
+
+    def fall(self) -> None:
+        """Fall over to what the other slot has."""
+        slot = self.rig.segment.active_slot
+        self.rig.segment.set_playable(slot, False)
+        self.rig.advance(self.rng.randrange(1, 500))
+        self.rig.segment.set_playable(slot, True)
+
+    def be_silent(self) -> None:
+        segment = self.rig.segment
+        for slot in (0, 1):
+            segment.set_playable(slot, False)
+        for _ in range(self.rng.randrange(1, 4)):
+            self.rig.output.process(self.rng.randrange(1, 700))
+        for slot in (0, 1):
+            segment.set_playable(slot, True)
+
+    def replicate(self) -> None:
+        """Make the slot that is not heard a replica of the one that is."""
+        self.rig.settle()
+        active = self.rig.segment.active_slot
+        generation = self.rig.segment.slot_generation(active)
+        self.rig._replicate(self._patches[generation], 1 - active, active, generation, 700)
+        self.rig.advance(self.rig.config.block_frames * 10)
+        self._is_in_step = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import numpy as np
 import pytest
 import soundfile
 from live import Samples, assert_same, chain, frequency_hz, rms, same_bits, tone
-from logs import BLOCK, Script, logged_rig, tone_script
+from logs import BLOCK, Mishaps, Script, logged_rig, tone_script
+from rig import Rig
+from waiting import wait_until
 
 from pyengine import Patch, SessionError, cli, replay, session_file
-from pyengine._native import Record
+from pyengine._native import Record, checkpoint_image
 from pyengine.errors import CommandError
 from pyengine.offline import render
 from pyengine.playback import replay_to_wav
+
+UP_TO_THERE = "what was played up to there is replayed"
 
 
 def mono(patch: Patch, n_frames: int, **options: Any) -> Samples:
@@ -188,6 +193,29 @@ def test_a_restart_from_before_the_log_begins_with_the_patchs_values_and_says_so
     assert "does not reach back" in " ".join(facts.warnings)
 
 
+def test_a_restart_from_before_the_log_may_bring_its_checkpoint_along(tmp_path: Path) -> None:
+    patch = tone(650.0)
+    with Rig(n_channels=1) as rig:
+        first = rig.commit(patch)
+        rig.advance(3000)
+        rig.segment.request_checkpoint(rig.segment.active_slot, 1)
+        wait_until(lambda: (rig.segment.checkpoint(1) or (0, 0))[0] > first // BLOCK + 20)
+        checkpoint = rig.segment.checkpoint(1)
+        image = checkpoint_image(rig.segment, 1)
+    assert checkpoint is not None
+    script = Script().start(block=100, first_frame=6400)
+    script.restart(2, patch, source=1, from_block=checkpoint[0], block=104, base=0, image=session_file.pack(image))
+    path = script.heard(104, 2).played(120).write(tmp_path / "a.session")
+    x, facts = replay(path)
+    begin = checkpoint[0] * BLOCK - first
+    assert facts.warnings == ["the log was cut off behind line 5: the engine did not end it; " + UP_TO_THERE]
+    assert_same(x[4 * BLOCK :], mono(patch, begin + 16 * BLOCK)[begin:])
+    for wrong in (image[:-1], image[:40], image + b"\0"):
+        script.entries[2]["restart"]["image"] = session_file.pack(wrong)
+        with pytest.raises(SessionError, match="a checkpoint in the log cannot be used"):
+            replay(script.write(path))
+
+
 # ---- the same as an engine of one process
 
 
@@ -231,6 +259,24 @@ def test_a_late_swap_a_fall_back_and_an_underrun_are_replayed_bit_for_bit(tmp_pa
     assert_same(x, y)
     ideal, facts = replay(path, ideal=True)
     assert len(ideal) == len(y) - counters["frames_underrun"] and facts.silences == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_order_of_swaps_lateness_falls_and_silences_is_replayed_bit_for_bit(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "a.session"
+    rng = random.Random(seed)
+    sizes = {"block_frames": rng.choice([16, 64, 100, 512]), "lead": rng.choice([1, 2, 8])}
+    with logged_rig(path, n_channels=rng.choice([1, 2]), **sizes) as rig:
+        mishaps = Mishaps(rig, rng)
+        for _ in range(25):
+            mishaps.step()
+        rig.drain()
+        x = rig.read_tap()
+    y, facts = replay(path)
+    assert facts.warnings == [] and facts.swaps > 0
+    assert_same(x, y)
+    ideal, _ = replay(path, ideal=True)
+    assert len(ideal) == len(y) - facts.silent_frames
 
 
 # ---- another rate
