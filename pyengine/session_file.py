@@ -29,9 +29,11 @@ FORMAT_VERSION = 1
 KEY = "pyengine session"
 SUFFIX = ".session"
 MAX_HEAD_BYTES = 1 << 16
+_LIMIT = 0xFFFFFFFF  # of a handle or a parameter
 
 Entry = dict[str, Any]
 Commands = npt.NDArray[np.void]
+_Command = tuple[int, int, float, int, int, int, int, int, tuple[int, int]]
 
 
 def encode(entry: Entry) -> bytes:
@@ -174,7 +176,7 @@ class Session:
     is_damaged: bool = False
     fault: str = ""
     n_records: int = 0
-    _commands: list[Commands] = field(default_factory=list)
+    _commands: list[_Command] = field(default_factory=list)
 
     @property
     def n_frames(self) -> int:
@@ -183,9 +185,7 @@ class Session:
 
     def commands(self) -> Commands:
         """Return all records in order; the first has the number seq + 1."""
-        parts = self._commands or [np.zeros(0, _native.COMMAND_DTYPE)]
-        self._commands = [np.concatenate(parts)]
-        return self._commands[0]
+        return np.array(self._commands, _native.COMMAND_DTYPE)
 
     # ---- entries, in the order of the file
 
@@ -223,20 +223,7 @@ class Session:
     def _add_records(self, first_seq: int, rows: list[list[Any]]) -> None:
         if first_seq != self.seq + self.n_records + 1:
             raise ValueError(f"records from {self.seq + self.n_records + 1} on are missing")
-        commands = np.zeros(len(rows), _native.COMMAND_DTYPE)
-        commands["seq"] = np.arange(first_seq, first_seq + len(rows))
-        commands["frame"] = -1
-        for place, row in zip(commands, rows, strict=True):
-            if len(row) == 1:
-                place["kind"], place["arg"] = _native.SWITCH, row[0]
-            elif row:
-                place["kind"] = _native.PARAM
-                place["handle"], place["param"], place["value"] = row[:3]
-                place["frame"] = row[3] if len(row) > 3 else -1
-                place["flags"] = _native.IMMEDIATE if len(row) > 4 and row[4] else 0
-            else:
-                place["kind"] = _native.MARK
-        self._commands.append(commands)
+        self._commands += [_command(first_seq + n, *row) for n, row in enumerate(rows)]
         self.n_records += len(rows)
 
     def _add_event(self, kind: str, block: int, frame: int, generation: int, value: int) -> None:
@@ -258,6 +245,21 @@ class Session:
         if block < self.played or frames < self.frames:
             raise ValueError("it goes back in time")
         self.played, self.frames = block, frames
+
+
+def _command(
+    seq: int, handle: int = 0, param: int | None = None, value: float = 0.0, frame: int = -1, is_immediate: int = 0
+) -> _Command:
+    """Return a record as numpy takes it; see record_row() for what it is made of."""
+    if type(handle) is not int or not 0 <= handle <= _LIMIT or type(value) not in (int, float):
+        raise ValueError(f"record {seq} makes no sense")
+    if param is None:  # the handle is the generation of a SWITCH, 0 for a mark
+        kind = _native.SWITCH if handle else _native.MARK
+        return seq, -1, 0.0, handle, kind, 0, 0, 0, (0, 0)
+    if type(param) is not int or not 0 <= param <= _LIMIT or type(frame) is not int or not -1 <= frame < 1 << 62:
+        raise ValueError(f"record {seq} makes no sense")
+    flags = _native.IMMEDIATE if is_immediate else 0
+    return seq, frame, value, 0, _native.PARAM, handle, param, flags, (0, 0)
 
 
 def _whole(value: object) -> int:
