@@ -196,6 +196,7 @@ class SessionLog:
         """End the log with what has been played by now; on_done gets the status of the closed file, or the error
         that says why nothing is logged; from the log's own thread, or at once if that is so.
         """
+        frames, block = self._output.frames, self._segment.play_block  # what they told of is drained
         self._drain()
         log, last = self._log, self._last
         if log is None or log.state != "logging":
@@ -203,18 +204,21 @@ class SessionLog:
             ended = f"; the session {shown(last.name)} ended early: {last.error}" if last and last.error else ""
             on_done(SessionError(text + ended))
             return
-        self._poll(self._output.frames, self._segment.play_block, is_last=True)
-        log.done = on_done
-        self._end(log, is_whole=True)
+        log.done = on_done  # before the log ends, whatever ends it
+        self._poll(frames, block, is_last=True)
+        if self._log is log:
+            self._end(log, is_whole=True)
 
     def close(self) -> None:
         """End the log when the output has ended, and wait until its file is closed. Twice without harm."""
         log = self._log
         if log is not None and log.state == "logging":
+            frames, block = self._output.frames, self._segment.play_block
             for _ in self.noting(self._segment.events()):
                 pass
-            self._poll(self._output.frames, self._segment.play_block, is_last=True)
-            self._end(log, is_whole=True)
+            self._poll(frames, block, is_last=True)
+            if self._log is log:
+                self._end(log, is_whole=True)
         elif log is not None and log.state == "starting":
             self._abandon(log, "the engine ended")
         self.join()
@@ -414,6 +418,7 @@ class SessionLog:
             return
         if log.error:  # the disk
             self._end(log)
+            return
         now_s = time.monotonic()
         if not is_last and (now_s - self._written_s < WRITE_S or frames == log.frames):
             return

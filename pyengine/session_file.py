@@ -248,14 +248,21 @@ class Session:
 
 
 def _command(
-    seq: int, handle: int = 0, param: int | None = None, value: float = 0.0, frame: int = -1, is_immediate: int = 0
+    seq: int,
+    handle: int = 0,
+    param: int | None = None,
+    value: float | None = None,
+    frame: int = -1,
+    is_immediate: int = 0,
 ) -> _Command:
     """Return a record as numpy takes it; see record_row() for what it is made of."""
-    if type(handle) is not int or not 0 <= handle <= _LIMIT or type(value) not in (int, float):
+    if type(handle) is not int or not 0 <= handle <= _LIMIT:
         raise ValueError(f"record {seq} makes no sense")
     if param is None:  # the handle is the generation of a SWITCH, 0 for a mark
         kind = _native.SWITCH if handle else _native.MARK
         return seq, -1, 0.0, handle, kind, 0, 0, 0, (0, 0)
+    if value is None or type(value) not in (int, float):
+        raise ValueError(f"record {seq} makes no sense")
     if type(param) is not int or not 0 <= param <= _LIMIT or type(frame) is not int or not -1 <= frame < 1 << 62:
         raise ValueError(f"record {seq} makes no sense")
     flags = _native.IMMEDIATE if is_immediate else 0
