@@ -123,7 +123,7 @@ class Player:
         facts.is_cut = not session.is_ended
         if session.fault:
             facts.warnings.insert(0, f"{session.fault}; what was played up to there is replayed")
-        if self._heard and self._heard[0].is_declicked and session.image:
+        if session.block and any(h.is_declicked and h.block == session.block for h in self._heard):
             facts.warnings.append("a declick begins with the log: its 5 ms are not as they were played")
 
     @property

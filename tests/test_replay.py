@@ -152,6 +152,15 @@ def test_a_crossfade_is_that_of_the_engine(tmp_path: Path) -> None:
     assert_same(x, y)
 
 
+def test_a_declick_at_the_first_block_of_a_log_from_the_middle_is_told(tmp_path: Path) -> None:
+    script = Script().start(block=5, first_frame=320).event("underrun", 5, 320).event("resumed", 5, 420, 100)
+    x, facts = replay(
+        script.heard(5, 0, silence=100, is_declicked=True).played(9, frames=676).end().write(tmp_path / "a")
+    )
+    assert len(x) == 676 - 320 and not x.any()
+    assert facts.warnings == ["a declick begins with the log: its 5 ms are not as they were played"]
+
+
 # ---- restarts
 
 
