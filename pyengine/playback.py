@@ -339,9 +339,13 @@ class Player:
 
     def _plan(self, planned: PlannedPatch) -> _native.Plan:
         patch, ops = planned.patch()
-        rate_hz = self.facts.sample_rate_hz
-        plan = new_plan(patch, sample_rate_hz=rate_hz, max_block_frames=SPAN_FRAMES, n_channels=self.session.n_channels)
-        self.facts.warnings += prime(plan, patch, ops, rate_hz)
+        rate_hz, n_channels = self.facts.sample_rate_hz, self.session.n_channels
+        try:
+            plan = new_plan(patch, sample_rate_hz=rate_hz, max_block_frames=SPAN_FRAMES, n_channels=n_channels)
+            self.facts.warnings += prime(plan, patch, ops, rate_hz)
+        except (NativeError, CommandError) as error:
+            text = f"the session's patch of generation {planned.generation} cannot be rendered: {error}"
+            raise SessionError(f"{text}; use the version it was played with") from error
         return plan
 
     def _restart(self, block: int) -> None:
@@ -352,7 +356,7 @@ class Player:
             source = restart.planned.source
             if restart.from_block == block and source in self._runs:
                 snapshot = _native.Replay(self._plan(restart.planned), source)
-                snapshot.copy(self._runs[source])
+                _copy(snapshot, self._runs[source])
                 self._snapshots[restart.planned.generation] = snapshot
             if restart.block == block:
                 self._runs[restart.planned.generation] = self._restarted(restart)
@@ -395,7 +399,7 @@ class Player:
         if self._needed.get(source, -1) > block:
             before = self.session.plans.get(source) or self.session.planned or _empty(source)
             old = _native.Replay(self._plan(before), source)
-            old.copy(run)
+            _copy(old, run)
             self._runs[source] = old
         else:
             self._runs.pop(source, None)
@@ -406,6 +410,15 @@ class Player:
         """Drop the runs that are needed no more."""
         for generation in [g for g in self._runs if self._needed.get(g, -1) < block]:
             self._runs.pop(generation).close()
+
+
+def _copy(run: _native.Replay, other: _native.Replay) -> None:
+    try:
+        run.copy(other)
+    except NativeError as error:
+        raise SessionError(
+            f"two plans in the log should be equal and are not: {error}; a faulty engine wrote it"
+        ) from error
 
 
 def _load(run: _native.Replay, image: bytes) -> None:

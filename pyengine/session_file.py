@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from pyengine import _native
 from pyengine._native import Record
-from pyengine.errors import EngineError, PatchError, SessionError, shown
+from pyengine.errors import EngineError, SessionError, shown
 from pyengine.patch import Op, Patch
 from pyengine.specs import registry
 
@@ -121,7 +121,7 @@ class PlannedPatch:
                 patch.create(id, type, handle=handle)
             for source, dest in self.row["cables"]:
                 patch.connect(source, dest)
-        except PatchError as error:
+        except (EngineError, TypeError, ValueError) as error:
             text = f"the session's patch of generation {self.generation} cannot be built here: {error}"
             how = "use the version and the modules (PYENGINE_MODULES) that it was played with"
             raise SessionError(f"{text}; {how}") from error
@@ -228,11 +228,15 @@ class Session:
 
     def _add_event(self, kind: str, block: int, frame: int, generation: int, value: int) -> None:
         if kind == "heard":
+            if self.heard and block < self.heard[-1].block:
+                raise ValueError("it goes back in time")
             self.heard.append(Heard(_whole(block), _whole(generation), bool(value & 1)))
         elif kind == "underrun":
             self.silent_from = _whole(block), _whole(frame)
         elif kind == "resumed":
             self.silent_from = None
+            if self.silences and block <= self.silences[-1][0]:
+                raise ValueError("it goes back in time")
             self.silences.append((_whole(block), _whole(value)))
 
     def _add_played(self, entry: Entry) -> None:
@@ -270,7 +274,7 @@ def _command(
 
 
 def _whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 62:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 48:
         raise ValueError(f"{shown(value)} is no number of a block, a frame or a record")
     return value
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from live import Samples, assert_same, chain, frequency_hz, rms, same_bits, tone
 from logs import BLOCK, Mishaps, Script, logged_rig, tone_script
 from rig import Rig
@@ -415,6 +420,41 @@ def test_lines_that_make_no_sense_are_damage_and_not_a_crash(tmp_path: Path) -> 
         assert facts.is_damaged and same_bits(x, whole)
 
 
+LEAVES = st.sampled_from([-1, 0, 1, 2, 3, 8, 13, 64, 900, 1.5, True, None, "", "x", "adsr", [], [1], {}, {"x": 1}])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_a_sound_line_says_the_replay_ends_with_sound_or_a_session_error(data: st.DataObject) -> None:
+    one, two = two_tones()
+    script = Script().start().plan(1, one).switch(1).heard(2, 1).plan(2, two, source=1, fade=100).switch(2)
+    script.restart(3, one, source=1, from_block=9, block=14, base=3).send(Record(1, 0, 500.0, frame=1000))
+    script.heard(13, 2, is_declicked=True).heard(14, 3).event("underrun", 20, 1280).event("resumed", 20, 1300, 20)
+    script.heard(20, 3, silence=20, is_declicked=True).played(30, (2, 1), (10, 2), (15, 3)).end()
+    entries = json.loads(json.dumps(script.entries))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place: Any = entries[data.draw(st.integers(1, len(entries) - 1))]
+        while True:
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            if not keys:
+                break
+            key = data.draw(st.sampled_from(keys))
+            if isinstance(place[key], (dict, list)) and data.draw(st.booleans()):
+                place = place[key]
+                continue
+            place[key] = copy.deepcopy(data.draw(LEAVES))
+            break
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.session"
+        path.write_bytes(b"".join(session_file.encode(entry) for entry in entries))
+        for options in ({}, {"ideal": True}, {"sample_rate": 32000.0}):
+            try:
+                x, facts = replay(path, **options)  # type: ignore[arg-type]
+            except SessionError:
+                continue
+            assert len(x) == facts.n_frames < 64 * 1000
+
+
 def test_a_generation_that_the_log_does_not_explain_ends_the_replay(tmp_path: Path) -> None:
     script, _ = tone_script()
     whole, _ = replay(script.write(tmp_path / "a.session"))
@@ -513,7 +553,9 @@ def test_a_long_session_is_replayed_in_pieces_and_many_times_faster_than_played(
     blocks = range(75, n_blocks, 75)
     script.send(*(Record(1, 0, 200.0 + n % 1000) for n in range(len(blocks))))
     script.played(n_blocks, (0, 1), *((block, 2 + n) for n, block in enumerate(blocks))).end()
-    facts = replay_to_wav(script.write(tmp_path / "a.session"), tmp_path / "a.wav")
+    path, begin_s = script.write(tmp_path / "a.session"), time.perf_counter()
+    facts = replay_to_wav(path, tmp_path / "a.wav")
+    print(f"{600 / (time.perf_counter() - begin_s):.0f} times real time")
     assert facts.n_frames == n_blocks * BLOCK and facts.records == len(blocks) + 1
     x, _ = soundfile.read(tmp_path / "a.wav", start=facts.n_frames - 48000, dtype="float32")
     assert abs(rms(x) - 0.2 / np.sqrt(2)) < 1e-3
