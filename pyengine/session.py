@@ -26,11 +26,12 @@ from pyengine.session_file import Entry, plan_row
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 0.1  # how often decisions are read where nothing else happens
-WRITE_S = 0.05
+POLL_S = 0.05  # how often decisions are read where nothing else happens
+PLAYED_S = 0.02  # and how often at most where much does
+WRITE_S = 0.04  # a crash of the whole process costs POLL_S + WRITE_S at most
 START_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 10.0  # a disk that hangs must not keep the engine from ending
-ASK_AGAIN_S, ASK_ANEW_S = 0.02, 1.0
+ASK_AGAIN_S, ASK_ANEW_S = 0.01, 1.0
 MAX_QUEUED = 1 << 20  # records and other entries that wait for the disk
 DECLICK_S = 0.005  # PE_DECLICK_MS
 IMAGE_HEAD = struct.Struct("<5QII")
@@ -130,6 +131,7 @@ class SessionLog:
         self._asked: tuple[int, int] | None = None
         self._n_asked = 0
         self._has_checkpoint = False
+        self._image = b""
         self._give_up_s = 0.0
         self._written_s = 0.0
         self._early: list[Event | Entry | tuple[int, list[Record]]] = []  # what came while the log was starting
@@ -170,6 +172,7 @@ class SessionLog:
         first = (self._segment.applied(standing[0]) if standing else self._segment.newest) + 1
         self._early = [(first, _native.stream_records(self._segment, first))]
         self._ask(log)
+        self._tick(log)
 
     def _open(self, name: str, path: Path) -> _Log:
         self.join()
@@ -306,8 +309,8 @@ class SessionLog:
         for event in events:
             self.event(event)
             yield event
-        if self._has_checkpoint and self._log:
-            self._accept(self._log)
+        if self._log is not None and self._log.state == "starting":
+            self._accept(self._log, block)
         self._poll(frames, block)
 
     def event(self, event: Event) -> None:
@@ -341,10 +344,11 @@ class SessionLog:
             self._abandon(log, log.error)
             return
         if time.monotonic() > self._give_up_s:
-            self._abandon(log, f"no checkpoint within {START_TIMEOUT_S:g} s, both slots must be in step; try again")
+            why = f"no checkpoint within {START_TIMEOUT_S:g} s"
+            self._abandon(log, f"{why}; both slots must be in step, and the output must run; try again")
             return
         standing = self._look()
-        self._asked, self._has_checkpoint = None, False
+        self._asked, self._has_checkpoint, self._image = None, False, b""
         self._n_asked += 1
         number = self._n_asked
         if standing is not None:
@@ -353,13 +357,18 @@ class SessionLog:
         wait_s = ASK_AGAIN_S if standing is None else ASK_ANEW_S
         self._after(wait_s, lambda: self._ask(log) if number == self._n_asked else None)
 
-    def _accept(self, log: _Log) -> None:
-        """Begin with the checkpoint that was written, if nothing before it has to be known."""
-        standing, asked = self._look(), self._asked
-        image = _native.checkpoint_image(self._segment, asked[1]) if asked else b""
-        self._has_checkpoint = False
-        is_it = standing is not None and standing[:2] == asked and len(image) >= IMAGE_HEAD.size
-        if not is_it or not self._begin_with(log, image, standing[2] if standing else Patch()):
+    def _accept(self, log: _Log, due: int) -> None:
+        """Begin with the checkpoint that was written, once its block has been heard (`due` is a later one), if
+        nothing before it has to be known.
+        """
+        if self._has_checkpoint and self._asked:
+            self._has_checkpoint = False
+            self._image = _native.checkpoint_image(self._segment, self._asked[1])
+        if len(self._image) < IMAGE_HEAD.size or IMAGE_HEAD.unpack_from(self._image)[1] >= due:
+            return
+        standing, image = self._look(), self._image
+        if standing is None or standing[:2] != self._asked or not self._begin_with(log, image, standing[2]):
+            self._asked, self._image = None, b""
             self._n_asked += 1
             number = self._n_asked
             self._after(ASK_AGAIN_S, lambda: self._ask(log) if number == self._n_asked else None)
@@ -388,7 +397,6 @@ class SessionLog:
         self._early = []
         if done:
             done(log.status())
-        self._tick(log)
         return True
 
     def _begin_after(self, seq: int, block: int) -> None:
@@ -409,7 +417,7 @@ class SessionLog:
     def _tick(self, log: _Log) -> None:
         if self._log is log:
             self._drain()
-            self._after(POLL_S, lambda: self._tick(log))
+            self._after(ASK_AGAIN_S if log.state == "starting" else POLL_S, lambda: self._tick(log))
 
     def _poll(self, frames: int, block: int, *, is_last: bool = False) -> None:
         """Read the decisions up to the block that is due, and write down that so much has been played."""
@@ -420,7 +428,7 @@ class SessionLog:
             self._end(log)
             return
         now_s = time.monotonic()
-        if not is_last and (now_s - self._written_s < WRITE_S or frames == log.frames):
+        if not is_last and (now_s - self._written_s < PLAYED_S or frames == log.frames):
             return
         self._written_s = now_s
         fault = self._read_decisions(log, frames, block)
