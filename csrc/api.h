@@ -388,3 +388,27 @@ PeStatus pe_process_guard(uint32_t soft_us, uint32_t hard_us);  /* RLIMIT_RTTIME
 PeStatus pe_segment_lock(PeSegment *segment);                   /* mlock; PE_BUSY where refused; [setup] */
 PeStatus pe_process_lock_memory(void);                          /* mlockall; PE_BUSY where refused; [setup] */
 PeStatus pe_process_die_with_parent(int32_t parent_pid);        /* PR_SET_PDEATHSIG where there is one; PE_STALE if the parent is gone already; [setup] */
+
+/* ---- the session log, and its replay --------------------------------------------------------------- */
+
+/* A checkpoint image: PeCheckpointInfo, uint32 n_scheduled, uint32 has_run, PeCommand[n_scheduled], the states. */
+uint64_t pe_checkpoint_image(const PeSegment *s, uint64_t generation, void *out, uint64_t size); /* copies the newest one of the generation; its bytes, 0 if there is none, it does not fit, or it was written meanwhile; [any] */
+PeStatus pe_journal_changes(const PeSegment *s, uint64_t *block, uint64_t end, uint64_t *seq, uint64_t *pairs, uint32_t capacity,
+                            uint32_t *n); /* reads decisions from *block up to `end`, or up to one not taken yet; n pairs (block, number) where the number is not *seq; PE_STALE when the journal has gone a lap further; [any] */
+uint32_t pe_stream_copy(const PeSegment *s, uint64_t first_seq, PeCommand *records, uint32_t capacity); /* records from first_seq to the newest, of those that are kept; how many; intake's thread only; [any] */
+
+typedef struct PeReplay PeReplay;       /* a run outside any engine */
+typedef struct PeReplayOut PeReplayOut; /* what is heard of one run after the other: the declick */
+
+PeStatus pe_replay_new(PePlan *plan, uint64_t generation, PeReplay **replay);      /* takes the plan, also when it fails; [setup] */
+void pe_replay_free(PeReplay *replay);                                             /* [setup] */
+PeStatus pe_replay_load(PeReplay *replay, const void *image, uint64_t bytes);      /* a checkpoint image of this plan; [setup] */
+PeStatus pe_replay_copy(PeReplay *replay, const PeReplay *from);                   /* states, schedule, number; plans must be equal, neither fading; [setup] */
+PeStatus pe_replay_restart(PeReplay *replay, const PeReplay *from, uint64_t base); /* states alone; records up to `base` are ignored; [setup] */
+void pe_replay_take(PeReplay *replay, const PeCommand *commands, uint32_t n, int64_t first_frame); /* in order; those at or below its number, and SWITCH, are passed over; [setup] */
+PeStatus pe_replay_turn(PeReplay *replay, PePlan *plan, uint64_t generation, uint32_t fade_frames); /* takes the plan, also when it fails; [setup] */
+void pe_replay_render(PeReplay *replay, int64_t first_frame, uint64_t n_frames, PeReplayOut *heard, float *out); /* interleaved, through the declick; heard NULL: rendered, not put out; [setup] */
+PeStatus pe_replay_out_new(double sample_rate_hz, uint32_t n_channels, PeReplayOut **out); /* [setup] */
+void pe_replay_out_free(PeReplayOut *out);                                         /* [setup] */
+void pe_replay_out_declick(PeReplayOut *out);                                      /* what comes next does not continue what was heard; [setup] */
+void pe_replay_out_silence(PeReplayOut *out, uint64_t n_frames, float *interleaved); /* [setup] */

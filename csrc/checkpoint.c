@@ -106,3 +106,23 @@ PeStatus pe_checkpoint_latest(const PeSegment *s, uint64_t generation, uint64_t 
   }
   return PE_NO_CHECKPOINT;
 }
+
+uint64_t pe_checkpoint_image(const PeSegment *segment, uint64_t generation, void *out, uint64_t size) {
+  uint64_t stamp = 0;
+  uint32_t place = 0;
+  PeCheckpointHead *h = newest_of((PeSegment *)(uintptr_t)segment, generation, PE_KEEP_ALL, PE_KEEP_ALL, 0, &place, &stamp);
+  if (h == NULL) return 0;
+  const PeCheckpointInfo info = h->info; /* one look: it may be written anew while it is read */
+  const uint32_t counts[2] = {h->n_scheduled, h->has_run};
+  const uint64_t head_bytes = sizeof info + sizeof counts, schedule_bytes = (uint64_t)counts[0] * sizeof(PeCommand);
+  if (counts[0] > PE_SCHEDULE_SIZE || info.state_bytes > segment->config.checkpoint_bytes) return 0;
+  if (head_bytes + schedule_bytes + info.state_bytes > size) return 0;
+  unsigned char *schedule = (unsigned char *)out + head_bytes, *states = schedule + schedule_bytes;
+  memcpy(out, &info, sizeof info);
+  memcpy((unsigned char *)out + sizeof info, counts, sizeof counts);
+  memcpy(schedule, schedule_of(h), (size_t)schedule_bytes);
+  memcpy(states, states_of(h), (size_t)info.state_bytes);
+  atomic_thread_fence(memory_order_acquire); /* the copies end before the stamp is looked at again */
+  const int is_sound = checksum_of(&info, states, (const PeCommand *)(const void *)schedule, counts[0], counts[1]) == info.checksum;
+  return is_sound && stamp_of(h) == stamp ? head_bytes + schedule_bytes + info.state_bytes : 0;
+}

@@ -61,6 +61,13 @@ the values they had; the pending patch is then that one.
 A parameter or gate of a module that plays changes the sound and the pending patch; of one that is only pending, the
 pending patch. Commands sent right behind a commit are not lost: those for new modules take effect with its first frame.
 
+## Sessions
+`/session/start NAME` logs all that is played from about now on to `NAME.session` in the recordings folder (no file is
+ever overwritten), and answers when the log has begun: `name`, `first_frame` (of the output), `frames`, `records`,
+`bytes`, `is_logging`, `error`. It needs both slots in step, and waits for that up to 10 s. `/session/stop` ends it and
+answers with the same. `pyengine replay FILE -o OUT.wav` renders it, bit for bit as it was played, silences and
+fall-overs included. A disk that is full ends the log, with an `error` in `/session/status`; the sound goes on.
+
 ## Bundles and time tags
 The settings of one bundle take effect at the same frame. A time tag in the future schedules
 them to the sample: frame = origin frame + round((tag - origin time) x rate); the origin is in `/engine/status`

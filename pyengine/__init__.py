@@ -19,8 +19,10 @@ if TYPE_CHECKING:  # the same names as _HOMES
     from pyengine.errors import CommitRefused as CommitRefused
     from pyengine.errors import EngineError as EngineError
     from pyengine.errors import PatchError as PatchError
+    from pyengine.errors import SessionError as SessionError
     from pyengine.offline import render as render
     from pyengine.patch import Patch as Patch
+    from pyengine.playback import replay as replay
     from pyengine.specs import registry as registry
 
 __version__ = "0.1.0"
@@ -33,8 +35,10 @@ _HOMES = {
     "EngineError": "errors",
     "Patch": "patch",
     "PatchError": "errors",
+    "SessionError": "errors",
     "registry": "specs",
     "render": "offline",
+    "replay": "playback",
 }
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
 

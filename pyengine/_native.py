@@ -787,3 +787,144 @@ def lock_memory() -> bool:
 def die_with_parent(parent_pid: int) -> bool:
     """False when the parent is gone already."""
     return bool(lib.pe_process_die_with_parent(parent_pid) != lib.PE_STALE)
+
+
+# ---- the session log, and its replay -------------------------------------------------------------------
+
+COMMAND_DTYPE = [
+    ("seq", "<u8"),
+    ("frame", "<i8"),
+    ("value", "<f8"),
+    ("arg", "<u8"),
+    ("kind", "<u4"),
+    ("handle", "<u4"),
+    ("param", "<u4"),
+    ("flags", "<u4"),
+    ("reserved", "<u8", 2),
+]
+"""PeCommand for numpy; a test compares the sizes."""
+
+PARAM, SWITCH, MARK = int(lib.PE_COMMAND_PARAM), int(lib.PE_COMMAND_SWITCH), int(lib.PE_COMMAND_MARK)
+IMMEDIATE = int(lib.PE_COMMAND_IMMEDIATE)
+_PAIRS = 4096
+
+
+def journal_changes(segment: Segment, block: int, end: int, seq: int) -> tuple[list[tuple[int, int]], int]:
+    """Return the decisions from a block on that differ from the one before, as (block, number), and the block they
+    were read up to: `end`, or one that is not decided yet. seq: the number before. Raises NativeError when the
+    journal has gone a lap further.
+    """
+    at, number, n = ffi.new("uint64_t *", block), ffi.new("uint64_t *", seq), ffi.new("uint32_t *")
+    room = ffi.new("uint64_t[]", 2 * _PAIRS)
+    pairs: list[tuple[int, int]] = []
+    while at[0] < end:
+        status = lib.pe_journal_changes(segment.pointer, at, end, number, room, _PAIRS, n)
+        check(status, "cannot read the journal")
+        pairs += [(int(room[2 * i]), int(room[2 * i + 1])) for i in range(n[0])]
+        if n[0] < _PAIRS:
+            break
+    return pairs, int(at[0])
+
+
+def stream_records(segment: Segment, first_seq: int) -> list[Record]:
+    """Return the records from a number on up to the newest; only in the thread of the intake."""
+    n = max(0, segment.newest - first_seq + 1)
+    room = ffi.new("PeCommand[]", n)
+    n = lib.pe_stream_copy(segment.pointer, first_seq, room, n)
+    return [
+        Record(
+            c.handle,
+            c.param,
+            c.value,
+            frame=c.frame,
+            is_immediate=bool(c.flags & IMMEDIATE),
+            switch_to=c.arg if c.kind == SWITCH else 0,
+            is_mark=c.kind == MARK,
+        )
+        for c in room[0:n]
+    ]
+
+
+def checkpoint_image(segment: Segment, generation: int) -> bytes:
+    """Return the newest checkpoint of a generation as one byte string (see csrc/api.h), b"" if there is none."""
+    size = 64 + ffi.sizeof("PeCommand") * int(lib.PE_SCHEDULE_SIZE) + segment.config.checkpoint_bytes
+    room = ffi.new("uint64_t[]", (size + 7) // 8)
+    n_bytes = lib.pe_checkpoint_image(segment.pointer, generation, room, size)
+    return bytes(ffi.buffer(room, n_bytes))
+
+
+class Replay:
+    """A run outside any engine, made of the same code as live. Takes the plans it is given."""
+
+    def __init__(self, plan: Plan, generation: int) -> None:
+        _ = plan.pointer  # refused before it is given away
+        self._replay = ffi.NULL
+        out = ffi.new("PeReplay **")
+        check(lib.pe_replay_new(plan.give(), generation, out), "cannot make a replay")
+        self._replay = out[0]
+
+    @property
+    def pointer(self) -> Any:
+        return _alive(self._replay, "replay")
+
+    def load(self, image: bytes) -> None:
+        """Begin from a checkpoint of the same plan."""
+        check(lib.pe_replay_load(self.pointer, ffi.from_buffer(image), len(image)), "cannot load the checkpoint")
+
+    def copy(self, other: Replay) -> None:
+        """Go on from where another replay of an equal plan is."""
+        check(lib.pe_replay_copy(self.pointer, other.pointer), "cannot copy a run")
+
+    def restart(self, other: Replay, base: int) -> None:
+        """Take over the states alone; records numbered up to base are ignored."""
+        check(lib.pe_replay_restart(self.pointer, other.pointer, base), "cannot restart a run")
+
+    def take(self, commands: Any, first_frame: int) -> None:
+        """Take commands, a numpy array of COMMAND_DTYPE, before the block at first_frame is rendered."""
+        array = ffi.from_buffer("PeCommand[]", commands)
+        lib.pe_replay_take(self.pointer, array, len(array), first_frame)
+
+    def turn(self, plan: Plan, generation: int, fade_frames: int) -> None:
+        """Turn to a plan from the next frame on."""
+        _ = plan.pointer  # refused before it is given away
+        status = lib.pe_replay_turn(self.pointer, plan.give(), generation, fade_frames)
+        check(status, f"cannot turn to generation {generation}")
+
+    def render(self, first_frame: int, n_frames: int) -> None:
+        """Render frames that are not heard."""
+        lib.pe_replay_render(self.pointer, first_frame, n_frames, ffi.NULL, ffi.NULL)
+
+    def close(self) -> None:
+        replay, self._replay = self._replay, ffi.NULL
+        lib.pe_replay_free(replay)
+
+    def __del__(self) -> None:
+        self.close() if hasattr(self, "_replay") else None
+
+
+class ReplayOut:
+    """What is heard of replays, one after the other."""
+
+    def __init__(self, sample_rate_hz: float, n_channels: int) -> None:
+        out = ffi.new("PeReplayOut **")
+        check(lib.pe_replay_out_new(sample_rate_hz, n_channels, out), "cannot make a replay's output")
+        self._out = ffi.gc(out[0], lib.pe_replay_out_free)
+        self._n_channels = n_channels
+
+    def declick(self) -> None:
+        """What comes next does not continue what was heard."""
+        lib.pe_replay_out_declick(self._out)
+
+    def _room(self, out: Any, n_frames: int) -> Any:
+        room = ffi.from_buffer("float[]", out, True)
+        if len(room) != n_frames * self._n_channels:
+            raise NativeError(f"cannot replay: {n_frames} frames do not fit")
+        return room
+
+    def play(self, replay: Replay, first_frame: int, n_frames: int, out: Any) -> None:
+        """Put out frames of a replay, into a float32 buffer of n_frames x n_channels."""
+        lib.pe_replay_render(replay.pointer, first_frame, n_frames, self._out, self._room(out, n_frames))
+
+    def silence(self, n_frames: int, out: Any) -> None:
+        """Put out frames of silence."""
+        lib.pe_replay_out_silence(self._out, n_frames, self._room(out, n_frames))

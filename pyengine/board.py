@@ -36,6 +36,7 @@ class Options:
     osc_host: str = "127.0.0.1"
     osc_port: int | None = 5005
     recordings: Path = Path("recordings")
+    session: Path | None = None  # log everything from the first block on
     prime_timeout_ms: float = 500.0
     on_prime_timeout: str = "keep"
     crossfade_ms: float = 5.0

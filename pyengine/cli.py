@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyengine
 from pyengine.errors import CommandError, EngineError
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_ENGINE = 0, 1, 2, 3
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_ENGINE, EXIT_DAMAGED = 0, 1, 2, 3, 4
 
 EXAMPLES = """examples:
   pyengine demo                          play the four scenarios, record and measure them
   pyengine run                           default device, or the real-time clock without one
   pyengine run --device none --osc-port 5005
+  pyengine run --session evening.session; pyengine replay evening.session -o evening.wav
   oscsend localhost 5005 /patch/create ss osc1 simple_sine
   oscsend localhost 5005 /patch/commit
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code: 0 done, 1 a scenario failed, 2 usage, 3 the engine refused."""
+    """Run a command; return its exit code.
+
+    0 done, 1 a scenario failed, 2 usage, 3 the engine refused, 4 a session log is damaged.
+    """
     arguments = _parser().parse_args(argv)
     logging.basicConfig(
         level=arguments.log_level.upper(),
@@ -60,12 +66,18 @@ def run(arguments: argparse.Namespace) -> int:
         prime_timeout_ms=arguments.prime_timeout,
         on_prime_timeout=arguments.on_prime_timeout,
         crossfade_ms=arguments.crossfade,
+        probation_ms=arguments.probation,
+        standby=arguments.standby,
+        stall_ms=arguments.stall,
+        session=arguments.session,
     ) as engine:
         if arguments.device == "free":
             engine.run_free()
         status = engine.status()
         print(f"pyengine {pyengine.__version__}: {status['output']}", flush=True)
         print(f"OSC on {arguments.osc_host}:{engine.osc_port}, recordings in {arguments.recordings}", flush=True)
+        if arguments.session is not None:
+            print(f"session log in {arguments.session}", flush=True)
         while not ended.wait(0.5):
             if engine.wait(0.0):
                 print("pyengine: the engine has ended by itself; see the log above", file=sys.stderr)
@@ -79,6 +91,27 @@ def demo(arguments: argparse.Namespace) -> int:
 
     report = play(arguments.device, arguments.output, say=print)
     return EXIT_OK if report.is_good else EXIT_FAILED
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """Render a session log to a WAV file; EXIT_DAMAGED if only a part of it could be read."""
+    from pyengine.playback import replay_to_wav
+
+    start_s = time.perf_counter()
+    facts = replay_to_wav(arguments.file, arguments.output, ideal=arguments.ideal, sample_rate=arguments.rate)
+    took_s = time.perf_counter() - start_s
+    seconds = facts.n_frames / facts.sample_rate_hz
+    for warning in facts.warnings:
+        print(f"pyengine: warning: {warning}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(facts.as_dict() | {"path": str(arguments.output), "seconds": seconds, "took_s": took_s}))
+    else:
+        print(
+            f"{arguments.output}: {facts.n_frames} frames ({seconds:.3f} s at {facts.sample_rate_hz:g} Hz), "
+            f"{facts.swaps} swaps, {facts.records} commands, {facts.silences} silences; "
+            f"{seconds / max(took_s, 1e-9):.0f} times real time"
+        )
+    return EXIT_DAMAGED if facts.is_damaged else EXIT_OK
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,7 +140,15 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--recordings", type=Path, default=Path("recordings"), metavar="DIR", help="folder of recordings")
     one.add_argument("--prime-timeout", type=float, default=500, metavar="MS", help="for a commit to be ready (500)")
     one.add_argument("--on-prime-timeout", choices=("keep", "swap"), default="keep", help="then (keep)")
+    probation = "how long the patch before is kept playing beside a new one, to fall back to (500)"
+    one.add_argument("--probation", type=float, default=500, metavar="MS", help=probation)
+    standby = "hot: two processes render everything; cold: one, and a death costs a moment of silence (hot)"
+    one.add_argument("--standby", choices=("hot", "cold"), default="hot", help=standby)
+    one.add_argument(
+        "--stall", type=float, default=1000, metavar="MS", help="a renderer still for so long is dead (1000)"
+    )
     one.add_argument("--crossfade", type=float, default=5, metavar="MS", help="of a swap, 0 to 1000 (5)")
+    one.add_argument("--session", type=Path, metavar="FILE", help="log the session, for `pyengine replay`")
     _log_level(one, "info")
 
     two = commands.add_parser("demo", help="play the four scenarios through OSC, record, measure, draw")
@@ -115,6 +156,19 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--device", default="auto", metavar="NAME|none|free", help=device)
     two.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR", help="for WAV and picture")
     _log_level(two, "warning")
+
+    three = commands.add_parser("replay", help="render a session log, bit for bit as it was played")
+    three.set_defaults(command=replay)
+    three.add_argument("file", type=Path, metavar="FILE", help="what `run --session` or /session/start wrote")
+    three.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT.wav", help="WAV file of floats to write"
+    )
+    three.add_argument(
+        "--rate", type=float, metavar="HZ", help="sample rate (the session's, which alone gives its bits)"
+    )
+    three.add_argument("--ideal", action="store_true", help="leave out underruns, late swaps and fall-backs")
+    three.add_argument("--json", action="store_true", help="print the facts as one JSON object")
+    _log_level(three, "warning")
     return parser
 
 

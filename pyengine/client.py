@@ -11,7 +11,15 @@ from typing import Any
 
 from pyengine import commands, osc
 from pyengine.commands import Command
-from pyengine.errors import CommandError, CommitRefused, EngineError, NoReplyError, PatchError, RecordingError
+from pyengine.errors import (
+    CommandError,
+    CommitRefused,
+    EngineError,
+    NoReplyError,
+    PatchError,
+    RecordingError,
+    SessionError,
+)
 from pyengine.osc import Reply
 from pyengine.patch import parse_gate
 
@@ -22,6 +30,7 @@ _ERROR_BY_FOLDER: dict[str, type[EngineError]] = {
     "mod": PatchError,
     "gate": PatchError,
     "record": RecordingError,
+    "session": SessionError,
 }
 _SPARE_S = 1.0  # beyond a commit's own time-out
 
@@ -133,6 +142,18 @@ class Client:
     def record_status(self) -> dict[str, Any]:
         """Return whether and what is recorded."""
         return _report(self.send(commands.RecordStatus()))
+
+    def session_start(self, name: str) -> dict[str, Any]:
+        """Log the session to a file inside the recordings folder; returns when the log has begun."""
+        return _report(self.send(commands.SessionStart(name)))
+
+    def session_stop(self) -> dict[str, Any]:
+        """End the session log."""
+        return _report(self.send(commands.SessionStop()))
+
+    def session_status(self) -> dict[str, Any]:
+        """Return whether and what is logged."""
+        return _report(self.send(commands.SessionStatus()))
 
     # ---- the engine ----
 

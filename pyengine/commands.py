@@ -113,6 +113,23 @@ class RecordStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionStart:
+    """Log the session to a file inside the recordings folder, from now on."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStop:
+    """End the session log."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """Tell whether and what is being logged."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStatus:
     """Tell what the engine is doing, with its counters."""
 
@@ -146,6 +163,9 @@ Command = (
     | RecordStart
     | RecordStop
     | RecordStatus
+    | SessionStart
+    | SessionStop
+    | SessionStatus
     | EngineStatus
     | EngineModules
     | PatchDump

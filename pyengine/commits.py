@@ -64,7 +64,7 @@ class Commits:
         self.done = 0
         self.prime_warnings = 0
         self.frames: Callable[[], int] = lambda: 0
-        self.on_plan: Callable[[Stage], None] = lambda stage: None
+        self.on_plan: Callable[[Stage, int], None] = lambda stage, source: None
 
     # ---- how far ------------------------------------------------------------------------------------------
 
@@ -234,7 +234,7 @@ class Commits:
         board.move(slot, Happening.PRIMED)
         board.desk.switching()
         attempt.switch_seq = board.intake.sent + board.intake.n_waiting + 1
-        self.on_plan(self._stage(attempt))
+        self.on_plan(self._stage(attempt), board.segment.slot_generation(slot))
         board.segment.open_gate(attempt.generation)
         switch = _native.Record(0, 0, 0.0, switch_to=attempt.generation)
         board.intake.send([switch, *attempt.held])

@@ -25,6 +25,9 @@ from pyengine.commands import (
     RecordStart,
     RecordStatus,
     RecordStop,
+    SessionStart,
+    SessionStatus,
+    SessionStop,
     SetParam,
     Undo,
 )
@@ -120,8 +123,18 @@ class Dispatcher:
             return self._supervisor.recorder.start(command.name, command.subtype)
         if isinstance(command, RecordStop):
             return self._supervisor.recorder.stop(lambda result: self._loop.call(lambda: reply(result)))
-        assert isinstance(command, RecordStatus)
-        return self._supervisor.recorder.status()
+        if isinstance(command, RecordStatus):
+            return self._supervisor.recorder.status()
+        return self._log_session(command, reply)
+
+    def _log_session(self, command: Command, reply: Reply) -> Any:
+        session = self._supervisor.session
+        if isinstance(command, SessionStart):
+            return session.start(command.name, reply)
+        if isinstance(command, SessionStop):
+            return session.stop(lambda result: self._loop.call(lambda: reply(result)))
+        assert isinstance(command, SessionStatus)
+        return session.status()
 
     def _set(self, setting: Setting, command: SetParam | Gate) -> tuple[Any, ...]:
         frame, active = self._group_frame, self._supervisor.board.active

@@ -32,7 +32,8 @@ class Engine:
     device: 'auto' (the default device, or the real-time clock without one), 'none' (that clock), 'free' (the
     free-running clock, paused until `advance` or `run_free`), or the name of a device. sample_rate: Hz.
     block_frames: 1 to 8192. lead_blocks: 1 to 8. osc_port: None for no OSC, 0 for any free port.
-    Raises DeviceError, PortInUseError, WorkerError, CommandError.
+    session: file to log everything to from the first block on, for `pyengine replay`; it must not exist.
+    Raises DeviceError, PortInUseError, WorkerError, CommandError, SessionError.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Engine:
         probation_ms: float = 500.0,
         standby: str = "hot",
         stall_ms: float = 1000.0,
+        session: str | Path | None = None,
     ) -> None:
         options = Options(
             device=str(device),
@@ -68,6 +70,7 @@ class Engine:
             probation_ms=probation_ms,
             standby=standby,
             stall_ms=stall_ms,
+            session=None if session is None else Path(session),
         )
         _check(options)
         self.options = options
@@ -281,6 +284,21 @@ class Engine:
     def record_stop(self) -> dict[str, Any]:
         """End the recording and return its figures, when the file is closed."""
         result: dict[str, Any] = self.do(commands.RecordStop())
+        return result
+
+    def session_start(self, name: str) -> dict[str, Any]:
+        """Log the session to a file inside the recordings folder; returns when the log has begun."""
+        result: dict[str, Any] = self.do(commands.SessionStart(name))
+        return result
+
+    def session_stop(self) -> dict[str, Any]:
+        """End the session log and return its figures, when the file is closed."""
+        result: dict[str, Any] = self.do(commands.SessionStop())
+        return result
+
+    def session_status(self) -> dict[str, Any]:
+        """Return whether and what is logged."""
+        result: dict[str, Any] = self.do(commands.SessionStatus())
         return result
 
     def sync(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Intake:
         self._n_waiting = 0
         self.sent = 0
         self.lost = 0
+        self.on_sent: Callable[[int, list[Record]], None] | None = None  # gets (first number, records)
 
     def check_room(self) -> None:
         """Raise CommandError, and count what is refused, while too many commands wait already."""
@@ -44,10 +45,12 @@ class Intake:
 
     def pump(self) -> None:
         """Send what there is room for."""
-        while self._waiting and self._segment.send(self._waiting[0]):
-            n = len(self._waiting.popleft())
-            self._n_waiting -= n
-            self.sent += n
+        while self._waiting and (newest := self._segment.send(self._waiting[0])):
+            records = self._waiting.popleft()
+            self._n_waiting -= len(records)
+            self.sent += len(records)
+            if self.on_sent is not None:
+                self.on_sent(newest - len(records) + 1, records)
 
     @property
     def is_clear(self) -> bool:

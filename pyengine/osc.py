@@ -34,6 +34,9 @@ from pyengine.commands import (
     RecordStart,
     RecordStatus,
     RecordStop,
+    SessionStart,
+    SessionStatus,
+    SessionStop,
     SetParam,
     Undo,
 )
@@ -126,6 +129,16 @@ TABLE: tuple[Route, ...] = (
     ),
     Route("/record/stop", "", "/record/stop", "End the recording.", RecordStop, _JSON),
     Route("/record/status", "", "/record/status", "Tell whether and what is recorded.", RecordStatus, _JSON),
+    Route(
+        "/session/start",
+        "NAME",
+        "/session/start evening.session",
+        "Log the session to a file inside the recordings folder; `pyengine replay` plays it again, bit for bit.",
+        SessionStart,
+        _JSON,
+    ),
+    Route("/session/stop", "", "/session/stop", "End the session log.", SessionStop, _JSON),
+    Route("/session/status", "", "/session/status", "Tell whether and what is logged.", SessionStatus, _JSON),
     Route(
         "/engine/status",
         "",

@@ -53,6 +53,7 @@ def status(supervisor: Supervisor, late_commands: int) -> dict[str, Any]:
         "time_origin_latched_again": time_base.latched_again if time_base else 0,
         "counters": s.counters(),
         "recording": supervisor.recorder.status(),
+        "session": supervisor.session.status(),
     }
 
 

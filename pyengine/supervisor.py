@@ -16,10 +16,12 @@ from pyengine.commits import Commits
 from pyengine.crew import LOOK_S, Crew
 from pyengine.errors import CommandError, WorkerError
 from pyengine.intake import TimeBase
+from pyengine.lineage import Stage
 from pyengine.loop import Loop
 from pyengine.mending import Mender
 from pyengine.outlet import Outlet
 from pyengine.recording import Recorder
+from pyengine.session import SessionLog, Standing
 from pyengine.worker import WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,12 @@ class Supervisor:
         self.commits = Commits(self.board, self.crew, self.mender)
         self.commits.frames = lambda: self.frames
         self.mender.commits = self.commits
+        self.session = SessionLog(
+            self.segment, self._audio, options.recordings, look=self._standing, drain=self.on_signal, after=loop.after
+        )
+        self.intake.on_sent = self.session.records
+        self.commits.on_plan = self._log_plan
+        self.mender.on_restart = self._log_restart
         self.is_started = False
         self.driver: Outlet | None = None
         self.time_base: TimeBase | None = None
@@ -64,6 +72,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Start the workers; the clock follows when both slots have rendered their lead."""
+        if self.board.options.session is not None:
+            self.session.begin(self.board.options.session)
         self._may_realtime = _limit_realtime()
         if not self.segment.lock():
             logger.warning("memory not locked: refused; allow it with memlock in limits.conf (see docs/realtime.md)")
@@ -105,6 +115,7 @@ class Supervisor:
         self.recorder.close()
         is_quiet = self.driver.close() if self.driver is not None else True
         self.driver = None
+        self.session.close()  # all that was played is in it
         self.crew.close()
         if is_quiet:  # otherwise a device's thread may still call it
             self._audio.close()
@@ -152,7 +163,7 @@ class Supervisor:
 
     def on_signal(self) -> None:
         """Something was queued, or a number was reached."""
-        for event in self.segment.events():
+        for event in self.session.noting(self.segment.events()):
             self._on_event(event)
         self.mender.pump()
         self.intake.pump()
@@ -195,7 +206,32 @@ class Supervisor:
     def needs_blocks(self) -> bool:
         """True while something waits for blocks to be played (a paused free-running clock must play them)."""
         is_waiting = self.mender.needs_blocks or self.commits.is_switching or not self.intake.is_clear
-        return self.board.active is None or is_waiting
+        return self.board.active is None or self.session.is_starting or is_waiting
+
+    # ---- the session log ------------------------------------------------------------------------------
+
+    def _standing(self) -> Standing | None:
+        """What a session log may begin with: all slots that render are in step."""
+        active = self.board.active
+        is_in_step = self.mender.is_redundant or (self.board.is_cold and self.commits.phase == "none")
+        return (active.index, active.generation, self.desk.committed) if active is not None and is_in_step else None
+
+    def _log_plan(self, stage: Stage, source: int) -> None:
+        self.session.plan(stage.generation, stage.patch, stage.ops, stage.fade_frames, source)
+
+    def _log_restart(self, stage: Stage) -> None:
+        begun = stage.restart
+        assert begun is not None
+        image = b"" if begun.source is None else _native.checkpoint_image(self.segment, begun.source)
+        self.session.restart(
+            stage.generation,
+            stage.patch,
+            source=stage.generation if begun.source is None else begun.source,
+            from_block=begun.source_block,
+            block=begun.block,
+            base=begun.base,
+            image=image or b"",
+        )
 
     # ---- the free-running clock -------------------------------------------------------------------------
 

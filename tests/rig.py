@@ -192,12 +192,16 @@ class Rig:
         """Switch the patch in, make the other slot its replica, return the first frame of it."""
         standby = 1 - self.segment.active_slot
         first = self.switch(patch, fade_frames)
-        self.advance(fade_frames + self.config.block_frames)
-        self.segment.set_pin(1 - standby, 0)
-        self.checkpoint(standby)
-        self.join(1 - standby, [(self.generation, patch, 0)])
-        self.segment.set_pin(1 - standby, _native.NO_PIN)
+        self.replicate(patch, standby, self.generation, fade_frames)
         return first
+
+    def replicate(self, patch: Patch, source: int, generation: int, fade_frames: int = 0) -> None:
+        """Let the other slot join what `source` plays, once that has faded, from a checkpoint."""
+        self.advance(fade_frames + self.config.block_frames)
+        self.segment.set_pin(1 - source, 0)
+        self.checkpoint(source)
+        self.join(1 - source, [(generation, patch, 0)])
+        self.segment.set_pin(1 - source, _native.NO_PIN)
 
     # ---- deaths, checkpoints and joins ------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
+from waiting import wait_until
 
 from pyengine.cli import main
 from pyengine.client import Client
@@ -50,6 +52,22 @@ def test_run_on_the_free_running_clock_goes_on_by_itself(tmp_path: Path) -> None
             assert client.sync()["frames"] > 0
         process.terminate()
         assert process.wait(20) == 0
+
+
+def test_run_logs_a_session_that_replay_plays_again(tmp_path: Path) -> None:
+    arguments = ("--device", "none", "--osc-port", "0", "--session", "a.session")
+    with start(*arguments, folder=tmp_path) as process:
+        with Client(port=port_of(process), timeout_s=30) as client:
+            client.create("osc1", "simple_sine")
+            frame = client.commit()["frame"]
+            client.sync()
+            wait_until(lambda: client.session_status()["frames"] > frame + 4800)
+        process.terminate()
+        assert process.wait(20) == 0
+    assert main(["replay", str(tmp_path / "a.session"), "-o", str(tmp_path / "a.wav")]) == 0
+    sound, rate = soundfile.read(tmp_path / "a.wav")
+    assert rate == 48000 and len(sound) > frame + 4800
+    assert not sound[:frame].any() and abs(sound[frame + 480 :]).max() > 0.19
 
 
 def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from pyengine.errors import (
     ParamRangeError,
     PatchError,
     RecordingError,
+    SessionError,
 )
 from pyengine.osc import Group, Request
 
@@ -33,7 +34,7 @@ def done(request: Request) -> list[bytes]:
         return [osc.encode_reply(True, request.address, command.value)]
     if isinstance(command, Gate):
         return [osc.encode_reply(True, request.address, command.value)]
-    if request.address.split("/")[1] in ("engine", "record") or request.address.endswith(("commit", "dump")):
+    if request.address.split("/")[1] in ("engine", "record", "session") or request.address.endswith(("commit", "dump")):
         return [osc.encode_reply(True, request.address, json.dumps({"asked": request.address}))]
     return [osc.encode_reply(True, request.address)]
 
@@ -98,6 +99,8 @@ def test_every_method_sends_its_command_and_returns_the_answer(engine: Responder
     client.gate("env1", "off")
     assert client.record_start("a.wav") == {"asked": "/record/start"}
     assert client.record_status() and client.record_stop()
+    assert client.session_start("a") == {"asked": "/session/start"}
+    assert client.session_status() and client.session_stop()
     assert client.status() == {"asked": "/engine/status"}
     assert client.modules() == {"asked": "/engine/modules"}
     assert client.dump() == {"asked": "/patch/dump"}
@@ -114,6 +117,7 @@ def test_every_method_sends_its_command_and_returns_the_answer(engine: Responder
         (lambda c: c.set("a", "b", 1), PatchError),
         (lambda c: c.gate("a", 1), PatchError),
         (lambda c: c.record_start("a"), RecordingError),
+        (lambda c: c.session_start("a"), SessionError),
         (lambda c: c.status(), CommandError),
         (lambda c: c.commit(), CommitRefused),
     ],

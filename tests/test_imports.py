@@ -31,7 +31,9 @@ MODULES = [
     "output",
     "outlet",
     "recording",
+    "session_file",
     "session",
+    "playback",
     "loop",
     "intake",
     "desk",
@@ -76,7 +78,14 @@ HEADERS = [
     "clock.h",
 ]
 # Where a source without a header of its own name belongs; all others stand with theirs.
-SOURCES = {"status": "pe.h", "process": "segment.h", "wake": "segment.h", "offline": "render.h"}
+SOURCES = {
+    "status": "pe.h",
+    "process": "segment.h",
+    "wake": "segment.h",
+    "offline": "render.h",
+    "session": "journal.h",
+    "replay": "swap.h",
+}
 
 
 def imported(path: Path) -> set[str]:

@@ -121,16 +121,12 @@ static void *listen(void *argument) {
 
 /* ---- the supervisor -------------------------------------------------------------------------------- */
 
-static uint64_t checkpoint_of;  /* generation of the checkpoint that was told last */
-static uint32_t checkpoint_by;
-
 static void drain_events(void) {
   PeEvent e;
   for (uint32_t source = 0; source < PE_EVENT_SOURCES; source++)
     while (pe_event_next(segment, source, &e)) {
       CHECK(e.kind >= PE_EVENT_SWAP && e.kind <= PE_EVENT_HASH && e.source == source);
       if (e.kind == PE_EVENT_STALE) CHECK(source == spare); /* one that was given up */
-      if (e.kind == PE_EVENT_CHECKPOINT) checkpoint_of = e.generation, checkpoint_by = source;
       if (e.kind != PE_EVENT_HEARD) continue;
       CHECK(n_changes < MOST_CHANGES);
       changes[n_changes++] = (Change){e.block, e.generation, e.value >= PE_HEARD_DECLICKED};
@@ -158,44 +154,59 @@ static PePlan *new_plan(uint64_t generation) {
   return plan;
 }
 
-/* A checkpoint of the newest generation, by one that runs it; older records than it are let go. */
-static void keep_checkpoint(void) {
-  const uint64_t since = pe_now_ns();
-  const uint32_t slot = pe_seat_generation(segment, seats[0]) == newest_generation ? 0 : 1;
-  PeCheckpointInfo info;
-  drain_events();
-  checkpoint_of = PE_KEEP_ALL; /* none */
-  do {
-    pe_checkpoint_request(segment, slot, newest_generation);
-    wait_a_little(since);
-  } while (checkpoint_of != newest_generation || checkpoint_by == spare);
-  CHECK(pe_checkpoint_latest(segment, newest_generation, PE_KEEP_ALL, PE_KEEP_ALL, &info) == PE_OK);
-  pe_stream_set_keep(segment, info.seq);
-}
-
 static void set_keepers(uint32_t is_on) {
   for (uint32_t i = 0; i < PE_SEATS; i++) pe_seat_set_keeper(segment, i, is_on && i != spare);
 }
 
-/* From a checkpoint that was written before the next generation's SWITCH: who has not turned goes on past it. */
-static PeJoin *begin_join(void) {
+/* Where to start from: the newest generation of which there is a checkpoint, of last_block at the latest, written
+ * before the next generation's SWITCH (who has not turned goes on past it), whose records are kept. */
+static int find_start(uint64_t last_block, uint64_t *generation, uint64_t *below, PeCheckpointInfo *info) {
+  *generation = newest_generation;
+  *below = PE_KEEP_ALL;
+  while (pe_checkpoint_latest(segment, *generation, *below, last_block, info) != PE_OK || info->seq < pe_stream_keep(segment)) {
+    if (*generation == 0) return 0;
+    *below = committed[(*generation)--].seq;
+  }
+  return 1;
+}
+
+/* A checkpoint of the newest generation, by one that runs it, of a block that is not ahead of what is played; older
+ * records than it are let go. */
+static void keep_checkpoint(void) {
+  const uint64_t since = pe_now_ns();
+  const uint32_t slot = pe_seat_generation(segment, seats[0]) == newest_generation ? 0 : 1;
+  const uint64_t before = pe_seat_counter(segment, seats[slot], PE_SLOT_COUNT_CHECKPOINTS);
+  PeCheckpointInfo info;
+  pe_checkpoint_request(segment, slot, newest_generation);
+  while (pe_seat_counter(segment, seats[slot], PE_SLOT_COUNT_CHECKPOINTS) == before) wait_a_little(since);
+  while (pe_checkpoint_latest(segment, newest_generation, PE_KEEP_ALL, pe_gate_play_block(segment), &info) != PE_OK) wait_a_little(since);
+  pe_stream_set_keep(segment, info.seq);
+}
+
+/* is_empty: into a ring that lacks what is due, so from no later block. */
+static PeJoin *begin_join(int is_empty) {
+  const uint64_t since = pe_now_ns();
   PeCheckpointInfo info;
   PeJoin *join;
-  uint64_t g = newest_generation, below = PE_KEEP_ALL;
-  while (pe_checkpoint_latest(segment, g, below, PE_KEEP_ALL, &info) != PE_OK || info.seq < pe_stream_keep(segment)) {
-    CHECK(g > 0);
-    below = committed[g--].seq;
+  uint64_t g, below, last_block = PE_KEEP_ALL;
+  for (;;) {
+    if (is_empty) last_block = pe_gate_play_block(segment);
+    if (find_start(last_block, &g, &below, &info)) {
+      CHECK(pe_join_new(new_plan(g), g, &join) == PE_OK);
+      if (pe_join_load(join, segment, g, below, last_block) == PE_OK) break;
+      pe_join_free(join); /* written over meanwhile */
+    }
+    wait_a_little(since);
   }
-  CHECK(pe_join_new(new_plan(g), g, &join) == PE_OK && pe_join_load(join, segment, g, below, PE_KEEP_ALL) == PE_OK);
   n_chains += g < newest_generation;
   while (g++ < newest_generation) CHECK(pe_join_then(join, new_plan(g), g, committed[g].fade_frames) == PE_OK);
   return join;
 }
 
-static void join(uint32_t slot) {
+static void join(uint32_t slot, int is_empty) {
   const uint64_t since = pe_now_ns();
   PeStatus status;
-  while ((status = pe_worker_join(workers[slot], begin_join(), PATIENCE_MS)) != PE_OK) {
+  while ((status = pe_worker_join(workers[slot], begin_join(is_empty), PATIENCE_MS)) != PE_OK) {
     CHECK(status == PE_STALE); /* the SWITCH lies ahead of a worker that runs: again, a moment later */
     wait_a_little(since);
   }
@@ -227,7 +238,7 @@ static void follow(uint32_t slot) {
     CHECK(pe_worker_arm(workers[slot], new_plan(newest_generation), newest_generation, 0) == PE_BUSY); /* nothing to turn from */
     n_parked++;
   }
-  join(slot);
+  join(slot, 0);
   pe_slot_set_alive(segment, slot, 1);
   pe_slot_set_pin(segment, slot, PE_KEEP_ALL);
 }
@@ -255,25 +266,25 @@ static uint32_t die(uint32_t slot, int may_move) {
 static void succeed(uint32_t slot, uint32_t seat) {
   pe_slot_set_pin(segment, slot, pe_stream_keep(segment));
   start(slot, seat);
-  join(slot);
+  join(slot, seat != pe_slot_seat(segment, slot));
   pe_slot_set_seat(segment, slot, seat);
   pe_slot_set_alive(segment, slot, 1);
   pe_slot_set_pin(segment, slot, PE_KEEP_ALL);
 }
 
 static void kill_some(void) {
-  if (random_below(&control, 5) == 0) { /* both: their rings must stay, for nobody else has what is due */
-    const uint32_t first = die(0, 0), second = die(1, 0);
-    n_double++;
-    succeed(0, first);
-    succeed(1, second);
-    return;
-  }
+  PeCheckpointInfo info;
+  uint64_t g, below;
   const uint32_t slot = random_below(&control, 2);
-  /* The other one must have what is due and is not rendered again. */
-  const uint64_t since = pe_now_ns();
-  while (pe_seat_render_head(segment, seats[1 - slot]) < pe_gate_play_block(segment) + 1) wait_a_little(since);
-  succeed(slot, die(slot, 1));
+  const int may_move = find_start(pe_gate_play_block(segment), &g, &below, &info);
+  if (random_below(&control, 5) == 0) { /* both: one at least keeps its ring, for nobody else has what is due */
+    const uint32_t first = die(slot, 0), second = die(1 - slot, may_move);
+    n_double++;
+    succeed(slot, first);
+    succeed(1 - slot, second);
+  } else {
+    succeed(slot, die(slot, may_move));
+  }
 }
 
 /* After a fall-back the newest patch is heard only through the gate. */
