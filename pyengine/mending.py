@@ -126,8 +126,10 @@ class Mender:
     @property
     def is_mending(self) -> bool:
         """True while what is heard is not what was committed."""
-        p = self._probation
-        return self._board.active is None or self._restart is not None or (p is not None and p.is_recommitted)
+        p, active = self._probation, self._board.active
+        if active is None or self._restart is not None:
+            return True
+        return p is not None and p.is_recommitted and active.generation != p.generation
 
     # ---- the one place that starts things ---------------------------------------------------------------
 
@@ -271,6 +273,8 @@ class Mender:
             board.move(slot, Happening.TOOK_OVER, joining.generation)
         else:
             board.move(slot, Happening.IN_STEP, joining.generation)
+            if self._probation is None:
+                self._lived.add(joining.generation)
         logger.info(
             "in step slot=%d generation=%d state=%s join_ms=%.2f",
             slot,
@@ -408,6 +412,9 @@ class Mender:
         logger.error("no worker renders block=%d is_poison=%s", board.segment.play_block, is_poison)
         if is_poison or self._resumes > RESUMES_ALLOWED:
             self._step_back(last, is_poison)
+        else:  # a patch on probation stands: what it needs to be taken back has gone with them
+            board.desk.settle()
+            board.lineage.settle()
 
     def _step_back(self, last: Stage, is_poison: bool) -> None:
         """A new generation of the last patch that lived: from its newest states, past all commands so far. When that

@@ -144,6 +144,14 @@ class Supervisor:
         kind = message["type"]
         if kind == "assigned":
             worker.facts["is_realtime"] = message["is_realtime"]
+            logger.info(
+                "worker hired slot=%d seat=%d pid=%d realtime=%s locked=%s",
+                worker.slot,
+                worker.seat,
+                worker.pid,
+                message["is_realtime"],
+                worker.facts["is_locked"],
+            )
             if not message["is_realtime"] and not self._told_class:
                 self._told_class = True
                 logger.warning(
