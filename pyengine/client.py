@@ -7,6 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from pyengine import commands, osc
@@ -40,10 +41,14 @@ class Client:
 
     Raises PatchError, CommitRefused, RecordingError or CommandError with the engine's text where the engine
     refuses, and NoReplyError where it does not answer within timeout_s.
+
+    rollbacks: what the engine said, unasked, of commits of this client that it had to take back after its answer
+    (the patch failed on probation); seen with the next request.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 5005, timeout_s: float = 2.0) -> None:
         self.host, self.port, self.timeout_s = host, port, timeout_s
+        self.rollbacks: list[CommitRefused] = []
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
             raise EngineError(f"port {port!r} is outside 1..65535; check host and port")
         try:
@@ -220,6 +225,8 @@ class Client:
                 self._socket.send(datagram)
             while waiting:
                 reply = self._receive(deadline)
+                if self._is_rollback(reply):
+                    continue
                 numbers = waiting.get(reply.address)
                 if numbers is None:
                     logger.debug("reply ignored address=%s", reply.address)
@@ -251,12 +258,22 @@ class Client:
             except CommandError as error:
                 logger.debug("datagram ignored reason=%s", error)
 
+    def _is_rollback(self, reply: Reply) -> bool:
+        """Keep what answers no request: that a commit, done and told, was taken back."""
+        error = None if reply.ok else _error(reply)
+        if not isinstance(error, CommitRefused) or error.reason != "rolled back":
+            return False
+        logger.warning("commit rolled back: %s", error.detail)
+        self.rollbacks.append(error)
+        return True
+
     def _drain(self) -> None:
         """Throw away answers to requests that are no longer waited for."""
         self._socket.setblocking(False)
         try:
             for _ in range(10_000):
-                self._socket.recv(65536)
+                with suppress(CommandError):
+                    self._is_rollback(osc.decode_reply(self._socket.recv(65536)))
         except (BlockingIOError, ConnectionRefusedError):
             pass
         finally:

@@ -305,8 +305,9 @@ class Player:
                 if heard[block].is_declicked:
                     self._out.declick()
             run = self._run_of(generation)
-            for other in self._runs.values():
-                if other is not run:
+            for other_generation, other in self._runs.items():
+                # Not a block further than it was heard: that is where a patch that was taken back had crashed.
+                if other is not run and self._needed.get(other_generation, -1) > block:
                     other.render(first, n_frames)
             yield run, first, n_frames
             self._forget(until)

@@ -384,6 +384,18 @@ def test_a_patch_that_fails_on_probation_is_rolled_back_and_the_committer_is_tol
     assert abs(frequency_hz(x[-4800:, 0]) - 550.0) < 0.01
 
 
+def test_a_client_hears_of_a_rollback_and_does_not_take_it_for_the_answer_to_the_next_commit(probing: Live) -> None:
+    add(probing, "bad1", "test_crash", level=0.0)
+    probing.commit()
+    probing.client.set("bad1", "armed", 1.0)
+    wait_until(lambda: probing.advance(64) and probing.engine.status()["rollbacks"] == 1, 30, step_s=0.001)
+    probing.client.delete("bad1")
+    probing.client.create("filt3", "biquad_filter")
+    assert probing.commit()["new"] == ["filt3"]
+    assert [refused.reason for refused in probing.client.rollbacks] == ["rolled back"]
+    assert "SIGSEGV in node 'bad1'" in probing.client.rollbacks[0].detail
+
+
 def test_a_worker_killed_on_probation_costs_nothing_and_its_patch_comes_back(probing: Live) -> None:
     probing.client.create("env1", "adsr")
     probing.client.connect("osc1", "env1")
