@@ -52,6 +52,10 @@ and primes it beside the running one, and swaps at a block edge; the answer come
 A refusal reads `commit refused (REASON): DETAIL`, REASON one of: invalid, silent, not finite, too slow, late,
 aborted, busy, worker died, no standby. What played plays on, bit for bit, and the edits are kept.
 
+For 500 ms after the swap (`pyengine run --probation`), or until the next commit, the patch is on probation: should what
+renders it fail by its own fault, the patch before plays again, and whoever committed gets one more message behind the
+`/done`: `/fail /patch/commit commit refused (rolled back): ...`. The edits are pending again.
+
 A commit that comes while another waits or primes is refused as busy. While one is ready and about to be heard (a few
 ms), the next waits for its turn, with the patch as it was when it came.
 
