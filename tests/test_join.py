@@ -238,6 +238,56 @@ def test_a_fresh_worker_turns_by_itself_at_a_switch_that_was_sent_but_not_played
         assert_replicas(rig)
 
 
+def test_a_checkpoint_of_one_that_went_on_past_the_switch_is_no_start_for_the_chain() -> None:
+    with Rig() as rig:
+        patch = voice()
+        rig.commit(patch)
+        rig.settle()
+        early = rig.checkpoint(0)
+        rig.segment.set_keep(early.value)
+        behind = rig.segment.active_slot
+        rig.switch(two_voices(patch))
+        below = rig.segment.newest  # the number of the SWITCH
+        rig.advance(64 * 5)
+        rig.settle()
+        late = rig.checkpoint(behind)  # still of generation 1, with the SWITCH behind it
+        assert late.generation == 1 and late.value >= below
+        assert rig.segment.checkpoint(1) == (late.block, late.value)
+        assert rig.segment.checkpoint(1, below=below) == (early.block, early.value)
+        join = rig.begin([(1, patch, 0), (2, two_voices(patch), 0)])  # from the late one: never meets its SWITCH
+        assert status_of(lambda: rig.workers[behind].join(join, 60_000)) == lib.PE_STALE
+        join = _native.Join(rig.plan(patch), 1)
+        join.load(rig.segment, 1, below=below)
+        join.then(rig.plan(two_voices(patch)), 2, 0)
+        rig.take(behind, join)
+        assert_replicas(rig)
+
+
+def test_into_an_empty_ring_goes_who_starts_no_later_than_what_is_due() -> None:
+    """Both are dead and one ring is lost: from a checkpoint that lies ahead, the due block would never come."""
+    with Rig() as rig:
+        patch = voice()
+        rig.commit(patch)
+        rig.settle()
+        early = rig.checkpoint(0)
+        rig.segment.set_keep(early.value)
+        rig.advance(64 * 10)
+        rig.settle()
+        late = rig.checkpoint(0)
+        due = rig.segment.play_block
+        assert early.block <= due < late.block
+        assert rig.segment.checkpoint(1, last_block=due) == (early.block, early.value)
+        for slot in range(2):
+            rig.stop(slot)
+        rig.segment.set_playable(1, False)  # its ring is not to be trusted
+        rig.start(0, 2)
+        join = _native.Join(rig.plan(patch), 1)
+        join.load(rig.segment, 1, last_block=due)
+        rig.take(0, join)
+        rig.advance(64 * 20)
+        assert rig.counters()["frames_underrun"] == rig.counters()["declicks"] == 0
+
+
 # ---- restart --------------------------------------------------------------------------------------------
 
 
