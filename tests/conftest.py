@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torture
 from live import Live
 from modules import test_modules_path
 
@@ -36,6 +37,22 @@ def tested(more_modules: None, tmp_path: Path) -> Iterator[Live]:
     """A live engine that has the test modules too."""
     with Live(tmp_path) as live:
         yield live
+
+
+_lines: list[str] = []
+
+
+@pytest.fixture
+def tell() -> Callable[[str], None]:
+    """Add a line to what `make torture` prints at the end."""
+    return _lines.append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if torture.LONG and _lines:
+        terminalreporter.section(f"what was done, seed {torture.SEED}")
+        for line in _lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)
