@@ -106,6 +106,11 @@ class Lineage:
             self._stages.pop(0)
 
     @property
+    def has_checkpoint(self) -> bool:
+        """True once there is one of the last stage: until then the way to it leads through its SWITCH."""
+        return any(generation == self.last.generation for generation, _ in self._checkpoints)
+
+    @property
     def keep(self) -> int:
         """The number above which records are kept: that of the older of the two newest checkpoints that lead to what
         is to be heard, and of the newest one of the patch before while that may have to come back.

@@ -177,9 +177,15 @@ class Mender:
             worker = self._crew.workers[slot.index]
             if worker is not None:
                 is_alone = slot.state is State.ACTIVE and not has_replica
-                self._board.segment.set_keeper(
-                    worker.seat, slot.is_replica or slot.state is State.PROBATION or is_alone
-                )
+                is_keeper = slot.is_replica or slot.state is State.PROBATION or is_alone
+                self._board.segment.set_keeper(worker.seat, is_keeper and self._may_write(slot))
+
+    def _may_write(self, slot: Slot) -> bool:
+        """A slot that renders the patch before may hold the only checkpoint from before the SWITCH: what it would
+        write now leads nowhere, and must not replace that before the patch on probation has a checkpoint.
+        """
+        lineage = self._board.lineage
+        return lineage.has_checkpoint or slot.generation == lineage.last.generation
 
     # ---- joins ------------------------------------------------------------------------------------------
 
@@ -234,8 +240,13 @@ class Mender:
 
     def _is_recommit(self, joining: Joining) -> bool:
         """The slot that is heard renders the patch before; this one brings the new one back."""
+        return self._awaits_recommit and joining.generation == self._board.lineage.last.generation
+
+    @property
+    def _awaits_recommit(self) -> bool:
+        """True while the patch before is heard, and the one on probation is to come back."""
         p, active = self._probation, self._board.active
-        return p is not None and p.is_recommitted and p.generation == joining.generation and active is not None
+        return p is not None and p.is_recommitted and active is not None and active.generation != p.generation
 
     def _on_join_timeout(self, joining: Joining) -> None:
         worker = self._crew.workers[joining.slot]
@@ -271,6 +282,7 @@ class Mender:
             board.segment.open_gate(joining.generation)
         elif board.active is None:
             board.move(slot, Happening.TOOK_OVER, joining.generation)
+            self.end_probation()  # nobody renders the patch before any more
         else:
             board.move(slot, Happening.IN_STEP, joining.generation)
             if self._probation is None:
@@ -295,6 +307,7 @@ class Mender:
         board.lineage.note_checkpoint(event.generation, event.value)
         board.segment.set_keep(max(board.segment.keep, board.lineage.keep))
         self._has_asked = False
+        self._assign_keepers()
         self.on_hash(event)
         for joining in list(self._joins.values()):
             if joining.awaits_seat == event.source and joining.generation == event.generation:
@@ -328,9 +341,11 @@ class Mender:
         is_half_full = segment.newest - segment.keep > segment.config.n_commands // 2
         if active is None or not is_half_full or self._has_asked:
             return
-        self._has_asked = True
         standby = self._board.standby
         slot = standby if standby.is_replica else active
+        if not self._may_write(slot):
+            return
+        self._has_asked = True
         segment.request_checkpoint(slot.index, segment.slot_generation(slot.index))
 
     # ---- deaths -----------------------------------------------------------------------------------------
@@ -351,6 +366,7 @@ class Mender:
         generation = board.segment.slot_generation(slot)
         board.segment.set_alive(slot, False)
         self._let_play(worker)
+        is_second = self._awaits_recommit and was.state in (State.READY, State.JOINING)  # it was to bring it back
         joining = self._joins.pop(slot, None)
         board.move(slot, Happening.DIED)
         if is_own_fault:
@@ -361,7 +377,7 @@ class Mender:
             self._after_active(was, is_own_fault, f"{cause}{where}")
         elif was.state is State.PROBATION:
             self.end_probation()
-        elif was.state is State.READY and self._probation is not None:  # a second death: it was to come back
+        elif is_second:
             self._roll_back(f"its worker {cause}{where}, a second death")
         if joining is not None and board.active is None and not self._joins:
             self._on_extinction()

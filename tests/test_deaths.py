@@ -435,6 +435,77 @@ def test_a_second_death_on_probation_rolls_the_patch_back(probing: Live) -> None
     assert abs(rms(probing.samples()[-2400:, 0]) - 0.2 / np.sqrt(2)) < 1e-4
 
 
+def test_a_successor_that_comes_late_still_finds_its_way_to_the_patch_on_probation(
+    probing: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only checkpoint from before the SWITCH is the old slot's: those of the patch before must not replace it."""
+    crew: Any = probing.engine._supervisor.crew  # type: ignore[union-attr]
+    probing.client.create("env1", "adsr")
+    probing.client.connect("osc1", "env1")
+    generation = probing.commit(crossfade_ms=0)["generation"]
+    monkeypatch.setattr(crew, "hire", lambda slot: None)  # none in reserve
+    probing.kill(probing.status()["active_slot"])
+    probing.advance(48_000)  # four periodic checkpoints
+    assert probing.status()["generation"] == generation - 1
+    monkeypatch.undo()
+    wait_until(lambda: probing.advance(64) and probing.status()["generation"] == generation, 30)
+    assert (probing.status()["rollbacks"], probing.status()["worker_deaths"]) == (0, 1)
+    probing.advance(4800)
+    assert abs(rms(probing.samples()[-2400:, 0]) - 0.2 * 0.7 / np.sqrt(2)) < 1e-4
+
+
+def test_a_successor_that_dies_on_its_way_back_to_the_patch_on_probation_is_the_second_death(
+    probing: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor: Any = probing.engine._supervisor
+    probing.client.create("env1", "adsr")
+    probing.client.connect("osc1", "env1")
+    probing.commit(crossfade_ms=0)
+    send_join: Callable[..., None] = supervisor.mender._send_join
+
+    def kill_and_send(joining: Any) -> None:
+        if supervisor.mender._joins.get(joining.slot) is joining and supervisor.mender._is_recommit(joining):
+            supervisor.crew.workers[joining.slot].process.kill()
+        send_join(joining)
+
+    monkeypatch.setattr(supervisor.mender, "_send_join", kill_and_send)
+    probing.kill(probing.status()["active_slot"])
+    wait_until(lambda: probing.advance(64) and probing.status()["rollbacks"] == 1, 30)
+    monkeypatch.undo()
+    probing.await_redundancy()
+    assert probing.status()["nodes"] == 2 and probing.status()["has_pending_edits"]
+
+
+def test_the_old_slot_s_death_while_a_successor_is_on_its_way_lets_the_new_patch_stand(
+    probing: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor: Any = probing.engine._supervisor
+    probing.client.create("env1", "adsr")
+    probing.client.connect("osc1", "env1")
+    probing.commit(crossfade_ms=0)
+    send_join: Callable[..., None] = supervisor.mender._send_join
+
+    def kill_the_other_and_send(joining: Any) -> None:
+        if supervisor.mender._joins.get(joining.slot) is joining and supervisor.mender._is_recommit(joining):
+            worker = supervisor.crew.workers[1 - joining.slot]
+            worker.process.kill()
+            worker.process.wait()
+            supervisor.crew.dismiss(worker, "died")  # known before the successor has joined
+        send_join(joining)
+
+    monkeypatch.setattr(supervisor.mender, "_send_join", kill_the_other_and_send)
+    probing.kill(probing.status()["active_slot"])
+    wait_until(lambda: probing.status()["worker_deaths"] == 2, 30)
+    monkeypatch.undo()
+    probing.await_redundancy()
+    status = probing.status()
+    assert (status["nodes"], status["rollbacks"], status["is_on_probation"]) == (3, 0, False)
+    probing.advance(4800)
+    assert abs(rms(probing.samples()[-2400:, 0]) - 0.2 * 0.7 / np.sqrt(2)) < 1e-4
+    probing.client.create("filt2", "biquad_filter")
+    assert probing.commit(timeout_ms=20_000)["new"] == ["filt2"]
+
+
 def test_the_death_of_the_old_slot_on_probation_lets_the_new_patch_stand(probing: Live) -> None:
     slot = probing.status()["active_slot"]
     probing.kill(1 - slot)
