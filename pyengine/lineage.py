@@ -62,6 +62,7 @@ class Lineage:
         self._stages = [Stage(0, Patch())]
         self._checkpoints: list[tuple[int, int]] = []  # (generation, number) of the two newest that lead to the last
         self._beyond: tuple[int, int] | None = None  # the newest of the stage before, from beyond the SWITCH
+        self._is_settled = True  # the stage before does not come back
 
     @property
     def last(self) -> Stage:
@@ -76,11 +77,14 @@ class Lineage:
         return [stage.generation for stage in self._stages]
 
     def add(self, stage: Stage) -> None:
+        """A stage is heard; the one before may come back until `settle`."""
         self._stages.append(stage)
+        self._beyond, self._is_settled = None, False
 
     def drop_last(self) -> Stage:
         """Forget the newest stage: it was rolled back."""
         stage = self._stages.pop()
+        self._is_settled = True
         self._checkpoints = [c for c in self._checkpoints if c[0] != stage.generation]
         if self._beyond is not None:
             self._checkpoints, self._beyond = [*self._checkpoints[-1:], self._beyond], None
@@ -98,7 +102,8 @@ class Lineage:
             return
         after = self._stages[found[0] + 1 :]
         if after and seq >= after[0].switch_seq:  # the old slot's, while the new patch is on probation
-            self._beyond = (generation, seq)
+            if not self._is_settled:
+                self._beyond = (generation, seq)
             return
         self._checkpoints = [*self._checkpoints[-1:], (generation, seq)]
         oldest = self._checkpoints[0][0]
@@ -121,5 +126,5 @@ class Lineage:
         return min(numbers)
 
     def settle(self) -> None:
-        """The last stage has lived: the one before does not come back."""
-        self._beyond = None
+        """The one before the last stage does not come back."""
+        self._beyond, self._is_settled = None, True

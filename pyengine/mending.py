@@ -476,6 +476,7 @@ class Mender:
         board.lineage.drop_last()
         begun = replace(stage, restart=restart)
         board.lineage.add(begun)
+        board.lineage.settle()
         for (id, name), value in message["values"].items():
             board.desk.committed.set(id, name, value)
         self._restart, self._restart_source = None, None
