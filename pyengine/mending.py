@@ -117,7 +117,7 @@ class Mender:
     @property
     def needs_blocks(self) -> bool:
         """True while something waits for blocks to be played."""
-        return bool(self._joins) or self._is_behind(self._board.standby.index)
+        return bool(self._joins) or self.is_mending or self._is_behind(self._board.standby.index)
 
     @property
     def is_on_probation(self) -> bool:

@@ -419,6 +419,14 @@ def no_slot_is(live: Live, *states: str) -> bool:
     return not {slot["state"] for slot in live.status()["slots"]} & set(states)
 
 
+def test_a_commit_ends_the_probation_of_a_patch_that_came_back(probing: Live) -> None:
+    probing.kill(probing.status()["active_slot"])
+    wait_until(lambda: no_slot_is(probing, "dead", "joining", "ready"))
+    probing.client.create("filt2", "biquad_filter")
+    assert probing.commit(crossfade_ms=0)["new"] == ["filt2"]
+    assert probing.status()["rollbacks"] == 0
+
+
 def test_a_second_death_on_probation_rolls_the_patch_back(probing: Live) -> None:
     probing.client.create("env1", "adsr")
     probing.client.connect("osc1", "env1")
