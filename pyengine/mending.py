@@ -282,7 +282,7 @@ class Mender:
             board.segment.open_gate(joining.generation)
         elif board.active is None:
             board.move(slot, Happening.TOOK_OVER, joining.generation)
-            self.end_probation()  # nobody renders the patch before any more
+            self._on_only_one_left()
         else:
             board.move(slot, Happening.IN_STEP, joining.generation)
             if self._probation is None:
@@ -401,6 +401,7 @@ class Mender:
         board, other = self._board, self._board.slots[was.other]
         if other.is_replica:
             board.move(other.index, Happening.TOOK_OVER)
+            self._on_only_one_left()
         elif other.state is State.PROBATION:
             board.move(other.index, Happening.TOOK_OVER)
             p = self._probation
@@ -413,6 +414,13 @@ class Mender:
                 logger.warning("patch is committed again generation=%d: its worker %s", p.generation, cause)
         elif other.state is not State.JOINING:
             self._on_extinction()
+
+    def _on_only_one_left(self) -> None:
+        """The patch that was to come back is heard, and nobody renders the one before any more: it stands."""
+        p, active = self._probation, self._board.active
+        if p is not None and p.is_recommitted and active is not None and active.generation == p.generation:
+            self._board.segment.close_gate()
+            self.end_probation()
 
     def _on_extinction(self) -> None:
         """Nobody renders any more: silence, and time stands still. Go on where it stopped, unless it is the patch or

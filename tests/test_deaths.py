@@ -427,6 +427,28 @@ def test_a_commit_ends_the_probation_of_a_patch_that_came_back(probing: Live) ->
     assert probing.status()["rollbacks"] == 0
 
 
+@pytest.mark.parametrize("state", ["joining", "ready"])
+def test_a_patch_on_its_way_back_stands_when_the_one_before_dies_too(
+    probing: Live, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    supervisor: Any = probing.engine._supervisor
+    with monkeypatch.context() as patching:
+        patching.setattr(supervisor, "grant", lambda: None)  # the clock stands still: it is not heard yet
+        old = 1 - probing.status()["active_slot"]
+        if state == "joining":  # and does not even join
+            patching.setattr(supervisor.mender, "_send_join", lambda joining: None)
+        probing.kill(1 - old)
+        wait_until(lambda: probing.status()["slots"][1 - old]["state"] == state)
+        probing.kill(old)
+    for joining in list(supervisor.mender._joins.values()):
+        probing.engine._ask(lambda j=joining: supervisor.mender._send_join(j))  # type: ignore[misc]
+    probing.await_redundancy()
+    status = probing.status()
+    assert status["rollbacks"] == 0 and not status["is_on_probation"] and status["nodes"] == 2
+    probing.client.create("filt2", "biquad_filter")
+    assert probing.commit(crossfade_ms=0)["new"] == ["filt2"]
+
+
 def test_a_second_death_on_probation_rolls_the_patch_back(probing: Live) -> None:
     probing.client.create("env1", "adsr")
     probing.client.connect("osc1", "env1")
