@@ -1,4 +1,4 @@
-"""What is recorded live is, bit for bit, what pyengine.render makes of the same patch and the same events."""
+"""What is recorded live is, bit for bit, what the replay of its log and pyengine.render make of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from live import RATE_HZ, Live, assert_same, chain, stereo
 
+from pyengine import replay
 from pyengine.commands import Command, Gate, SetParam
 from pyengine.patch import Patch
 
@@ -52,13 +53,14 @@ def schedule(
     return events
 
 
-@pytest.mark.parametrize("block_frames", [32, 64, 100, 256, 1024])
+@pytest.mark.parametrize("block_frames", [32, 64, 100, 128, 256, 1024])
 @pytest.mark.parametrize("lead_blocks", [1, 2, 4, 8])
-def test_patch_and_time_tagged_settings_sound_live_as_offline(
+def test_patch_and_time_tagged_settings_sound_live_as_offline_and_as_replayed(
     tmp_path: Path, block_frames: int, lead_blocks: int
 ) -> None:
     rng = random.Random(block_frames * 10 + lead_blocks)
-    with Live(tmp_path, block_frames=block_frames, lead_blocks=lead_blocks) as live:
+    path = tmp_path / "a.session"
+    with Live(tmp_path, block_frames=block_frames, lead_blocks=lead_blocks, session=path) as live:
         patch = chain(3)
         first = build(live, patch)
         begin = live.engine.frames + 20 * block_frames
@@ -70,6 +72,9 @@ def test_patch_and_time_tagged_settings_sound_live_as_offline(
     assert status["commands_late"] == 0
     assert status["counters"]["frames_underrun"] == 0
     assert_same(x[first:], stereo(patch, len(x) - first, events=events))
+    replayed, facts = replay(path)
+    assert facts.warnings == []
+    assert_same(replayed[: len(x)], x)
 
 
 def test_of_100_time_tags_100_land_on_the_exact_sample(tmp_path: Path) -> None:
