@@ -181,6 +181,7 @@ class Desk:
         kept = set(carried)
         self._back = (before, list(self._undo))
         if self._is_undo:
+            self._undo = [patch.copy() for patch in self._undo]  # the way back keeps its own
             self._follow(self._undo.pop(), now)
             self._set_pending(now)
         elif before.structure() != now.structure():

@@ -278,6 +278,21 @@ def test_an_undo_that_is_rolled_back_can_be_undone_again() -> None:
     assert list(desk.committed.nodes) == ["osc1", "env1"] and desk.undo_depth == 2
 
 
+def test_after_an_undo_that_was_rolled_back_what_comes_back_is_carried_all_the_same() -> None:
+    desk = desk_with("osc1", "env1")
+    for edit in (Create("osc2", "simple_sine"), Delete("env1")):
+        desk.edit(edit)
+        desk.begin()
+        desk.accept()
+    for is_to_stay in (False, True):
+        desk.begin_undo()
+        assert desk.accept()["new"] == ["env1"]
+        if not is_to_stay:
+            desk.rollback()
+    desk.begin_undo()
+    assert desk.accept()["carried"] == ["osc1", "env1"]
+
+
 def test_stepping_back_goes_down_the_stack_and_ends_in_silence_with_the_edits_kept() -> None:
     desk = desk_with("osc1")
     desk.edit(Create("env1", "adsr"))
