@@ -1,16 +1,18 @@
 # make run    set up, start the engine, play the four scenarios, measure, draw
 # make test   set up, pass the tests
 # make bench  set up, print the benches (figures; never pass or fail)
+# make soak   set up, play random sessions with deaths for an hour (PYENGINE_SOAK_S=60: for a minute), compare all bits
 # make check  formatting, lint, types
 # make docs   write docs/osc.md and docs/modules.md anew from the engine's own tables
 
 PYTHON ?= python3
 VENV ?= .venv
+PYENGINE_SOAK_S ?= 3600
 STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py build_ext.py MANIFEST.in \
            $(wildcard pyengine/*.py csrc/*.h csrc/*.c csrc/dsp/*.h csrc/dsp/*.c)
 
-.PHONY: run test bench check docs clean
+.PHONY: run test bench soak check docs clean
 
 run: $(STAMP)
 	$(VENV)/bin/pyengine demo
@@ -20,6 +22,9 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(VENV)/bin/pytest bench
+
+soak: $(STAMP)
+	PYENGINE_SOAK_S=$(PYENGINE_SOAK_S) $(VENV)/bin/pytest -s tests/test_random_sessions.py -k until_the_time_is_over
 
 check: $(STAMP)
 	$(VENV)/bin/pip install --quiet mypy ruff types-cffi
