@@ -1,0 +1,197 @@
+"""The supervisor in any order of events: there is always a way on, to two replicas of what was committed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from puppets import N_COMMANDS, Puppets
+
+from pyengine._native import Record
+from pyengine.slots import State
+
+WHO = st.integers(0, 5)
+CODES = st.sampled_from([-9, -9, -9, -15, -11, 1])
+
+
+def fresh(**options: Any) -> Puppets:
+    """Return puppets at rest, with a worker in reserve."""
+    puppets = Puppets(**options)
+    puppets.rest()
+    return puppets
+
+
+def kill(puppets: Puppets, slot: int) -> None:
+    process: Any = puppets.crew.workers[slot]
+    process.die(-9)
+    puppets.notice(process)
+
+
+def until_switching(puppets: Puppets) -> None:
+    """Let the workers answer until the SWITCH record has gone out; no block is played and no time goes by."""
+    while not puppets.commits.is_switching:
+        for process in puppets.living:
+            process.work()
+            puppets.deliver(process)
+
+
+class Happenings(RuleBasedStateMachine):
+    """Whatever happens, in whatever order: no step fails, and afterwards all is well again and stays usable."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.puppets: Puppets | None = None
+        self.n_modules = 0
+
+    @initialize(
+        standby=st.sampled_from(["hot", "hot", "cold"]),
+        probation_ms=st.sampled_from([0.0, 300.0, 60_000.0]),
+    )
+    def begin(self, standby: str, probation_ms: float) -> None:
+        self.puppets = Puppets(standby=standby, probation_ms=probation_ms)
+        for _ in range(50):
+            self.p.go_on()
+        self.add()
+
+    @property
+    def p(self) -> Puppets:
+        assert self.puppets is not None
+        return self.puppets
+
+    def one(self, who: int) -> Any:
+        """Seated ones first, then those in reserve or on their way out."""
+        seated = self.p.seated
+        others = [q for q in self.p.living if q not in seated]
+        return (seated + others)[who % len(seated + others)] if seated + others else None
+
+    # ---- what users do
+
+    @rule()
+    def add(self) -> None:
+        self.n_modules += 1
+        self.p.commit(f"m{self.n_modules}")
+
+    @rule()
+    def undo(self) -> None:
+        self.p.undo()
+
+    @rule()
+    def abort(self) -> None:
+        self.p.abort()
+
+    @rule(n=st.integers(1, 20))
+    def turn_a_knob(self, n: int) -> None:
+        desk = self.p.board.desk
+        for id in list(desk.committed.nodes)[:1]:
+            for k in range(n):
+                self.p.supervisor.intake.send(desk.set(id, "freq", 100.0 + k).sent)
+
+    # ---- what processes do
+
+    @rule(who=WHO, n=st.integers(1, 12), fate=st.sampled_from(["well", "well", "well", "fails", "stuck"]))
+    def work(self, who: int, n: int, fate: str) -> None:
+        if process := self.one(who):
+            for _ in range(n - 1):
+                process.work()
+            process.work(fate)
+
+    @rule(who=WHO)
+    def deliver(self, who: int) -> None:
+        if process := self.one(who):
+            self.p.deliver(process)
+
+    @rule(who=WHO, code=CODES, is_noticed=st.booleans())
+    def die(self, who: int, code: int, is_noticed: bool) -> None:
+        if process := self.one(who):
+            process.die(code)
+            if is_noticed:
+                self.p.notice(process)
+
+    @rule(code=CODES)
+    def both_die(self, code: int) -> None:
+        for process in self.p.seated:
+            process.die(code)
+
+    @rule()
+    def notice(self) -> None:
+        for process in list(self.p.processes):
+            self.p.notice(process)
+
+    @rule(who=WHO, fate=st.sampled_from(["is_stopped", "is_stuck", "is_lazy"]))
+    def hang(self, who: int, fate: str) -> None:
+        if process := self.one(who):
+            setattr(process, fate, True)
+            process.is_stopped |= fate == "is_stuck"
+
+    @rule(who=WHO)
+    def let_go(self, who: int) -> None:
+        if process := self.one(who):
+            process.is_lazy = process.is_stopped = False
+            self.p.free(process)
+
+    # ---- what time does
+
+    @rule(n=st.integers(1, 8))
+    def play(self, n: int) -> None:
+        self.p.play(n)
+
+    @rule()
+    def signal(self) -> None:
+        self.p.signal()
+
+    @rule(seconds=st.sampled_from([0.02, 0.04, 0.12, 0.4, 1.1, 2.1, 5.1]))
+    def wait(self, seconds: float) -> None:
+        self.p.wait(seconds)
+
+    @rule(n=st.integers(1, 10))
+    def go_on(self, n: int) -> None:
+        for _ in range(n):
+            self.p.go_on()
+
+    # ---- what holds
+
+    @invariant()
+    def one_slot_is_heard_at_most(self) -> None:
+        if self.puppets:
+            assert sum(slot.state is State.ACTIVE for slot in self.p.board.slots) <= 1
+
+    @invariant()
+    def who_joins_is_joining(self) -> None:
+        if self.puppets:
+            for slot in self.p.mender._joins:
+                assert self.p.board.slots[slot].state is State.JOINING
+
+    @invariant()
+    def the_committed_patch_is_the_last_one_of_the_lineage(self) -> None:
+        if self.puppets:
+            committed, last = self.p.board.desk.committed, self.p.board.lineage.last
+            assert committed.structure() == last.patch.structure()
+
+    def teardown(self) -> None:
+        if self.puppets is None:
+            return
+        try:
+            self.end()
+        finally:
+            self.p.close()
+
+    def end(self) -> None:
+        p = self.p
+        p.rest(200)  # a probation may last a minute
+        p.committed("last1")
+        p.rest(200)
+        for _ in range(3 * N_COMMANDS):  # records are let go of
+            p.supervisor.intake.send([Record(1, 0, 0.0)])
+            p.go_on()
+        for _ in range(20):
+            p.go_on()
+        assert p.supervisor.intake.is_clear, (p.segment.newest, p.segment.keep, p.segment.pins)
+        p.rest(200)
+
+
+TestHappenings = Happenings.TestCase
+TestHappenings.settings = settings(
+    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
