@@ -143,6 +143,9 @@ class Commits:
         attempt = self._attempt
         if attempt is None or attempt.phase != "waiting" or self._mender.is_mending:
             return
+        if self._board.desk.is_undone_already:
+            self._refuse("rolled back", "what it was to undo was taken back already")
+            return
         if self._mender.is_on_probation:
             self._mender.end_probation()  # comes back here when the old slot has joined
         standby = self._board.standby

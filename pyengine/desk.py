@@ -41,6 +41,7 @@ class Desk:
         self.candidate: Patch | None = None  # the one being committed
         self.queued: Patch | None = None  # the one to be committed next
         self._is_undo = False
+        self._undone: Patch | None = None  # top of the stack when the undo began
         self.is_switching = False  # its SWITCH record is in the stream
         self._undo: list[Patch] = []
         self._back: tuple[Patch, list[Patch]] | None = None  # committed and undo before the patch on probation
@@ -166,8 +167,14 @@ class Desk:
         patch.validate(self.sample_rate_hz)
         self.pending.next_handle = max(self.pending.next_handle, patch.next_handle)
         self.candidate = patch
-        self._is_undo = True
+        self._is_undo, self._undone = True, self._undo[-1]
         return patch
+
+    @property
+    def is_undone_already(self) -> bool:
+        """True when what the undo on its way was to take back was rolled back meanwhile."""
+        is_on_its_way = self.candidate is not None and self._is_undo
+        return is_on_its_way and (not self._undo or self._undo[-1] is not self._undone)
 
     def switching(self) -> None:
         """The SWITCH record is in the stream: values for new modules may follow it."""

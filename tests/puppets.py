@@ -483,6 +483,14 @@ class Puppets:
     def seated(self) -> list[Process]:
         return [w for w in self.crew.workers if w is not None]  # type: ignore[misc]
 
+    @property
+    def states(self) -> list[State]:
+        return [slot.state for slot in self.board.slots]
+
+    @property
+    def active(self) -> int:
+        return self.states.index(State.ACTIVE)
+
     # ---- moves
 
     def deliver(self, process: Process) -> None:
@@ -522,7 +530,7 @@ class Puppets:
                 process.turn()
             self.clock.run()
 
-    def go_on(self) -> None:
+    def go_on(self, *, is_played: bool = True) -> None:
         """20 ms in which everybody does what there is to do."""
         for process in self.processes:
             process.is_lazy = process.is_stopped = False
@@ -533,7 +541,8 @@ class Puppets:
                 self.deliver(process)
             if process.is_gone:
                 self.notice(process)
-        self.play(2)
+        if is_played:
+            self.play(2)
         self.signal()
         self.wait(DT_S)
 

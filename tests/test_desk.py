@@ -331,3 +331,16 @@ def test_a_queued_patch_is_the_pending_one_of_its_moment_with_the_values_that_ca
     assert list(desk.candidate.nodes) == ["osc1", "env1", "filt1"]
     assert params(desk.candidate, "filt1") == params(desk.pending, "filt1") == {"cutoff": 800.0}
     assert desk.accept() == {"carried": ["osc1", "env1"], "new": ["filt1"], "gone": []}
+
+
+def test_an_undo_that_waits_while_its_patch_is_rolled_back_has_nothing_left_to_undo() -> None:
+    desk = desk_with("osc1")
+    desk.settle()
+    desk.edit(Create("osc2", "simple_sine"))
+    commit(desk)
+    desk.begin_undo()
+    assert not desk.is_undone_already
+    desk.rollback()
+    assert desk.is_undone_already and desk.undo_depth == 1  # of the first commit
+    desk.refuse()
+    assert not desk.is_undone_already

@@ -195,3 +195,21 @@ TestHappenings = Happenings.TestCase
 TestHappenings.settings = settings(
     max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+# ---- one way after another
+
+
+def test_an_undo_that_waits_while_its_patch_is_rolled_back_is_refused() -> None:
+    with fresh(probation_ms=300.0) as puppets:
+        puppets.committed("a")
+        kill(puppets, puppets.active)
+        answers = puppets.undo()  # waits: the patch is brought back
+        while State.READY not in puppets.states:
+            puppets.go_on(is_played=False)
+        kill(puppets, puppets.states.index(State.READY))
+        assert puppets.mender.rollbacks == 1
+        puppets.rest()
+        assert answers[0].reason == "rolled back" and not puppets.board.desk.committed.nodes
+        puppets.committed("b")
+        puppets.rest()
