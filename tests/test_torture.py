@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import random
 import signal
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from live import Live, assert_same
 from test_deaths import nothing_left  # noqa: F401  (no test may leave a process or a name in shared memory)
 from torture import (
+    DECLICK_FRAMES,
     FREE_SPEED,
     SEED,
+    Committing,
     Settings,
     Watched,
     deaths,
@@ -143,3 +148,67 @@ def test_both_killed_at_once_in_real_time_the_sound_comes_back_where_it_stopped(
     assert (counters["diverged_blocks"], status["states_diverged"], status["restarts"]) == (0, 0, 0)
     tell(f"real-time clock: {n} x kill -9 of both workers: same bits but for declicked silences, {told(counters)}")
     tell(f"real-time clock: the longest silence {longest_ms:.1f} ms of {len(watched.silences)}")
+
+
+# ---- in the middle of a commit
+
+
+PHASES = [  # when the blow falls, and how long after that at most
+    ("_prime", 0.003),
+    ("on_primed", 0.002),
+    ("on_swap", 0.0),
+    ("probation", 0.05),
+    ("_prime", 0.003),
+    ("on_primed", 0.002),
+    ("priming", 0.003),
+    ("none", 0.01),
+]
+
+
+def test_killed_in_any_phase_of_a_commit_it_happens_or_not_and_nothing_else_is_heard(
+    tmp_path: Path, tell: Tell
+) -> None:
+    """Every frame is the old tone or the new one, but for the crossfade and the declicks of that trial."""
+    n, rng = many(24, 400), random.Random(f"commits {SEED}")
+    seen: Counter[str] = Counter()
+    trials = []
+    with Live(tmp_path, probation_ms=60) as live:
+        committing = Committing(live)
+        answers = committing.begin(440.0)
+        committing.settle(answers)
+        committing.conclude(440.0, answers)
+        for k in range(n):
+            before, freq = live.counters(), float(rng.randrange(300, 3000))
+            old, first, n_dead = committing.sounding, live.engine.frames, deaths(live.engine)
+            phase, longest_s = PHASES[k % len(PHASES)]
+            victim, after_s = rng.choice(["active", "active", "standby", "standby", "both"]), rng.uniform(0, longest_s)
+            if phase in ("_prime", "on_primed", "on_swap"):
+                committing.strike_behind(phase, after_s, victim)
+                answers = committing.begin(freq)
+                struck = [{"_prime": "building", "on_primed": "switching", "on_swap": "swapping"}[phase]]
+                wait_until(lambda: live.advance(128) and answers and deaths(live.engine) > n_dead, 30)  # noqa: B023
+            else:
+                answers = committing.begin(freq)
+                with while_it_runs(partial(committing.strike_at, phase, after_s, victim, answers), 0.0) as struck:
+                    wait_until(lambda: live.advance(128) and answers and deaths(live.engine) > n_dead, 30)  # noqa: B023
+            committing.settle(answers)
+            outcome = committing.conclude(freq, answers)
+            live.advance(2400)
+            seen[f"{struck[0]}: {outcome}"] += 1
+            declicks = live.counters()["declicks"] - before["declicks"]
+            trials.append((old, committing.sounding, first, live.engine.frames, declicks))
+        status = live.status()
+        x = live.samples()
+    for old, now, first, last, declicks in trials:
+        part = x[first:last]
+        assert now.is_heard(part[-2000:], last - 2000).all(), (old, now, first, last)
+        is_one = old.is_heard(part, first) | now.is_heard(part, first)
+        assert np.count_nonzero(~is_one) <= DECLICK_FRAMES * (1 + declicks), (old, now, first, last, declicks)
+        steepest = 0.2 * 2 * np.pi * max(old.freq_hz, now.freq_hz) / 48000
+        assert np.abs(np.diff(part, axis=0)).max() <= steepest + 2 * 0.4 / DECLICK_FRAMES
+    counters = status["counters"]
+    assert [counters[name] for name in ("frames_underrun", "diverged_blocks", "events_lost")] == [0, 0, 0]
+    assert (status["states_diverged"], status["restarts"]) == (0, 0)
+    for what in sorted(seen):
+        tell(f"killed while a commit was {what}, {seen[what]} x")
+    tell(f"{n} commits disturbed in {len(x)} frames: 0 missing, every frame of the old patch, the new one or a fade")

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 from live import Live, Samples, chain, stereo
 from waiting import wait_until
 
-from pyengine import Engine, Patch, _native
-from pyengine.commands import Command, Gate, SetParam
+from pyengine import CommitRefused, Engine, Patch, _native
+from pyengine.commands import Clear, Command, Commit, Create, Gate, SetParam
 from pyengine.plan import address
 
 LONG = os.environ.get("PYENGINE_LONG") == "1"
@@ -232,3 +233,110 @@ def with_silences(sound: Samples, silences: Sequence[tuple[int, int]], n_frames:
         put(piece, number > 0)
         put(np.zeros_like(out[: min(n, n_frames - at)]), True)
     return out
+
+
+# ---- in the middle of a commit
+
+
+@dataclass
+class Sounding:
+    """A tone that is heard alone: its id, and the frame from which it began."""
+
+    id: str
+    freq_hz: float
+    frame: int
+
+    def samples(self, first: int, last: int) -> Samples:
+        """Return frames first to last of a recording that it alone is in."""
+        return self._offline(last)[first - self.frame : last - self.frame]
+
+    def _offline(self, last: int) -> Samples:
+        patch = Patch().create(self.id, "simple_sine").set(self.id, "freq", self.freq_hz)
+        return stereo(patch, max(0, last - self.frame))
+
+    def is_heard(self, x: Samples, first: int) -> npt.NDArray[np.bool_]:
+        """Tell of each frame of a recording, that begins at frame `first`, whether it is this tone, bit for bit."""
+        own = np.full_like(x, np.nan)
+        begin = max(0, self.frame - first)
+        own[begin:] = self.samples(first + begin, first + len(x))
+        is_it: npt.NDArray[np.bool_] = (x == own).all(axis=1)
+        return is_it
+
+
+class Committing:
+    """Commits one tone after the other to an engine on the free-running clock; each may be disturbed at a phase."""
+
+    def __init__(self, live: Live) -> None:
+        self.live, self.engine = live, live.engine
+        self.supervisor: Any = live.engine._supervisor
+        self.n = 0
+        self.sounding = Sounding("", 0.0, 0)
+
+    @property
+    def phase(self) -> str:
+        if self.supervisor.mender.is_on_probation:
+            return "probation"
+        phase: str = self.supervisor.commits.phase
+        return phase
+
+    def begin(self, freq_hz: float) -> list[Any]:
+        """Submit a commit of another tone; return the list that its answers come into."""
+        self.n += 1
+        answers: list[Any] = []
+        new = f"osc{self.n}"
+        edits = [Clear(), Create(new, "simple_sine"), SetParam(new, "freq", freq_hz)]
+        commands = [(command, lambda _: None) for command in edits] + [(Commit(timeout_ms=20_000), answers.append)]
+        self.engine._loop.call(lambda: self.engine._dispatcher.group(commands, time.monotonic(), None))  # type: ignore
+        return answers
+
+    def strike_at(self, phase: str, after_s: float, victim: str, answers: list[Any]) -> str:
+        """Kill when the commit has come to a phase and a while has passed; return the phase at that moment."""
+        until = time.monotonic() + 5.0
+        while self.phase != phase and not answers and time.monotonic() < until:
+            time.sleep(0.0001)
+        time.sleep(after_s)
+        found = "done" if self.phase == "none" else self.phase
+        strike(self.engine, victim)
+        return found
+
+    def strike_behind(self, step: str, after_s: float, victim: str) -> None:
+        """Kill a while after a step of the next commit ('_prime', 'on_primed'), or at its begin ('on_swap'): in the
+        engine's own loop, so that not even a busy machine misses the moment.
+        """
+        commits = self.supervisor.commits
+        do_step = getattr(commits, step)
+
+        def with_strike(*args: Any) -> None:
+            delattr(commits, step)
+            if step == "on_swap":
+                strike(self.engine, victim)
+            do_step(*args)
+            if step != "on_swap":
+                until = time.monotonic() + after_s
+                while time.monotonic() < until:
+                    pass
+                strike(self.engine, victim)
+
+        setattr(commits, step, with_strike)
+
+    def settle(self, answers: list[Any]) -> None:
+        """Let the clock go on until the commit has been answered and both slots render what is to be heard."""
+
+        def is_settled() -> bool:
+            self.live.advance(640)
+            return bool(answers) and self.phase == "none" and is_whole(self.engine)
+
+        wait_until(is_settled, 30)
+
+    def conclude(self, freq_hz: float, answers: list[Any]) -> str:
+        """Check that the answer, the patch that is told and the sound of the last moment agree; return the outcome."""
+        answer, dump = answers[-1], self.live.client.dump()
+        new = f"osc{self.n}"
+        if isinstance(answer, CommitRefused):
+            assert answer.reason in ("worker died", "late", "rolled back", "no standby"), answer
+            assert [node["id"] for node in dump["pending"]["nodes"]] == [new], "the edits are kept"
+        else:
+            assert answer["new"] == [new]
+            self.sounding = Sounding(new, freq_hz, answer["frame"] - 64 * answer["late_blocks"])
+        assert [node["id"] for node in dump["committed"]["nodes"]] == [self.sounding.id]
+        return answer.reason if isinstance(answer, CommitRefused) else "happened"
