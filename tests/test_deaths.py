@@ -741,21 +741,41 @@ def test_modules_that_cannot_be_loaded_are_named(more_modules: None, tmp_path: P
 
 
 HOST = """
-import sys
+import sys, time
 sys.path[:] = {path!r}
 from pyengine import Engine
 engine = Engine({device!r}, osc_port=0, recordings={folder!r})
 print(engine.osc_port, *[slot["pid"] for slot in engine.status()["slots"]], flush=True)
+while not engine.status()["is_reserve_ready"]:
+    time.sleep(0.001)
+print("reserve", flush=True)
 sys.stdin.read()
 """
 
 
+def workers_of(pid: int) -> set[int]:
+    """Return the workers that a process has started, whoever is their parent now: those in reserve and those that have
+    not yet said hello too.
+    """
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f'"parent": {pid},'.encode() in (folder / "cmdline").read_bytes():
+                found.add(int(folder.name))
+    return found
+
+
 @pytest.mark.parametrize("device", ["none", "free"])
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, None])
+@pytest.mark.parametrize(
+    ("ending", "is_reserve_ready"),
+    [(signal.SIGKILL, True), (signal.SIGKILL, False), (signal.SIGTERM, True), (None, True)],
+)
 def test_when_the_supervisor_s_process_ends_its_workers_end_and_its_port_is_free(
-    device: str, ending: signal.Signals | None, tmp_path: Path
+    device: str, ending: signal.Signals | None, is_reserve_ready: bool, tmp_path: Path
 ) -> None:
-    """None: the program just ends, and the engine was not closed."""
+    """ending None: the program just ends, and the engine was not closed. is_reserve_ready False: the worker in reserve
+    has only just been started.
+    """
     host = subprocess.Popen(
         [sys.executable, "-c", HOST.format(path=sys.path, device=device, folder=str(tmp_path))],
         stdin=subprocess.PIPE,
@@ -766,12 +786,16 @@ def test_when_the_supervisor_s_process_ends_its_workers_end_and_its_port_is_free
         assert host.stdin and host.stdout
         port, *pids = map(int, host.stdout.readline().split())
         assert all(map(is_running, pids))
+        wait_until(lambda: len(workers_of(host.pid)) == 3)
+        pids += workers_of(host.pid)
+        if is_reserve_ready:
+            assert host.stdout.readline() == "reserve\n"
         if ending is None:
             host.stdin.close()
         else:
             host.send_signal(ending)
         host.wait(30)
-        wait_until(lambda: not any(map(is_running, pids)), 10)
+        wait_until(lambda: not workers_of(host.pid) and not any(map(is_running, pids)), 10)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", port))
 

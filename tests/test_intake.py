@@ -206,3 +206,25 @@ def test_a_tag_too_far_ahead_is_refused_except_where_a_tag_means_a_frame() -> No
     times.go(5.0, drift_s=77.0)  # as fast as it likes
     assert free.frame_of(1_000_000.0 + 2 * MAX_AHEAD_S) == round(2 * MAX_AHEAD_S * 48000)
     assert free.latched_again == 0
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0, 86_400.0 * 365, -0.1])
+def test_a_stepped_clock_is_followed_at_once_and_its_tags_mean_the_frames_they_would_have_meant(step_s: float) -> None:
+    times = Times()
+    base = times.base()
+    times.go(1.0)
+    assert base.frame_of(times.wall_s + 0.5) == 72_000
+    times.wall_s += step_s  # nothing else has moved: the device and the monotonic clock go on
+    assert base.frame_of(times.wall_s + 0.5) == 72_000
+    assert base.latched_again == 1
+    times.go(1.0)
+    assert base.frame_of(times.wall_s + 0.5) == 120_000
+    assert base.latched_again == 1
+
+
+def test_on_the_free_running_clock_a_stepped_clock_changes_nothing() -> None:
+    times = Times()
+    base = times.base(is_free=True)
+    times.wall_s -= 3600.0
+    assert base.frame_of(1_000_000.0 + 2.0) == 96_000
+    assert base.latched_again == 0

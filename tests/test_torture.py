@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +31,7 @@ from torture import (
 )
 from waiting import wait_until
 
+from pyengine import Client
 from pyengine.commands import SetParam
 
 Tell = Callable[[str], None]
@@ -212,3 +214,28 @@ def test_killed_in_any_phase_of_a_commit_it_happens_or_not_and_nothing_else_is_h
     for what in sorted(seen):
         tell(f"killed while a commit was {what}, {seen[what]} x")
     tell(f"{n} commits disturbed in {len(x)} frames: 0 missing, every frame of the old patch, the new one or a fade")
+
+
+# ---- the clock on the wall
+
+
+def test_a_stepped_wall_clock_neither_moves_the_sound_nor_loses_a_command(tmp_path: Path, tell: Tell) -> None:
+    """Time-tagged settings over OSC before and after every step; each takes effect at the frame it is meant for."""
+    n, rng, wall_step_s = many(6, 40), random.Random(f"wall {SEED}"), 0.0
+    with Watched(tmp_path, osc_port=0) as watched:
+        time_base: Any = watched.supervisor.time_base
+        time_base._wall_s = lambda: time.time() + wall_step_s
+        frame_of, frames = time_base.frame_of, []
+        time_base.frame_of = lambda wall_s: frames.append(frame_of(wall_s)) or frames[-1]  # what it is taken for
+        with Client(port=watched.engine.osc_port, timeout_s=30) as client:
+            for k in range(2 * n):
+                wall_step_s += rng.choice([-7200.0, 3600.0, 86_400.0, -1.5]) if k % 2 else 0.0
+                at_s = time.time() + wall_step_s + 1.5  # as a client sees it whose clock was stepped too
+                client.send_bundle([SetParam("osc1", "freq", 300.0 + 10 * k)], at=at_s)
+                watched.expect(frames[-1], ("mod", "osc1", "freq", 300.0 + 10 * k))
+        latched_again = watched.engine.status()["time_origin_latched_again"]
+        counters = watched.assert_right()
+        status = watched.engine.status()
+    assert latched_again >= n and len(frames) == 2 * n
+    assert status["commands_late"] == status["commands_lost"] == 0
+    tell(f"wall clock stepped {n} x: {2 * n} time-tagged commands, all at their frame; {told(counters)}")

@@ -186,7 +186,12 @@ class Watched:
         handle, param, value = address(self.supervisor.desk.committed, op)
         record = _native.Record(handle, param, value, frame=self._at)
         self.engine._loop.call(lambda: self.supervisor.intake.send([record]))
-        self._events.append(((self._at - self.first) / 48000, op))
+        self.expect(self._at, op)
+
+    def expect(self, frame: int, op: tuple[str, str, str | None, float]) -> None:
+        """A setting was sent that takes effect at this frame of engine time."""
+        self._at = max(self._at, frame)
+        self._events.append(((frame - self.first) / 48000, op))
 
     def assert_right(self) -> dict[str, int]:
         """The recording is the patch with its settings, bit for bit, but for silences, declicked and counted. Returns
