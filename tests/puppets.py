@@ -16,6 +16,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -96,7 +97,7 @@ class Segment:
     """The shared memory, and the gate of the callback."""
 
     def __init__(self, config: Any) -> None:
-        self.config = SimpleNamespace(n_commands=N_COMMANDS, block_frames=config.block_frames)
+        self.config = replace(config, n_commands=N_COMMANDS)
         self.seats = [Seat() for _ in range(N_SEATS)]
         self.seat_of = [0, 1]
         self.playable = [NONE, NONE]
@@ -308,7 +309,7 @@ class Process:
             self.outbox.append(answer)
 
     def _start(self, message: Any, fate: str) -> dict[str, Any]:
-        return {"type": "hello"}
+        return {"type": "hello", "is_locked": True, "is_limited": True}
 
     def _assign(self, message: Any, fate: str) -> dict[str, Any]:
         self.sits_at, self.sits = message["seat"], self.segment.seats[message["seat"]]
