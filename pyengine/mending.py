@@ -29,6 +29,7 @@ CHECKPOINT_WAIT_S = 0.03  # for a fresh checkpoint; then the newest there is has
 PARK_TIMEOUT_MS = 1000
 RESUMES_ALLOWED = 3  # deaths of both workers, one after the other, without PROGRESS_BLOCKS played in between
 PROGRESS_BLOCKS = 16
+JOINERS_ALLOWED = 4  # that die while nobody renders and another one is still on its way
 LATE_WAIT_S = 0.1  # from a fall-over to the patch before, for the reason to show: a process takes a while to die
 LAG_LOOKS = 3  # of 0.1 s, in which a replica that lags behind what is played must gain
 
@@ -90,6 +91,7 @@ class Mender:
         self._lived: set[int] = {0}
         self._faulty: set[int] = set()  # generations whose worker died of its own fault
         self._resumes, self._resumed_at = 0, 0
+        self._joiners_lost = 0  # since somebody rendered
         self._restarts: deque[float] = deque()
         self._hashes: dict[tuple[int, int], int] = {}
         self._has_asked = False
@@ -281,6 +283,7 @@ class Mender:
             board.move(slot, Happening.PRIMED, joining.generation)
             board.segment.open_gate(joining.generation)
         elif board.active is None:
+            self._joiners_lost = 0
             board.move(slot, Happening.TOOK_OVER, joining.generation)
             self._on_only_one_left()
         else:
@@ -379,8 +382,10 @@ class Mender:
             self.end_probation()
         elif is_second:
             self._roll_back(f"its worker {cause}{where}, a second death")
-        if joining is not None and board.active is None and not self._joins:
-            self._on_extinction()
+        if joining is not None and board.active is None:
+            self._joiners_lost += 1
+            if not self._joins or self._joiners_lost > JOINERS_ALLOWED:
+                self._on_extinction()
         for other in list(self._joins.values()):  # nobody will write what it waits for
             self._send_join(other)
         self._let_play(worker)  # what is to be heard may be another patch now
@@ -436,6 +441,8 @@ class Mender:
         logger.error("no worker renders block=%d is_poison=%s", board.segment.play_block, is_poison)
         if is_poison or self._resumes > RESUMES_ALLOWED:
             self._step_back(last, is_poison)
+        elif last.restart is not None and board.segment.checkpoint(last.generation) is None:
+            self._begin_again(last, last.restart)
         else:  # a patch on probation stands: what it needs to be taken back has gone with them
             board.desk.settle()
             board.lineage.settle()
@@ -477,6 +484,15 @@ class Mender:
             worker = self._crew.workers[slot]
             if worker is not None:
                 self._crew.dismiss(worker, "was on its way to a patch that kills")
+
+    def _begin_again(self, last: Stage, restart: Restart) -> None:
+        """A restarted patch has left no checkpoint to go on from: restart it once more, from the same states."""
+        board, patch = self._board, self._board.desk.committed.copy()
+        board.lineage.drop_last()
+        self._restart = Stage(board.next_generation(), patch, tuple(patch.ops()))
+        self._restart_source = restart.source
+        board.lineage.add(self._restart)
+        logger.error("patch restarted generation=%d: %d has no checkpoint", self._restart.generation, last.generation)
 
     def _note_restart(self, stage: Stage, message: Message) -> None:
         board = self._board

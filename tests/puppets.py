@@ -184,6 +184,10 @@ class Segment:
     def has_block(self, block: int) -> bool:
         return any(self.slot_has(slot, block) is not None for slot in (0, 1))
 
+    def checkpoint(self, generation: int) -> tuple[int, int] | None:
+        found = [(block, seq) for seat in self.seats for g, block, seq in seat.checkpoints if g == generation]
+        return max(found, default=None)
+
     def events(self) -> Iterable[Event]:
         for queue in self.queues:
             while queue:

@@ -213,3 +213,80 @@ def test_an_undo_that_waits_while_its_patch_is_rolled_back_is_refused() -> None:
         assert answers[0].reason == "rolled back" and not puppets.board.desk.committed.nodes
         puppets.committed("b")
         puppets.rest()
+
+
+def on_probation(puppets: Puppets) -> None:
+    puppets.committed("a")
+    for _ in range(10):
+        puppets.go_on()  # both slots write checkpoints, each of its own patch
+    assert sorted(s.value for s in puppets.states) == ["active", "probation"]
+
+
+def test_both_workers_killed_on_probation_leave_no_trace_behind_them() -> None:
+    """The successor brings the new patch at once: no patch before to swap from, no record kept for it."""
+    with fresh(probation_ms=60_000.0) as puppets:
+        on_probation(puppets)
+        opening = puppets.segment.opening
+        kill(puppets, puppets.active)
+        kill(puppets, puppets.active)
+        puppets.rest(10)
+        assert puppets.segment.opening == opening and puppets.mender.rollbacks == 0
+        puppets.let_go_of_records()
+
+
+def test_both_workers_killed_on_probation_with_none_in_reserve_end_it_too() -> None:
+    with fresh(probation_ms=60_000.0) as puppets:
+        on_probation(puppets)
+        (reserve,) = puppets.crew.reserves
+        reserve.is_ready = False
+        kill(puppets, puppets.active)
+        kill(puppets, puppets.active)
+        reserve.is_ready = True
+        puppets.supervisor._settle()
+        puppets.rest(10)
+        puppets.let_go_of_records()
+
+
+def test_a_patch_that_came_back_and_took_over_is_not_rolled_back_by_a_death_beside_it() -> None:
+    with fresh(probation_ms=60_000.0) as puppets:
+        on_probation(puppets)
+        kill(puppets, puppets.active)
+        while State.READY not in puppets.states:
+            puppets.go_on(is_played=False)
+        kill(puppets, puppets.active)  # the last one with the patch before
+        puppets.go_on()
+        kill(puppets, 1 - puppets.active) if State.DEAD not in puppets.states else None
+        puppets.rest(10)
+        assert puppets.mender.rollbacks == 0 and list(puppets.board.desk.committed.nodes) == ["a"]
+
+
+def test_a_commit_ends_the_second_probation_of_a_patch_that_came_back() -> None:
+    with fresh(probation_ms=60_000.0) as puppets:
+        on_probation(puppets)
+        kill(puppets, puppets.active)
+        while State.PROBATION not in puppets.states:
+            puppets.go_on()
+        assert puppets.mender.is_on_probation
+        puppets.committed("b")
+
+
+def test_a_restarted_patch_whose_workers_die_before_its_first_checkpoint_is_restarted_again() -> None:
+    with fresh() as puppets:
+        puppets.committed("a")
+        puppets.rest()
+        while not puppets.mender.restarts:  # a command kills them, say
+            for process in puppets.seated:
+                process.die(-11)
+                puppets.notice(process)
+        while State.ACTIVE not in puppets.states:
+            puppets.go_on(is_played=False)
+        first = puppets.board.lineage.last.generation
+        for seat in puppets.segment.seats:
+            seat.checkpoints = [c for c in seat.checkpoints if c[0] != first]
+        for process in puppets.seated:
+            process.die(-9)
+        for process in puppets.processes:
+            puppets.notice(process)
+        puppets.rest(10)
+        assert list(puppets.board.desk.committed.nodes) == ["a"]
+        assert puppets.board.lineage.last.generation > first and puppets.mender.restarts == 1
