@@ -260,7 +260,12 @@ class Commits:
             board.segment.set_playable(attempt.slot, False)
             board.move(attempt.slot, Happening.MISSED)
             self._crew.send(attempt.slot, [{"type": "abort"}])
+            worker = None
+        else:  # it has taken over from the other one, and has turned or will
+            worker = self._crew.workers[attempt.slot]
         self._refuse("late", f"its first block was not played within {SWAP_TIMEOUT_S:g} s; is the output running?")
+        if worker is not None:
+            self._crew.dismiss(worker, "has turned to a patch that was refused")
 
     def on_swap(self, event: _native.Event) -> None:
         """The callback has opened the gate."""

@@ -86,6 +86,7 @@ class Supervisor:
             self.driver.look()
         self.crew.look()
         self.mender.look()
+        self._settle()  # whatever a time-out has left to be done
 
     def open_clock(self) -> None:
         """Start the device, or the clock without one. Raises DeviceError."""

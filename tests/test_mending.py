@@ -290,3 +290,25 @@ def test_a_restarted_patch_whose_workers_die_before_its_first_checkpoint_is_rest
         puppets.rest(10)
         assert list(puppets.board.desk.committed.nodes) == ["a"]
         assert puppets.board.lineage.last.generation > first and puppets.mender.restarts == 1
+
+
+def test_after_a_commit_that_was_refused_as_late_both_slots_are_replicas_again() -> None:
+    with fresh() as puppets:
+        answers = puppets.commit("a")
+        until_switching(puppets)
+        puppets.wait(2.5)  # the output stands still
+        assert answers[0].reason == "late"
+        puppets.rest(3)
+
+
+def test_a_slot_that_took_over_and_turned_to_a_patch_refused_as_late_is_not_heard_with_it() -> None:
+    with fresh() as puppets:
+        puppets.committed("a")
+        puppets.rest()
+        answers = puppets.commit("b")
+        until_switching(puppets)
+        kill(puppets, puppets.active)
+        puppets.wait(2.5)  # the output stands still
+        assert answers[0].reason == "late"
+        puppets.rest(5)
+        assert puppets.segment.heard_generation == 1
