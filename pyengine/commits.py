@@ -271,7 +271,7 @@ class Commits:
         """The callback has opened the gate."""
         attempt, board = self._attempt, self._board
         if attempt is None or attempt.generation != event.generation:
-            if not self._mender.on_swapped_back(board.segment.active_slot, event.generation):
+            if not self._mender.on_swapped_back(event.generation):
                 logger.warning("swap to a commit that was refused generation=%d", event.generation)
             return
         self._attempt = None

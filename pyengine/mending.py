@@ -444,8 +444,7 @@ class Mender:
         elif last.restart is not None and board.segment.checkpoint(last.generation) is None:
             self._begin_again(last, last.restart)
         else:  # a patch on probation stands: what it needs to be taken back has gone with them
-            board.desk.settle()
-            board.lineage.settle()
+            self._let_stand(last.generation)
 
     def _step_back(self, last: Stage, is_poison: bool) -> None:
         """A new generation of the last patch that lived: from its newest states, past all commands so far. When that
@@ -528,30 +527,38 @@ class Mender:
         p, board = self._probation, self._board
         if p is None:
             return
-        if p.is_recommitted and board.active is not None and board.active.generation != p.generation:
-            return  # it is not heard at present
+        if self._awaits_recommit:
+            return
         self._probation_is_over()
-        self._lived.add(p.generation)
-        board.desk.settle()
-        board.lineage.settle()
+        self._let_stand(p.generation)
         for slot in board.slots:
             if slot.state is State.PROBATION:
                 board.move(slot.index, Happening.JOIN)
         self.settle()
 
-    def on_swapped_back(self, slot: int, generation: int) -> bool:
+    def _let_stand(self, generation: int) -> None:
+        """The patch before does not come back."""
+        self._lived.add(generation)
+        self._board.desk.settle()
+        self._board.lineage.settle()
+
+    def on_swapped_back(self, generation: int) -> bool:
         """The gate brought a patch back that was on probation when its worker died. False: that is not it."""
         p, board = self._probation, self._board
         if p is None or not p.is_recommitted or p.generation != generation:
             return False
-        for other in board.slots:
-            if other.index != slot and other.state is State.ACTIVE:
-                board.move(other.index, Happening.SWAPPED_OUT)
-        if board.slots[slot].state is State.READY:
-            board.move(slot, Happening.SWAPPED_IN, generation)
         board.segment.close_gate()
-        logger.info("patch is heard again generation=%d slot=%d", generation, slot)
+        logger.info("patch is heard again generation=%d", generation)
+        if self._awaits_recommit:
+            for slot in board.slots:
+                if slot.state is State.ACTIVE:
+                    board.move(slot.index, Happening.SWAPPED_OUT)
+                elif slot.state is State.READY:
+                    board.move(slot.index, Happening.SWAPPED_IN, generation)
+        p.timer.cancel()
         p.timer = board.loop.after(board.options.probation_ms / 1e3, self.end_probation)
+        if not any(slot.state is State.PROBATION for slot in board.slots):
+            self.end_probation()  # it took over: nobody renders the patch before any more
         return True
 
     def _roll_back(self, why: str) -> None:

@@ -614,3 +614,12 @@ class Puppets:
         assert answers and not isinstance(answers[0], CommitRefused), answers
         report: dict[str, Any] = answers[0]
         return report
+
+    def let_go_of_records(self) -> None:
+        """Send so many records that none is kept from now; all must find room."""
+        for _ in range(3 * N_COMMANDS):
+            self.supervisor.intake.send([Record(1, 0, 0.0)])
+            self.go_on()
+        for _ in range(20):
+            self.go_on()
+        assert self.supervisor.intake.is_clear, (self.segment.newest, self.segment.keep, self.segment.pins)

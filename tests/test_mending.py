@@ -7,9 +7,8 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from puppets import N_COMMANDS, Puppets
+from puppets import Puppets
 
-from pyengine._native import Record
 from pyengine.slots import State
 
 WHO = st.integers(0, 5)
@@ -182,12 +181,7 @@ class Happenings(RuleBasedStateMachine):
         p.rest(200)  # a probation may last a minute
         p.committed("last1")
         p.rest(200)
-        for _ in range(3 * N_COMMANDS):  # records are let go of
-            p.supervisor.intake.send([Record(1, 0, 0.0)])
-            p.go_on()
-        for _ in range(20):
-            p.go_on()
-        assert p.supervisor.intake.is_clear, (p.segment.newest, p.segment.keep, p.segment.pins)
+        p.let_go_of_records()
         p.rest(200)
 
 
