@@ -368,6 +368,7 @@ class Mender:
         logger.warning("worker gone slot=%d pid=%d state=%s: %s%s", slot, worker.pid, was.state.value, cause, where)
         generation = board.segment.slot_generation(slot)
         board.segment.set_alive(slot, False)
+        board.segment.set_pin(slot, _native.NO_PIN)  # its successor has one of its own
         self._let_play(worker)
         is_second = self._awaits_recommit and was.state in (State.READY, State.JOINING)  # it was to bring it back
         joining = self._joins.pop(slot, None)

@@ -306,3 +306,15 @@ def test_a_slot_that_took_over_and_turned_to_a_patch_refused_as_late_is_not_hear
         assert answers[0].reason == "late"
         puppets.rest(5)
         assert puppets.segment.heard_generation == 1
+
+
+def test_a_slot_whose_joiner_died_and_that_gets_no_other_holds_up_no_records() -> None:
+    with fresh() as puppets:
+        puppets.committed("a")
+        puppets.rest()
+        standby = 1 - puppets.active
+        puppets.crew.refill = lambda: None  # type: ignore[method-assign]
+        kill(puppets, standby)
+        kill(puppets, standby)  # the one in reserve had the slot
+        assert puppets.states[standby] is State.DEAD
+        puppets.let_go_of_records()
