@@ -99,9 +99,14 @@ class Crew:
             self._spawn()
 
     def refill(self) -> None:
-        """Start a worker for the reserve, unless there is one."""
-        if not self.reserves and not self._is_closed:
+        """Start a worker for the reserve, unless there is one; where that fails, try again."""
+        if self.reserves or self._is_closed:
+            return
+        try:
             self._spawn()
+        except OSError as error:  # no process, no memory, no descriptor left
+            logger.error("a worker cannot be started: %s; the next try is in %g s", error, PAUSE_S)
+            self._loop.after(PAUSE_S, self.refill)
 
     @property
     def is_reserve_ready(self) -> bool:
@@ -145,7 +150,7 @@ class Crew:
         self._segment.set_keeper(worker.seat, False)
         self._segment.set_seat(slot, worker.seat)
         self.send(slot, [{"type": "assign", "slot": slot, "seat": worker.seat}])
-        self._loop.after(0.0, self.refill)  # first what is urgent
+        self._loop.after(0.0, self._refill_later)  # first what is urgent
         return worker
 
     def send(self, slot: int, messages: list[Message]) -> None:
@@ -220,6 +225,8 @@ class Crew:
                 self._free_seats.append(worker.seat)
                 self._free_seats.sort()
             worker.close()
+            if worker.slot >= 0 and not is_awaited:  # given up before: a slot may have found no seat
+                self._loop.call(lambda: self._on_free(worker))
         elif is_awaited and time.monotonic() >= deadline_s:
             logger.error("worker is killed but not gone slot=%d seat=%d pid=%d", worker.slot, worker.seat, worker.pid)
         else:
@@ -228,7 +235,7 @@ class Crew:
         if is_awaited:
             del self._awaited[worker.slot]
             self._loop.call(lambda: self._on_free(worker))
-        if not worker.is_gone:
+        if worker in self._ending:
             self._bury(worker, deadline_s)
 
     def look(self) -> None:

@@ -400,7 +400,8 @@ class Mender:
 
     def on_free(self, worker: WorkerProcess) -> None:
         """A worker's end is known, or has taken too long: its slot may get another."""
-        if worker.is_gone and self._board.segment.seat(worker.slot) == worker.seat:
+        is_empty = self._crew.workers[worker.slot] is None
+        if worker.is_gone and is_empty and self._board.segment.seat(worker.slot) == worker.seat:
             self._let_play(worker)
 
     def _after_active(self, was: Slot, is_own_fault: bool, cause: str) -> None:

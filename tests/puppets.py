@@ -605,11 +605,13 @@ class Puppets:
         self.clock.run()
 
     def committed(self, module: str) -> dict[str, Any]:
-        """Commit, until it is heard; return the report."""
+        """Commit, until it is heard; return the report. What was under way before may still cost a try."""
         answers = self.commit(module)
         for _ in range(500):
-            if answers:
+            if answers and not isinstance(answers[0], CommitRefused):
                 break
+            if answers:
+                answers = self.commit()
             self.go_on()
         assert answers and not isinstance(answers[0], CommitRefused), answers
         report: dict[str, Any] = answers[0]
