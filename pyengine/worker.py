@@ -268,10 +268,11 @@ class Builder:
             generation = stages[first]["generation"]
             # The old slot renders its patch beyond the SWITCH while the new one is on probation: no way leads on.
             below = stages[first + 1]["switch_seq"] if first + 1 < len(stages) else _native.KEEP_ALL
-            if generation > 0 and self._segment.checkpoint(generation, below, last_block) is None:
+            is_there = self._segment.checkpoint(generation, below, last_block) is not None
+            if not is_there and generation > 0:
                 continue
             join = _native.Join(self._build(stages[first]), generation)
-            if generation > 0:
+            if is_there:
                 try:
                     join.load(self._segment, generation, below, last_block)
                 except NativeError:  # damaged, all of this generation: an older one leads there too

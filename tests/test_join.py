@@ -14,6 +14,8 @@ from rig import Rig
 from pyengine import Patch, _native
 from pyengine._native import NO_PIN, Record
 from pyengine.errors import NativeError
+from pyengine.lineage import Stage
+from pyengine.worker import Builder
 
 Samples = npt.NDArray[np.float32]
 
@@ -538,3 +540,15 @@ def test_a_checkpoint_from_before_the_first_block_says_that_nothing_has_run() ->
             for worker in workers:
                 worker.close()
             segment.close()
+
+
+def test_a_worker_of_an_engine_without_a_patch_starts_from_a_checkpoint_and_not_from_the_first_block() -> None:
+    """The journal of the first blocks is overwritten after 23 minutes."""
+    with Rig(checkpoint_blocks=16) as rig:
+        rig.segment.set_keeper(0, True)
+        rig.advance(64 * 100)
+        found = rig.segment.checkpoint(0)
+        builder = Builder(rig.segment, 0)
+        builder._worker = rig.workers[1]
+        join = builder._chain({"stages": [Stage(0, Patch()).to_message()], "is_alone": False})
+        assert found is not None and join.block == found[0] > 80
