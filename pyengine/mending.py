@@ -173,8 +173,11 @@ class Mender:
 
     def _assign_keepers(self) -> None:
         """Periodic checkpoints are written by the standby; by the active one where there is none; by both on
-        probation, as each has a patch of its own."""
+        probation, as each has a patch of its own. But a slot has room for two: the one that renders the patch before
+        keeps those that lead to the new one until there is one of the new one itself.
+        """
         has_replica = any(s.is_replica for s in self._board.slots)
+        lineage = self._board.lineage
         for slot in self._board.slots:
             worker = self._crew.workers[slot.index]
             if worker is not None:

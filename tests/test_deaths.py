@@ -449,6 +449,25 @@ def test_a_patch_on_its_way_back_stands_when_the_one_before_dies_too(
     assert probing.commit(crossfade_ms=0)["new"] == ["filt2"]
 
 
+def test_a_patch_comes_back_from_before_its_swap_however_long_the_one_before_plays_meanwhile(
+    probing: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoints that the old slot writes beyond the SWITCH must not take the place of those that lead to it."""
+    supervisor: Any = probing.engine._supervisor
+    probing.advance(96_000)
+    probing.client.create("filt2", "biquad_filter")
+    probing.commit(crossfade_ms=0)
+    with monkeypatch.context() as patching:
+        patching.setattr(supervisor.mender, "_send_join", lambda joining: None)  # the successor takes its time
+        probing.kill(probing.status()["active_slot"])
+        probing.advance(96_000)
+    for joining in list(supervisor.mender._joins.values()):
+        probing.engine._ask(lambda j=joining: supervisor.mender._send_join(j))  # type: ignore[misc]
+    wait_until(lambda: no_slot_is(probing, "dead", "joining", "ready"))
+    status = probing.status()
+    assert (status["generation"], status["nodes"], status["worker_deaths"]) == (3, 3, 1)
+
+
 def test_a_second_death_on_probation_rolls_the_patch_back(probing: Live) -> None:
     probing.client.create("env1", "adsr")
     probing.client.connect("osc1", "env1")
