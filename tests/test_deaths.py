@@ -549,7 +549,7 @@ def test_the_old_slot_s_death_while_a_successor_is_on_its_way_lets_the_new_patch
     probing.await_redundancy()
     status = probing.status()
     assert (status["nodes"], status["rollbacks"], status["is_on_probation"]) == (3, 0, False)
-    probing.advance(4800)
+    probing.advance(9600)
     assert abs(rms(probing.samples()[-2400:, 0]) - 0.2 * 0.7 / np.sqrt(2)) < 1e-4
     probing.client.create("filt2", "biquad_filter")
     assert probing.commit(timeout_ms=20_000)["new"] == ["filt2"]
