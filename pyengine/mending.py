@@ -30,6 +30,8 @@ PARK_TIMEOUT_MS = 1000
 RESUMES_ALLOWED = 3  # deaths of both workers, one after the other, without PROGRESS_BLOCKS played in between
 PROGRESS_BLOCKS = 16
 JOINERS_ALLOWED = 4  # that die while nobody renders and another one is still on its way
+FAULTS_ALLOWED = 2  # of one patch's workers, within BUDGET_S, while one of them renders at all times
+NOT_FINITE_LOOKS = 5  # of 0.1 s, each with samples that are NaN or infinite, that make a patch one that kills
 LATE_WAIT_S = 0.1  # from a fall-over to the patch before, for the reason to show: a process takes a while to die
 LAG_LOOKS = 3  # of 0.1 s, in which a replica that lags behind what is played must gain
 
@@ -97,6 +99,8 @@ class Mender:
         self._has_asked = False
         self._whole_from = [0, 0]  # block from which a slot's ring holds nothing from before it joined
         self._lags = [0, 0]
+        self._faults: deque[tuple[float, int, int]] = deque()  # (time, generation, block that was due)
+        self._not_finite_at, self._not_finite_looks = (0, 0), 0
         self._lost_at, self._lost_looks = 0, 0
         self.rollbacks = 0
         self.restarts = 0
@@ -378,7 +382,7 @@ class Mender:
         board.move(slot, Happening.DIED)
         if is_own_fault:
             self._faulty.add(generation if joining is None else joining.generation)
-            self.last_fault = {"slot": slot, "cause": cause, "node": node or building, "generation": generation}
+            self._note_fault(slot, cause, node or building, generation)
         self.commits.on_death(was, f"its worker {cause}{where}")
         if was.state is State.ACTIVE:
             self._after_active(was, is_own_fault, f"{cause}{where}")
@@ -392,6 +396,8 @@ class Mender:
                 self._on_extinction()
         for other in list(self._joins.values()):  # nobody will write what it waits for
             self._send_join(other)
+        if is_own_fault and self._is_killing(generation if joining is None else joining.generation):
+            self._give_up()
         self._let_play(worker)  # what is to be heard may be another patch now
 
     def _let_play(self, worker: WorkerProcess) -> None:
@@ -431,6 +437,26 @@ class Mender:
         if p is not None and p.is_recommitted and active is not None and active.generation == p.generation:
             self._board.segment.close_gate()
             self.end_probation()
+    def _note_fault(self, slot: int, cause: str, node: str, generation: int) -> None:
+        now = time.monotonic()
+        self.last_fault = {"slot": slot, "cause": cause, "node": node, "generation": generation}
+        self._faults.append((now, generation, self._board.segment.play_block))
+        while now - self._faults[0][0] > BUDGET_S:
+            self._faults.popleft()
+
+    def _is_killing(self, generation: int) -> bool:
+        """True when what is to be heard has killed two workers at one place, or too many within a few seconds: the next
+        one would die as well, though there always is one on its way. (A loop in a module takes a while to kill.)
+        """
+        blocks = [block for _, g, block in self._faults if g == generation]
+        is_at_one_place = len(blocks) > 1 and blocks[-1] < blocks[-2] + PROGRESS_BLOCKS
+        return generation == self._board.lineage.last.generation and (is_at_one_place or len(blocks) > FAULTS_ALLOWED)
+
+    def _give_up(self) -> None:
+        """End all workers: what they render kills."""
+        for worker in [*self._crew.workers, *self._crew.workers]:
+            if worker is not None:
+                self._crew.dismiss(worker, "renders a patch that kills")
 
     def _on_extinction(self) -> None:
         """Nobody renders any more: silence, and time stands still. Go on where it stopped, unless it is the patch or
@@ -580,11 +606,12 @@ class Mender:
             self._joins.pop(slot.index, None)
         p.on_rollback(why)
 
-    def reject(self, slot: int, why: str) -> None:
+    def reject(self, slot: int, why: str, node: str = "") -> None:
         """Take back the patch that a slot plays on probation, though its worker lives."""
         board, other = self._board, self._board.slots[1 - slot]
         if self._probation is None or other.state is not State.PROBATION:
             return
+        self.last_fault = {"slot": slot, "cause": why, "node": node, "generation": self._probation.generation}
         board.segment.set_playable(slot, False)
         board.move(slot, Happening.LEFT)
         board.move(other.index, Happening.TOOK_OVER)
@@ -618,7 +645,7 @@ class Mender:
         """The patch before is heard, as the blocks of this one did not come; it may be dying, and is not."""
         if self._crew.workers[worker.slot] is worker and self._board.slots[worker.slot].state is State.ACTIVE:
             node = self._board.node_name(self._board.segment.marker(worker.slot))
-            self.reject(worker.slot, f"its blocks did not come in time{f', node {node!r}' if node else ''}")
+            self.reject(worker.slot, f"its blocks did not come in time{f', node {node!r}' if node else ''}", node)
 
     def on_not_finite(self, event: _native.Event) -> None:
         """NaN or infinity, put out as 0."""
@@ -644,6 +671,7 @@ class Mender:
         """
         board = self._board
         self._look_at_active()
+        self._look_at_samples()
         for slot in board.slots:
             behind = board.segment.play_block - board.segment.render_head(slot.index)
             is_lagging = slot.state is State.REPLICA and behind > 0
@@ -664,6 +692,20 @@ class Mender:
         if self._lost_looks >= LAG_LOOKS and worker is not None:
             self._lost_looks = 0
             self._crew.dismiss(worker, "is past the block that is due")
+
+    def _look_at_samples(self) -> None:
+        """Samples that stay NaN or infinite are silence for ever: that patch, or that command, is taken back."""
+        segment, active, last = self._board.segment, self._board.active, self._board.lineage.last
+        if active is None or active.generation != last.generation or segment.play_block == self._not_finite_at[0]:
+            return
+        seen = (segment.play_block, segment.slot_counters(active.index)["not_finite_samples"])
+        self._not_finite_looks = self._not_finite_looks + 1 if seen[1] > self._not_finite_at[1] else 0
+        self._not_finite_at = seen
+        if self._not_finite_looks >= NOT_FINITE_LOOKS:
+            self._not_finite_looks = 0
+            self._faulty.add(last.generation)
+            self._note_fault(active.index, "put out NaN or infinity for long", "", last.generation)
+            self._give_up()
 
     def status(self) -> dict[str, Any]:
         """Return its figures for /engine/status."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from live import Live, assert_same
+import soundfile
+from live import Live, assert_same, smallest_peak
 from test_deaths import nothing_left  # noqa: F401  (no test may leave a process or a name in shared memory)
 from torture import (
     DECLICK_FRAMES,
@@ -23,6 +26,7 @@ from torture import (
     Settings,
     Watched,
     deaths,
+    is_whole,
     many,
     play,
     strike,
@@ -31,8 +35,8 @@ from torture import (
 )
 from waiting import wait_until
 
-from pyengine import Client
-from pyengine.commands import SetParam
+from pyengine import Client, Engine
+from pyengine.commands import Commit, SetParam
 
 Tell = Callable[[str], None]
 
@@ -239,3 +243,118 @@ def test_a_stepped_wall_clock_neither_moves_the_sound_nor_loses_a_command(tmp_pa
     assert latched_again >= n and len(frames) == 2 * n
     assert status["commands_late"] == status["commands_lost"] == 0
     tell(f"wall clock stepped {n} x: {2 * n} time-tagged commands, all at their frame; {told(counters)}")
+
+
+# ---- patches that kill
+
+
+POISONS = {  # what a worker that renders it ends with
+    "test_crash": "SIGSEGV",
+    "test_abort": "SIGABRT",
+    "test_exit": "code 3",
+    "test_hang": "SIGXCPU|stalled|in time",
+    "test_poison": "NaN",
+    "test_slow": "SIGXCPU|stalled|in time",
+}
+
+
+@contextmanager
+def poisoned(folder: Path, device: str, type: str, probation_ms: float) -> Iterator[tuple[Engine, list[Any]]]:
+    """An engine that plays a tone, and beside it a module that has just been told to do its worst. The list gets the
+    answers to the commit of that module.
+    """
+    options: dict[str, Any] = {"recordings": folder, "probation_ms": probation_ms, "stall_ms": 500}
+    with Engine(device, prime_timeout_ms=20_000, **options) as engine:
+        engine.create("osc1", "simple_sine")
+        engine.commit()
+        engine.create("bad1", type)
+        engine.set("bad1", "level", 0.0)
+        answers: list[Any] = []
+        commands = [(Commit(timeout_ms=20_000), answers.append)]
+        engine._loop.call(lambda: engine._dispatcher.group(commands, time.monotonic(), None))  # type: ignore[union-attr, arg-type]
+        wait_until(lambda: answers, 30)
+        if probation_ms == 0:
+            wait_until(lambda: is_whole(engine), 30)
+        if device == "free":
+            engine.run_free()
+        else:  # there is a checkpoint
+            after = engine.frames
+            wait_until(lambda: engine.frames > after + 24_000, 30)
+        name, value = ("us", 5000.0) if type == "test_slow" else ("armed", 1.0)
+        engine.set("bad1", name, value)
+        yield engine, answers
+
+
+def has_peace(engine: Engine, seconds: float) -> bool:
+    """Wait; True if no worker has died meanwhile."""
+    before, until = deaths(engine), time.monotonic() + seconds
+    wait_until(lambda: deaths(engine) > before or time.monotonic() > until, 2 * seconds)
+    return deaths(engine) == before
+
+
+def assert_plays_on(engine: Engine, n_nodes: tuple[int, ...]) -> dict[str, Any]:
+    """The tone is there, whole, and nothing happens any more; return the status."""
+    wait_until(lambda: is_whole(engine), 60)
+    before = engine.status()
+    engine.record_start("after.wav")
+    after = engine.frames
+    wait_until(lambda: engine.frames > after + 48_000, 60)
+    name = engine.record_stop()["name"]
+    status = engine.status()
+    assert [status[key] - before[key] for key in ("worker_deaths", "restarts", "rollbacks")] == [0, 0, 0]
+    assert status["nodes"] in n_nodes and status["is_redundant"]
+    x, _ = soundfile.read(engine.options.recordings / name, dtype="float32", always_2d=True)
+    if status["counters"]["frames_underrun"] == before["counters"]["frames_underrun"]:
+        assert smallest_peak(x[:, 0], 480) > 0.19
+    assert 0.19 < np.abs(x).max() < 0.21
+    return status
+
+
+@pytest.mark.parametrize("device", ["free", "none"])
+@pytest.mark.parametrize("type", [type for type in POISONS if type != "test_slow"])
+def test_a_command_that_kills_after_probation_ends_in_a_patch_that_plays(
+    type: str, device: str, more_modules: None, tmp_path: Path, tell: Tell
+) -> None:
+    """The patch with the command left out; or where checkpoints hold what it did, the patch before."""
+    with poisoned(tmp_path, device, type, 0) as (engine, answers):
+        wait_until(lambda: engine.status()["restarts"] > 0, 60)
+        if type == "test_poison":  # it is in the states
+            wait_until(lambda: engine.status()["restarts"] == 2, 60)
+        status = assert_plays_on(engine, (1,) if type == "test_poison" else (2,))
+    assert len(answers) == 1 and status["rollbacks"] == 0
+    assert re.search(POISONS[type], status["last_fault"]["cause"])
+    assert status["last_fault"]["node"] == ("" if type == "test_poison" else "bad1")
+    silent_ms = status["counters"]["frames_underrun"] / 48
+    tell(f"{type} after probation, clock {device}: restarts {status['restarts']}, silent for {silent_ms:.0f} ms")
+
+
+@pytest.mark.parametrize(
+    ("type", "device"),
+    [(type, device) for type in POISONS for device in ("free", "none") if (type, device) != ("test_slow", "free")],
+)
+def test_a_command_that_kills_on_probation_is_rolled_back(
+    type: str, device: str, more_modules: None, tmp_path: Path, tell: Tell
+) -> None:
+    with poisoned(tmp_path, device, type, 60_000) as (engine, answers):
+        wait_until(lambda: engine.status()["rollbacks"] > 0, 60)
+        status = assert_plays_on(engine, (1,))
+        pending = [node["id"] for node in engine.dump()["pending"]["nodes"]]
+    assert answers[1].reason == "rolled back" and re.search(POISONS[type], answers[1].detail)
+    assert pending == ["osc1", "bad1"] and (status["rollbacks"], status["restarts"]) == (1, 0)
+    silent_ms = status["counters"]["frames_underrun"] / 48
+    tell(f"{type} on probation, clock {device}: rolled back, silent for {silent_ms:.0f} ms")
+
+
+def test_a_patch_that_is_too_slow_for_the_clock_gives_way(more_modules: None, tmp_path: Path, tell: Tell) -> None:
+    """Where threads run at real-time priority, workers that never wait are ended by their CPU limit. Elsewhere they
+    play on, slowly.
+    """
+    with poisoned(tmp_path, "none", "test_slow", 0) as (engine, _):
+        if not all(slot["is_realtime"] for slot in engine.status()["slots"]):
+            pytest.skip("no real-time priority here, and so no limit")
+        wait_until(lambda: engine.status()["restarts"] > 0, 60)
+        wait_until(lambda: engine.status()["nodes"] == 1 or has_peace(engine, 4.0), 60)
+        status = assert_plays_on(engine, (1, 2))
+    assert re.search(POISONS["test_slow"], status["last_fault"]["cause"])
+    silent_ms = status["counters"]["frames_underrun"] / 48
+    tell(f"test_slow after probation, clock none: restarts {status['restarts']}, {silent_ms:.0f} ms of silence in all")

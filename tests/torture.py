@@ -1,4 +1,4 @@
-"""What tests/test_torture.py and the benches do to an engine: workers that end at random moments, and what is heard.
+"""What tests/test_torture.py and the benches do to an engine: end workers at any moment, tell what must be heard.
 
 PYENGINE_LONG=1 asks for the full counts (`make torture`), PYENGINE_SEED=2 for other moments.
 """
