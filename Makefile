@@ -1,6 +1,7 @@
 # make run    set up, start the engine, play the four scenarios, measure, draw
 # make test   set up, pass the tests
 # make bench  set up, print the benches (figures; never pass or fail)
+# make torture  set up, pass tests/test_torture.py with thousands of deaths, say what was done
 # make soak   set up, play random sessions with deaths for an hour (PYENGINE_SOAK_S=60: for a minute), compare all bits
 # make check  formatting, lint, types
 # make docs   write docs/osc.md and docs/modules.md anew from the engine's own tables
@@ -12,13 +13,16 @@ STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py build_ext.py MANIFEST.in \
            $(wildcard pyengine/*.py csrc/*.h csrc/*.c csrc/dsp/*.h csrc/dsp/*.c)
 
-.PHONY: run test bench soak check docs clean
+.PHONY: run test torture bench soak check docs clean
 
 run: $(STAMP)
 	$(VENV)/bin/pyengine demo
 
 test: $(STAMP)
 	$(VENV)/bin/pytest
+
+torture: $(STAMP)
+	PYENGINE_LONG=1 $(VENV)/bin/pytest tests/test_torture.py
 
 bench: $(STAMP)
 	$(VENV)/bin/pytest bench

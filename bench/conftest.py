@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent)]  # the benches import control.py and machine.py
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]  # the benches import control.py and machine.py, and torture.py
 RATE_HZ, BLOCK_FRAMES = 48000.0, 64
 _lines: list[str] = []
 

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +26,7 @@ def _output_of(*command: str) -> str:
         return ""
 
 
-def _flags() -> str:
+def flags() -> str:
     """The flags in build_ext.py, read and not imported: it needs no cffi then."""
     found = re.search(r"^FLAGS = (\[.*?\])$", _read(str(ROOT / "build_ext.py")), re.MULTILINE | re.DOTALL)
     own = " ".join(re.findall(r'"([^"]*)"', found[1])) if found else "unknown"
@@ -45,7 +46,7 @@ def describe(rate_hz: float, block_frames: int) -> list[str]:
         f"machine:  {model[1] if model else platform.machine()}, {os.cpu_count()} processors{kind}, load {load}",
         f"system:   {platform.system()} {platform.release()}, Python {platform.python_version()}",
         f"compiler: {compiler[0] if compiler else 'unknown'}",
-        f"flags:    {_flags()}",
+        f"flags:    {flags()}",
         f"commit:   {commit}{' with changes' if is_dirty else ''}",
         f"audio:    {rate_hz:g} Hz, blocks of {block_frames} frames ({1e6 * block_frames / rate_hz:.1f} us)",
     ]
@@ -61,3 +62,8 @@ def steal_s() -> float:
     """Processor time that the host gave to others since boot, all processors together; 0 where it is not told."""
     first = _read("/proc/stat").split("\n", 1)[0].split()
     return int(first[8]) / os.sysconf("SC_CLK_TCK") if len(first) > 8 else 0.0
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU time of a process; Linux's clock id for another process's time."""
+    return time.clock_gettime_ns((~pid << 3) | 2)

@@ -17,6 +17,7 @@ from unittest.mock import patch as replaced
 import numpy as np
 import pytest
 from control import Pacer
+from machine import cpu_ns
 from references import RATE_HZ, play_three_modules
 
 import pyengine
@@ -78,11 +79,6 @@ def engine_with(is_waking: bool, case: Case, looks: int) -> Iterator[tuple[pyeng
         play_three_modules(engine)
         time.sleep(0.3)
         yield engine, drivers[0].pacer
-
-
-def cpu_ns(pid: int) -> int:
-    """CPU time of a process; Linux's clock id for another process's time."""
-    return time.clock_gettime_ns((~pid << 3) | 2)
 
 
 def run(is_waking: bool, case: Case) -> dict[str, float | np.ndarray[Any, Any]]:

@@ -181,7 +181,6 @@ class Mender:
         keeps those that lead to the new one until there is one of the new one itself.
         """
         has_replica = any(s.is_replica for s in self._board.slots)
-        lineage = self._board.lineage
         for slot in self._board.slots:
             worker = self._crew.workers[slot.index]
             if worker is not None:
