@@ -91,7 +91,7 @@ class Mender:
         self._restart: Stage | None = None  # to be started by the next joiner
         self._restart_source: int | None = None
         self._lived: set[int] = {0}
-        self._faulty: set[int] = set()  # generations whose worker died of its own fault
+        self._faulty: dict[int, int] = {}  # generation -> block that was due when a worker died of its own fault in it
         self._resumes, self._resumed_at = 0, 0
         self._joiners_lost = 0  # since somebody rendered
         self._restarts: deque[float] = deque()
@@ -379,9 +379,12 @@ class Mender:
         is_second = self._awaits_recommit and was.state in (State.READY, State.JOINING)  # it was to bring it back
         joining = self._joins.pop(slot, None)
         board.move(slot, Happening.DIED)
+        of = generation if joining is None else joining.generation
+        is_of_candidate = was.state is State.PRIMING and bool(building)  # what plays has nothing to do with it
         if is_own_fault:
-            self._faulty.add(generation if joining is None else joining.generation)
-            self._note_fault(slot, cause, node or building, generation)
+            self.last_fault = {"slot": slot, "cause": cause, "node": node or building, "generation": of}
+        if is_own_fault and not is_of_candidate:
+            self._note_fault(of)
         self.commits.on_death(was, f"its worker {cause}{where}")
         if was.state is State.ACTIVE:
             self._after_active(was, is_own_fault, f"{cause}{where}")
@@ -395,7 +398,7 @@ class Mender:
                 self._on_extinction()
         for other in list(self._joins.values()):  # nobody will write what it waits for
             self._send_join(other)
-        if is_own_fault and self._is_killing(generation if joining is None else joining.generation):
+        if is_own_fault and not is_of_candidate and self._is_killing(of):
             self._give_up()
         self._let_play(worker)  # what is to be heard may be another patch now
 
@@ -436,10 +439,10 @@ class Mender:
         if p is not None and p.is_recommitted and active is not None and active.generation == p.generation:
             self._board.segment.close_gate()
             self.end_probation()
-    def _note_fault(self, slot: int, cause: str, node: str, generation: int) -> None:
-        now = time.monotonic()
-        self.last_fault = {"slot": slot, "cause": cause, "node": node, "generation": generation}
-        self._faults.append((now, generation, self._board.segment.play_block))
+    def _note_fault(self, generation: int) -> None:
+        now, block = time.monotonic(), self._board.segment.play_block
+        self._faulty[generation] = block
+        self._faults.append((now, generation, block))
         while now - self._faults[0][0] > BUDGET_S:
             self._faults.popleft()
 
@@ -467,7 +470,9 @@ class Mender:
         played = board.segment.play_block
         self._resumes = self._resumes + 1 if played < self._resumed_at + PROGRESS_BLOCKS else 1
         self._resumed_at = played
-        is_poison = last.generation in self._faulty
+        # Both come to it at one block. A death of long ago, or while the sound went on, was another matter.
+        near = PROGRESS_BLOCKS + board.segment.effective_lead
+        is_poison = played - self._faulty.get(last.generation, -near) < near
         logger.error("no worker renders block=%d is_poison=%s", board.segment.play_block, is_poison)
         if is_poison or self._resumes > RESUMES_ALLOWED:
             self._step_back(last, is_poison)
@@ -702,8 +707,9 @@ class Mender:
         self._not_finite_at = seen
         if self._not_finite_looks >= NOT_FINITE_LOOKS:
             self._not_finite_looks = 0
-            self._faulty.add(last.generation)
-            self._note_fault(active.index, "put out NaN or infinity for long", "", last.generation)
+            cause = "put out NaN or infinity for long"
+            self.last_fault = {"slot": active.index, "cause": cause, "node": "", "generation": last.generation}
+            self._note_fault(last.generation)
             self._give_up()
 
     def status(self) -> dict[str, Any]:

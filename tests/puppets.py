@@ -180,6 +180,7 @@ class Segment:
         return 0
 
     build_marker = marker
+    effective_lead = LEAD
 
     def has_block(self, block: int) -> bool:
         return any(self.slot_has(slot, block) is not None for slot in (0, 1))

@@ -318,3 +318,36 @@ def test_a_slot_whose_joiner_died_and_that_gets_no_other_holds_up_no_records() -
         kill(puppets, standby)  # the one in reserve had the slot
         assert puppets.states[standby] is State.DEAD
         puppets.let_go_of_records()
+
+
+def test_a_fault_of_long_ago_does_not_make_a_patch_poison_when_both_workers_are_killed() -> None:
+    with fresh() as puppets:
+        puppets.committed("a")
+        puppets.rest()
+        fault: Any = puppets.crew.workers[1 - puppets.active]
+        fault.die(-11)
+        puppets.notice(fault)
+        puppets.rest()
+        for _ in range(20):
+            puppets.go_on()
+        for process in puppets.seated:
+            process.die(-9)
+        puppets.rest()
+        assert puppets.mender.restarts == 0 and puppets.board.lineage.last.generation == 1
+
+
+def test_what_kills_its_worker_while_it_is_primed_is_not_held_against_what_plays() -> None:
+    with fresh() as puppets:
+        puppets.committed("a")
+        puppets.rest()
+        puppets.commit("b")
+        standby: Any = puppets.crew.workers[1 - puppets.active]
+        assert State.PRIMING in puppets.states
+        standby.die(-11)
+        puppets.segment.build_marker = lambda slot: 2  # type: ignore[method-assign]
+        puppets.notice(standby)
+        puppets.segment.build_marker = puppets.segment.marker  # type: ignore[method-assign]
+        for process in puppets.seated:
+            process.die(-9)
+        puppets.rest()
+        assert puppets.mender.restarts == 0 and list(puppets.board.desk.committed.nodes) == ["a"]
