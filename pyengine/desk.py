@@ -44,6 +44,7 @@ class Desk:
         self._undone: Patch | None = None  # top of the stack when the undo began
         self.is_switching = False  # its SWITCH record is in the stream
         self._undo: list[Patch] = []
+        self._set_since: set[tuple[int, str]] = set()  # (handle, parameter) that were set since `begin_restart`
         self._back: tuple[Patch, list[Patch]] | None = None  # committed and undo before the patch on probation
 
     @property
@@ -70,8 +71,9 @@ class Desk:
             self.pending.disconnect(command.source, command.dest)
         elif isinstance(command, Clear):
             self.pending.clear()
-        else:
-            self._set_pending(self.committed)
+        else:  # a patch that is about to be heard counts as committed
+            near = self.candidate if self.is_switching else None
+            self._set_pending(near or self.committed)
 
     def _set_pending(self, patch: Patch) -> None:
         next_handle = self.pending.next_handle
@@ -108,6 +110,7 @@ class Desk:
             record = Record(node.handle, param.index, number)
             if patch is self.committed:
                 sent.append(record)
+                self._set_since.add((node.handle, param.name))
             elif patch is self.candidate and not self._plays(node):
                 (sent if self.is_switching else held).append(record)
         self._set_back(id, param.name, number)
@@ -204,6 +207,7 @@ class Desk:
     def _follow(self, then: Patch, now: Patch) -> None:
         """Modules that came back under new handles are the same ones in all patches before."""
         renewed = {node.handle: now.nodes[id].handle for id, node in then.nodes.items()}
+        self._undo = [patch.copy() for patch in self._undo]  # the ones as they were may have to come back
         for patch in self._undo:
             for id, node in list(patch.nodes.items()):
                 if renewed.get(node.handle, node.handle) != node.handle:
@@ -224,6 +228,19 @@ class Desk:
             self.rollback()
         else:
             self.committed = self._undo.pop() if self._undo else Patch(next_handle=self.pending.next_handle)
+
+    def begin_restart(self) -> None:
+        """The committed patch is begun anew, past all values set so far."""
+        self._set_since = set()
+
+    def restarted(self, values: dict[tuple[str, str], float]) -> None:
+        """It stands at these values, by (id, parameter), but for those set since; so do its modules elsewhere."""
+        for (id, name), value in values.items():
+            handle = self.committed.nodes[id].handle
+            for patch in self._patches():
+                node = patch.nodes.get(id)
+                if node is not None and node.handle == handle and (handle, name) not in self._set_since:
+                    patch.set(id, name, value)
 
     def refuse(self) -> None:
         """The candidate came to nothing; the pending edits stay."""

@@ -240,6 +240,7 @@ class Mender:
         if joining.restarts is not None:
             message["stages"] = [joining.restarts.to_message()]
             message["restart"] = {"source": self._restart_source, "base": board.segment.newest}
+            board.desk.begin_restart()
         else:
             message["stages"] = [stage.to_message() for stage in board.lineage.chain()]
         if self._is_recommit(joining):
@@ -535,8 +536,7 @@ class Mender:
         begun = replace(stage, restart=restart)
         board.lineage.add(begun)
         board.lineage.settle()
-        for (id, name), value in message["values"].items():
-            board.desk.committed.set(id, name, value)
+        board.desk.restarted(message["values"])
         self._restart, self._restart_source = None, None
         self._lived.add(stage.generation)
         self.on_restart(begun)

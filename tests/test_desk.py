@@ -333,6 +333,46 @@ def test_a_queued_patch_is_the_pending_one_of_its_moment_with_the_values_that_ca
     assert desk.accept() == {"carried": ["osc1", "env1"], "new": ["filt1"], "gone": []}
 
 
+def test_values_that_a_restart_has_skipped_are_taken_back_everywhere_but_for_those_set_since() -> None:
+    desk = desk_with("osc1")
+    desk.edit(Create("osc2", "simple_sine"))
+    desk.set("osc1", "freq", 300.0)  # skipped
+    desk.set("osc1", "gain", 0.3)
+    desk.begin_restart()
+    desk.set("osc1", "gain", 0.4)  # comes after it
+    desk.set("osc2", "freq", 500.0)  # pending only
+    desk.restarted({("osc1", "freq"): 440.0, ("osc1", "gain"): 0.2})
+    for patch in (desk.committed, desk.pending):
+        assert (params(patch, "osc1")["freq"], params(patch, "osc1")["gain"]) == (440.0, 0.4)
+    assert params(desk.pending, "osc2")["freq"] == 500.0
+
+
+def test_an_abort_while_a_patch_is_about_to_be_heard_goes_back_to_that_one() -> None:
+    desk = desk_with("osc1")
+    desk.edit(Create("osc2", "simple_sine"))
+    desk.begin()
+    desk.switching()
+    desk.edit(Create("osc3", "simple_sine"))
+    desk.edit(Abort())
+    desk.accept()
+    assert list(desk.pending.nodes) == ["osc1", "osc2"] and not desk.has_edits
+
+
+def test_an_undo_that_was_rolled_back_leaves_the_handles_of_the_patches_before_as_they_were() -> None:
+    desk = desk_with("osc1")
+    desk.settle()
+    desk.edit(Create("osc2", "simple_sine"))
+    commit(desk)
+    desk.edit(Delete("osc1"))
+    commit(desk)
+    handle = desk._undo[-1].nodes["osc1"].handle
+    desk.begin_undo()
+    desk.accept()  # osc1 came back, as another
+    assert desk._undo[-1].nodes["osc1"].handle == desk.committed.nodes["osc1"].handle != handle
+    desk.rollback()
+    assert [patch.nodes["osc1"].handle for patch in desk._undo[1:]] == [handle, handle]
+
+
 def test_an_undo_that_waits_while_its_patch_is_rolled_back_has_nothing_left_to_undo() -> None:
     desk = desk_with("osc1")
     desk.settle()
