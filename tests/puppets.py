@@ -131,6 +131,9 @@ class Segment:
     def set_seat(self, slot: int, seat: int) -> None:
         self.seat_of[slot] = seat
 
+    def slot_counters(self, slot: int) -> dict[str, int]:
+        return {"not_finite_samples": 0}
+
     def set_keeper(self, seat: int, is_on: bool) -> None:
         self.seats[seat].is_keeper = is_on
 
