@@ -351,3 +351,14 @@ def test_what_kills_its_worker_while_it_is_primed_is_not_held_against_what_plays
             process.die(-9)
         puppets.rest()
         assert puppets.mender.restarts == 0 and list(puppets.board.desk.committed.nodes) == ["a"]
+
+
+def test_a_patch_that_is_to_come_back_lets_a_paused_clock_play_on() -> None:
+    with fresh(probation_ms=60_000.0) as puppets:
+        on_probation(puppets)
+        kill(puppets, puppets.active)
+        while State.READY not in puppets.states:
+            puppets.go_on(is_played=False)
+        assert puppets.supervisor.needs_blocks
+        puppets.go_on()
+        assert State.PROBATION in puppets.states and puppets.segment.heard_generation == 1
