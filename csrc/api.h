@@ -232,7 +232,7 @@ uint64_t pe_journal_entry(const PeSegment *s, uint64_t block); /* the raw word o
 
 /* events and waiting */
 #define PE_EVENT_SWAP 1       /* the callback opened the gate: block, generation; value = blocks late */
-#define PE_EVENT_FALLBACK 2   /* the callback took another generation or made the other slot active */
+#define PE_EVENT_FALLBACK 2   /* the callback made the other slot active: this one is dead or stays behind; value = 1: same generation */
 #define PE_EVENT_UNDERRUN 3   /* first frame of a silence */
 #define PE_EVENT_RESUMED 4    /* value = frames of silence */
 #define PE_EVENT_SWITCHED 5   /* a worker turned to a generation at this block */

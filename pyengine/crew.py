@@ -57,8 +57,8 @@ class Crew:
 
     on_ready(worker): one is in reserve. on_message(worker, message). on_gone(worker, why): one that had a slot is
     out of it, dead or given up; what it wrote is not played any more unless it is known dead.
-    on_false_start(worker, cause): one died before it had a slot. on_free(worker): its slot may get
-    another one.
+    on_false_start(worker, cause): one died before it had a slot. on_free(worker): its slot may get another one, or
+    one that found no seat may.
     """
 
     def __init__(

@@ -69,10 +69,6 @@ class Lineage:
         return self._stages[-1]
 
     @property
-    def before(self) -> Stage | None:
-        return self._stages[-2] if len(self._stages) > 1 else None
-
-    @property
     def generations(self) -> list[int]:
         return [stage.generation for stage in self._stages]
 

@@ -33,7 +33,7 @@ JOINERS_ALLOWED = 4  # that die while nobody renders and another one is still on
 FAULTS_ALLOWED = 2  # of one patch's workers, within BUDGET_S, while one of them renders at all times
 NOT_FINITE_LOOKS = 5  # of 0.1 s, each with samples that are NaN or infinite, that make a patch one that kills
 LATE_WAIT_S = 0.1  # from a fall-over to the patch before, for the reason to show: a process takes a while to die
-LAG_LOOKS = 3  # of 0.1 s, in which a replica that lags behind what is played must gain
+LAG_LOOKS = 3  # of 0.1 s, in which a replica that lags behind what is played must be in step again
 
 
 class Attempts(Protocol):
@@ -82,7 +82,7 @@ class Probation:
 class Mender:
     """Every method is called by the loop."""
 
-    def __init__(self, board: Board, crew: Crew, session: Any = None) -> None:
+    def __init__(self, board: Board, crew: Crew) -> None:
         self._board = board
         self._crew = crew
         self.commits: Attempts  # set by the supervisor
@@ -670,7 +670,7 @@ class Mender:
             self._crew.dismiss(worker, "fell a lap behind")
 
     def look(self) -> None:
-        """Called every 0.1 s: a replica that lags behind what is played, and does not gain, joins anew. An active slot
+        """Called every 0.1 s: a replica that goes on lagging behind what is played joins anew. An active slot
         that has rendered past a block that is due and that nobody has, has to begin before it.
         """
         board = self._board
