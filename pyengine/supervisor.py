@@ -251,10 +251,9 @@ class Supervisor:
     def allow(self, n_frames: int | None) -> int:
         """Let the free-running clock put out so many frames more (None: no limit); return where it will stand."""
         clock = self._free_clock()
-        if n_frames is None:
-            self._allowed = _native.NO_LIMIT
-        elif self._allowed != _native.NO_LIMIT:
-            self._allowed = max(self._allowed, self.frames) + n_frames
+        if n_frames is not None and self._allowed == _native.NO_LIMIT:  # it runs on all the same
+            return self.frames + n_frames
+        self._allowed = _native.NO_LIMIT if n_frames is None else max(self._allowed, self.frames) + n_frames
         clock.allow(self._allowed)
         return self._allowed
 

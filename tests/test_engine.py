@@ -166,6 +166,12 @@ def test_advance_puts_out_exactly_so_many_frames(engine: Engine) -> None:
     assert counters["frames_delivered"] == counters["frames_requested"]
 
 
+def test_advance_on_a_clock_that_runs_freely_waits_for_so_much_more(engine: Engine) -> None:
+    engine.run_free()
+    before = engine.frames
+    assert engine.advance(frames=4800, timeout_s=10) >= before + 4800
+
+
 def test_advance_takes_either_seconds_or_frames(engine: Engine) -> None:
     for arguments in ({}, {"seconds": 1.0, "frames": 48}):
         with pytest.raises(CommandError, match="either seconds or frames"):
