@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from live import RATE_HZ, Live, Samples, assert_same, stereo
+from strategies import patches
 from waiting import wait_until
 
 from pyengine import CommitRefused, EngineError, Patch, replay, specs
@@ -80,9 +81,11 @@ class Sessions(RuleBasedStateMachine):
         probation_ms=st.sampled_from([0.0, 0.0, 100.0, 60_000.0]),
         standby=st.sampled_from(["hot", "hot", "hot", "cold"]),
         is_logged=st.booleans(),
+        wanted=patches(max_nodes=7),
     )
-    def start(self, is_logged: bool, **options: Any) -> None:
+    def start(self, is_logged: bool, wanted: Patch, **options: Any) -> None:
         self._tell("start", is_logged, options)
+        self.wanted = all_new(wanted)
         self.folder = Path(tempfile.mkdtemp(prefix="pyengine-session-"))
         if is_logged:
             self.log_first = 0
@@ -476,40 +479,29 @@ class Sessions(RuleBasedStateMachine):
         if self.log_first is None and self.probation_ms < 1000:
             self.log()
         rng = random.Random(len(self.story))
-        wanted = self._all_new(rng)
+        self._build_wanted()
         self.look()
-        first, events = self._play_events(wanted, rng)
+        first, events = self._play_events(rng)
         self.rest()
         self.look()
         self._end_take()
         begin, x = self.takes[-1]
         if first is not None:
             x = x[first - begin :]
-            assert_same(x, stereo(wanted, len(x), events=events))
+            assert_same(x, stereo(self.wanted, len(x), events=events))
             played["frames == render"] += len(x)
         if self.log_first is not None:
             live.client.session_stop()
             self._compare_with_replay()
 
-    def _all_new(self, rng: random.Random) -> Patch:
-        """Make a patch of new modules the pending one."""
+    def _build_wanted(self) -> None:
         self.give(Clear())
-        patch = Patch(registry=specs.registry())
-        types = [rng.choice(TYPES) for _ in range(rng.randrange(1, 7))]
-        for n, type in enumerate(["simple_sine", *types]):
-            self.give(Create(f"z{n}", type))
-            patch.create(f"z{n}", type)
-            ends = [f"z{n}.{p.name}" for p in patch.spec(f"z{n}").cable_params]
-            ends += [f"z{n}"] if patch.spec(f"z{n}").inputs else []
-            for source in range(n):
-                if rng.random() < 0.6:
-                    cable = (f"z{source}", rng.choice(ends))
-                    patch.connect(*cable)
-                    self.give(Connect(*cable))
-            for command in [self._new_value(f"z{n}", type, rng) for _ in range(3)]:
-                patch.set(command.module_id, command.param, command.value)
-                self.give(command)
-        return patch
+        for node in self.wanted.nodes.values():
+            self.give(Create(node.id, node.type))
+            for name, value in node.params.items():
+                self.give(SetParam(node.id, name, value))
+        for cable in self.wanted.cables:
+            self.give(Connect(*self.wanted.cable_text(cable)))
 
     def _new_value(self, id: str, type: str, rng: random.Random) -> SetParam:
         param = rng.choice(specs.registry().get(type).params)
@@ -518,9 +510,9 @@ class Sessions(RuleBasedStateMachine):
         value = rng.uniform(low, high)
         return SetParam(id, param.name, float(round(value)) if param.is_integer or param.is_gate else value)
 
-    def _play_events(self, wanted: Patch, rng: random.Random) -> tuple[int | None, list[Any]]:
+    def _play_events(self, rng: random.Random) -> tuple[int | None, list[Any]]:
         """Commit the patch, play it with settings at exact frames and deaths; return its first frame and the events."""
-        live = self.playing
+        live, nodes = self.playing, self.wanted.nodes
         command = Commit(0.0, True)
         sheet = self.desk.begin()
         report = self.settle(command, sheet, lambda: self._ask(command, True))
@@ -532,10 +524,10 @@ class Sessions(RuleBasedStateMachine):
         first = int(report["frame"])
         at = live.engine.frames + (status["effective_lead_blocks"] + 4) * self.block
         late, events = status["commands_late"], []
-        for _ in range(rng.randrange(1, 25)):
+        for _ in range(rng.randrange(1, 25) if nodes else 0):
             at += rng.choice([0, 1, rng.randrange(1, 2000)])
-            id = rng.choice(list(wanted.nodes))
-            value = self._new_value(id, wanted.nodes[id].type, rng)
+            id = rng.choice(list(nodes))
+            value = self._new_value(id, nodes[id].type, rng)
             self._tell("at", at, value)
             self.desk.do(value)
             live.send_at(at, value)
@@ -564,6 +556,19 @@ class Sessions(RuleBasedStateMachine):
                 n_compared += n
         assert self.log_first + len(replayed) >= self.takes[-1][0] + len(self.takes[-1][1])
         played["frames == replay"] += n_compared
+
+
+def all_new(patch: Patch) -> Patch:
+    """Return the patch under ids that no other has, with the engine's own module types."""
+    names = {id: f"z{n}" for n, id in enumerate(patch.nodes)}
+    data = patch.to_dict()
+    for node in data["nodes"]:
+        node["id"] = names[node["id"]]
+    for cable in data["cables"]:
+        for end in ("from", "to"):
+            id, dot, port = cable[end].partition(".")
+            cable[end] = names[id] + dot + port
+    return Patch.from_json(data)
 
 
 def is_value(command: Command) -> bool:
