@@ -36,14 +36,15 @@ static PeSource swap(PeSegment *s, PeGate *gate, uint32_t standby, uint64_t bloc
   const uint64_t late = block > begins ? block - begins : 0;
   /* It continues what was heard only if its run was in step; its ring may still hold blocks from before it joined. */
   const uint64_t before = atomic_load_explicit(&seat->switch_from, memory_order_relaxed); /* ordered by the stamp */
-  const int is_in_step = before == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
+  const uint64_t heard_generation = atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
+  const int goes_on = pending == heard_generation || (before == heard_generation && late == 0);
   make_active(s, gate, standby);
   atomic_store_explicit(&s->swapped_opening, opening, memory_order_relaxed); /* own word: used up */
   atomic_store_explicit(&s->swapped_generation, pending, memory_order_release); /* after active_slot */
   pe_counter_add(&s->counters[PE_COUNT_SWAPS], 1);
   if (late) pe_counter_add(&s->counters[PE_COUNT_LATE_SWAPS], 1);
   event(s, PE_EVENT_SWAP, block, frames, pending, late);
-  return heard(s, standby, pending, late > 0 || !is_in_step);
+  return heard(s, standby, pending, !goes_on);
 }
 
 /* The standby has the due block and the active slot has not. */

@@ -10,6 +10,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pyengine.channel import Channel, Message
@@ -95,7 +96,7 @@ class Loop:
             channel.flush()
             messages = channel.receive()
             for message in messages or ():
-                on_message(message)
+                self._run(partial(on_message, message))  # a fault with one must not lose the others
             if messages is None:
                 on_end()
             else:

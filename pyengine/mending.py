@@ -77,6 +77,7 @@ class Probation:
     on_rollback: Callable[[str], None]
     timer: Timer
     is_recommitted: bool = False
+    doubted_s: float = 0.0  # since when the patch before is heard though this one's worker lives
 
 
 class Mender:
@@ -440,6 +441,7 @@ class Mender:
         if p is not None and p.is_recommitted and active is not None and active.generation == p.generation:
             self._board.segment.close_gate()
             self.end_probation()
+
     def _note_fault(self, generation: int) -> None:
         now, block = time.monotonic(), self._board.segment.play_block
         self._faulty[generation] = block
@@ -562,7 +564,7 @@ class Mender:
         p, board = self._probation, self._board
         if p is None:
             return
-        if self._awaits_recommit:
+        if self._awaits_recommit or self._is_in_doubt(p):
             return
         self._probation_is_over()
         self._let_stand(p.generation)
@@ -570,6 +572,23 @@ class Mender:
             if slot.state is State.PROBATION:
                 board.move(slot.index, Happening.JOIN)
         self.settle()
+
+    def _is_in_doubt(self, p: Probation) -> bool:
+        """True when the callback plays the patch before, though the worker of the new one lives: it gets LATE_WAIT_S to
+        die of what is wrong with it, or the patch is taken back (`_on_late`; here, should that event be lost).
+        """
+        board = self._board
+        heard = board.slots[board.segment.active_slot]
+        if heard.state is not State.PROBATION:
+            return False
+        now = time.monotonic()
+        p.doubted_s = p.doubted_s or now
+        if now - p.doubted_s < LATE_WAIT_S:
+            p.timer.cancel()
+            p.timer = board.loop.after(LATE_WAIT_S, self.end_probation)
+        else:
+            self.reject(heard.other, "its blocks did not come in time")
+        return True
 
     def _let_stand(self, generation: int) -> None:
         """The patch before does not come back."""

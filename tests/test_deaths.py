@@ -468,6 +468,19 @@ def test_a_patch_comes_back_from_before_its_swap_however_long_the_one_before_pla
     assert (status["generation"], status["nodes"], status["worker_deaths"]) == (3, 3, 1)
 
 
+def test_a_probation_does_not_end_while_the_patch_before_is_heard(probing: Live) -> None:
+    """Its blocks do not come, as far as the callback can see; its worker lives. It is taken back."""
+    supervisor: Any = probing.engine._supervisor
+    supervisor.segment.set_playable(probing.status()["active_slot"], False)
+    probing.advance(64 * 4)
+    probing.engine._loop.call(supervisor.mender.end_probation)
+    wait_until(lambda: probing.status()["rollbacks"] == 1, 20)
+    probing.await_redundancy()
+    probing.advance(9600)
+    assert probing.status()["nodes"] == 1 and probing.status()["generation"] == 1
+    assert smallest_peak(probing.samples()[probing.first + 480 :, 0], WHOLE) > 0.15  # type: ignore[attr-defined]
+
+
 def test_a_second_death_on_probation_rolls_the_patch_back(probing: Live) -> None:
     probing.client.create("env1", "adsr")
     probing.client.connect("osc1", "env1")
