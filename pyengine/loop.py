@@ -124,11 +124,18 @@ class Loop:
         if self._timers:
             wait_s = min(wait_s, max(0.0, self._timers[0][0] - time.monotonic()))
         for key, _ in self._selector.select(wait_s):
-            if key.fileobj in self._selector.get_map():
+            if self._is_watched(key):
                 self._run(key.data)
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
             self._run(heapq.heappop(self._timers)[2].fire)
+
+    def _is_watched(self, key: selectors.SelectorKey) -> bool:
+        """False for what an earlier action of the same turn has unwatched, and perhaps closed or given to another."""
+        try:
+            return self._selector.get_key(key.fileobj).data is key.data
+        except (KeyError, ValueError):
+            return False
 
     def close(self) -> None:
         self._selector.close()

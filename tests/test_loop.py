@@ -151,6 +151,27 @@ def test_an_action_may_take_another_file_of_the_same_turn_away(loop: Loop) -> No
             end.close()
 
 
+def test_an_action_may_take_away_and_close_another_file_of_the_same_turn(loop: Loop) -> None:
+    """As the death of a worker does: its end and the end of its patch queue are often told at once."""
+    pairs = [socket.socketpair() for _ in range(2)]
+    channels = [Channel(ours) for ours, _ in pairs]
+    done: list[object] = []
+
+    def take_away_the_other(n: int) -> None:
+        done.append(n)
+        loop.unwatch(channels[1 - n])
+        channels[1 - n].close()
+
+    for n, (_, theirs) in enumerate(pairs):
+        loop.watch(channels[n], lambda n=n: take_away_the_other(n))
+        theirs.send(b"x")
+    loop.run_once(10)
+    assert len(done) == 1
+    for ours, theirs in pairs:
+        ours.close()
+        theirs.close()
+
+
 def test_a_channel_s_messages_and_its_end_are_handed_on_and_what_is_unsent_goes_out(loop: Loop) -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
