@@ -24,7 +24,7 @@ from torture import Watched, deaths, is_whole, strike
 from waiting import wait_until
 
 N_SINGLE, N_BOTH, N_SUPERVISOR = 200, 50, 20
-LOOK_S = 0.0002
+LOOK_S = 0.0005
 Tell = Callable[[str], None]
 
 
@@ -52,7 +52,7 @@ def test_single_death(victim: str, tmp_path: Path, tell: Tell) -> None:
         for n in range(N_SINGLE):
             watched.settle(rng.randrange(4800))
             start_ns = time.monotonic_ns()
-            strike(engine, victim)
+            assert strike(engine, victim) == 1
             wait_until(lambda n=n: deaths(engine) > n, step_s=LOOK_S)  # type: ignore[misc]
             known_ms.append(since_ms(start_ns))
             wait_until(lambda: is_whole(engine), step_s=LOOK_S)
@@ -74,7 +74,7 @@ def test_death_of_both(tmp_path: Path, tell: Tell) -> None:
         for n in range(N_BOTH):
             watched.settle(rng.randrange(4800))
             n_silences = len(watched.silences)
-            strike(engine, "both")
+            assert strike(engine, "both") == 2
             start_ns = time.monotonic_ns()
             wait_until(lambda n=n: deaths(engine) >= 2 * n + 2, step_s=LOOK_S)  # type: ignore[misc]
             wait_until(lambda: is_whole(engine), 30, step_s=LOOK_S)

@@ -49,14 +49,15 @@ def strike(engine: Engine, victim: str, how: signal.Signals = signal.SIGKILL) ->
 
 
 def deaths(engine: Engine) -> int:
+    """Return how many workers have died; between two turns of the engine's loop, so that each is dealt with."""
     supervisor: Any = engine._supervisor
-    return int(supervisor.crew.deaths)
+    return int(engine._ask(lambda: supervisor.crew.deaths))
 
 
 def is_whole(engine: Engine) -> bool:
     """True while either worker could die without a trace in the sound."""
     supervisor: Any = engine._supervisor
-    return bool(supervisor.mender.is_redundant) and supervisor.commits.phase == "none"
+    return bool(engine._ask(lambda: supervisor.mender.is_redundant and supervisor.commits.phase == "none"))
 
 
 @dataclass
