@@ -265,7 +265,7 @@ class Outlet:
         """Return what `probe` says in a process of its own: there it may hang or be aborted without harm."""
         request = json.dumps([self._asked, device, self._sample_rate_hz, self._audio.segment.config.n_channels])
         process = attempt.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT.format(path=sys.path, request=request)],
+            [sys.executable, "-c", _BOOT.format(path=sys.path, request=request)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # the chatter of sound libraries
