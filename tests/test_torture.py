@@ -21,6 +21,7 @@ from test_deaths import nothing_left  # noqa: F401  (no test may leave a process
 from torture import (
     DECLICK_FRAMES,
     FREE_SPEED,
+    LONG,
     SEED,
     Committing,
     Settings,
@@ -346,6 +347,7 @@ def test_a_command_that_kills_on_probation_is_rolled_back(
     tell(f"{type} on probation, clock {device}: rolled back, silent for {silent_ms:.0f} ms")
 
 
+@pytest.mark.skipif(not LONG, reason="it takes as long as the machine likes: make torture runs it")
 def test_a_patch_that_is_too_slow_for_the_clock_gives_way(more_modules: None, tmp_path: Path, tell: Tell) -> None:
     """Where threads run at real-time priority, workers that never wait are ended by their CPU limit. Elsewhere they
     play on, slowly.
@@ -354,7 +356,7 @@ def test_a_patch_that_is_too_slow_for_the_clock_gives_way(more_modules: None, tm
         if not all(slot["is_realtime"] for slot in engine.status()["slots"]):
             pytest.skip("no real-time priority here, and so no limit")
         wait_until(lambda: engine.status()["restarts"] > 0, 60)
-        wait_until(lambda: engine.status()["nodes"] == 1 or has_peace(engine, 4.0), 60)
+        wait_until(lambda: engine.status()["nodes"] == 1 or has_peace(engine, 8.0), 120)
         status = assert_plays_on(engine, (1, 2))
     assert re.search(POISONS["test_slow"], status["last_fault"]["cause"])
     silent_ms = status["counters"]["frames_underrun"] / 48
