@@ -259,6 +259,14 @@ POISONS = {  # what a worker that renders it ends with
 }
 
 
+def poisons(in_real_time: tuple[str, ...], but: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """Return all kinds on both clocks; in the quick tests only a few of those in real time. (On the free-running clock
+    nothing is too slow.)
+    """
+    free = [(type, "free") for type in POISONS if type != "test_slow"]
+    return free + [(type, "none") for type in POISONS if type not in but and (LONG or type in in_real_time)]
+
+
 @contextmanager
 def poisoned(folder: Path, device: str, type: str, probation_ms: float) -> Iterator[tuple[Engine, list[Any]]]:
     """An engine that plays a tone, and beside it a module that has just been told to do its worst. The list gets the
@@ -312,8 +320,7 @@ def assert_plays_on(engine: Engine, n_nodes: tuple[int, ...]) -> dict[str, Any]:
     return status
 
 
-@pytest.mark.parametrize("device", ["free", "none"])
-@pytest.mark.parametrize("type", [type for type in POISONS if type != "test_slow"])
+@pytest.mark.parametrize(("type", "device"), poisons(in_real_time=("test_hang",), but=("test_slow",)))
 def test_a_command_that_kills_after_probation_ends_in_a_patch_that_plays(
     type: str, device: str, more_modules: None, tmp_path: Path, tell: Tell
 ) -> None:
@@ -330,10 +337,7 @@ def test_a_command_that_kills_after_probation_ends_in_a_patch_that_plays(
     tell(f"{type} after probation, clock {device}: restarts {status['restarts']}, silent for {silent_ms:.0f} ms")
 
 
-@pytest.mark.parametrize(
-    ("type", "device"),
-    [(type, device) for type in POISONS for device in ("free", "none") if (type, device) != ("test_slow", "free")],
-)
+@pytest.mark.parametrize(("type", "device"), poisons(in_real_time=("test_slow",)))
 def test_a_command_that_kills_on_probation_is_rolled_back(
     type: str, device: str, more_modules: None, tmp_path: Path, tell: Tell
 ) -> None:
