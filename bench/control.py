@@ -67,7 +67,7 @@ class Pacer:
         p = self._p
         p.process = ffi.cast("void (*)(void *, float *, uint32_t)", address("pe_output_process"))
         p.play_block = ffi.cast("uint64_t (*)(const void *)", address("pe_gate_play_block"))
-        p.render_head = ffi.cast("uint64_t (*)(const void *, uint32_t)", address("pe_slot_render_head"))
+        p.render_head = ffi.cast("uint64_t (*)(const void *, uint32_t)", address("pe_seat_render_head"))
         p.output = ffi.cast("void *", int(_native.ffi.cast("uintptr_t", output.pointer)))
         p.segment = ffi.cast("void *", int(_native.ffi.cast("uintptr_t", output.segment.pointer)))
         p.buffer, p.n_frames, p.lead_blocks = self._buffer, n_frames, lead_blocks

@@ -22,7 +22,8 @@ from references import RATE_HZ, play_three_modules
 
 import pyengine
 from pyengine import _native, supervisor
-from pyengine.supervisor import CLOCK_PRIORITY, Supervisor
+from pyengine.board import Board
+from pyengine.supervisor import CLOCK_PRIORITY
 
 BLOCK_FRAMES = 64
 SECONDS, ROUNDS, LOOKS = 4.0, 3, 15
@@ -57,14 +58,20 @@ class PacerDriver:
         )
         self.is_realtime = self.pacer.is_realtime
 
-    def close(self) -> None:
+    switches = 0
+
+    def look(self) -> None:
+        """It is no device that could go."""
+
+    def close(self) -> bool:
         self.pacer.close()
+        return True
 
 
 @contextmanager
 def engine_with(is_waking: bool, case: Case, looks: int) -> Iterator[tuple[pyengine.Engine, Pacer]]:
     """Yield an engine that plays three modules, and the thread that is its clock."""
-    config_of = Supervisor._config
+    config_of = Board._config
     drivers: list[PacerDriver] = []
 
     def open_driver(device: str, output: _native.Output, **_: Any) -> PacerDriver:
@@ -72,8 +79,8 @@ def engine_with(is_waking: bool, case: Case, looks: int) -> Iterator[tuple[pyeng
         return drivers[0]
 
     with (
-        replaced.object(Supervisor, "_config", lambda self: replace(config_of(self), is_free_running=is_waking)),
-        replaced.object(supervisor.output, "open_driver", open_driver),
+        replaced.object(Board, "_config", lambda self: replace(config_of(self), is_free_running=is_waking)),
+        replaced.object(supervisor, "Outlet", open_driver),
         pyengine.Engine("none", block_frames=BLOCK_FRAMES, sample_rate=RATE_HZ, lead_blocks=case.lead) as engine,
     ):
         play_three_modules(engine)

@@ -53,22 +53,24 @@ class Board:
         self.options = options
         self.loop = loop
         self.started_s = time.monotonic()
-        self.segment = _native.Segment.create(
-            _native.Config(
-                sample_rate_hz=options.sample_rate_hz,
-                block_frames=options.block_frames,
-                n_channels=options.n_channels,
-                lead_blocks=options.lead_blocks,
-                is_free_running=options.device == "free",
-                checkpoint_blocks=max(1, round(CHECKPOINT_S * options.sample_rate_hz / options.block_frames)),
-            )
-        )
+        self.segment = _native.Segment.create(self._config())
         self.segment.set_keep(0)  # until there are checkpoints: from the start
         self.desk = Desk(options.sample_rate_hz)
         self.intake = Intake(self.segment)
         self.lineage = Lineage()
         self.slots = [Slot(0), Slot(1)]
         self._generation = 0
+
+    def _config(self) -> _native.Config:
+        o = self.options
+        return _native.Config(
+            sample_rate_hz=o.sample_rate_hz,
+            block_frames=o.block_frames,
+            n_channels=o.n_channels,
+            lead_blocks=o.lead_blocks,
+            is_free_running=o.device == "free",
+            checkpoint_blocks=max(1, round(CHECKPOINT_S * o.sample_rate_hz / o.block_frames)),
+        )
 
     def next_generation(self) -> int:
         self._generation += 1
