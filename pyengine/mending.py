@@ -91,6 +91,7 @@ class Mender:
         self._probation: Probation | None = None
         self._restart: Stage | None = None  # to be started by the next joiner
         self._restart_source: int | None = None
+        self._has_begun = False  # the first slot to render is the one that the callback begins with
         self._lived: set[int] = {0}
         self._faulty: dict[int, int] = {}  # generation -> block that was due when a worker died of its own fault in it
         self._resumes, self._resumed_at = 0, 0
@@ -142,7 +143,8 @@ class Mender:
 
     def settle(self) -> None:
         """Do what can be done now: called after everything that happened."""
-        for slot in (0, 1):
+        self._has_begun = self._has_begun or self._board.active is not None
+        for slot in (0, 1) if self._has_begun else (self._board.segment.active_slot,):
             self._settle(slot)
         self._assign_keepers()
 

@@ -315,8 +315,8 @@ def assert_plays_on(engine: Engine, n_nodes: tuple[int, ...]) -> dict[str, Any]:
     x, _ = soundfile.read(engine.options.recordings / name, dtype="float32", always_2d=True)
     if status["counters"]["frames_underrun"] == before["counters"]["frames_underrun"]:
         assert smallest_peak(x[:, 0], 480) > 0.19
-        assert np.abs(x).max() < 0.21  # a declick may go beyond
-    assert np.abs(x).max() > 0.19
+        assert np.abs(x).max() < 0.21
+    assert 0.19 < np.abs(x).max() < 0.61  # a declick adds the step that it smooths: at most twice the tone's level
     return status
 
 
