@@ -115,56 +115,54 @@ PE_RT static void adsr_open(void *state, const PeSmooth *p) {
   s->is_forced = 1;
 }
 
-/* n frames within one segment. */
-PE_RT static void level_apply(const PeSmooth *level, const float *in, float *out, uint32_t n) {
-  if (in) {
-    for (uint32_t i = 0; i < n; i++) {
-      const float v = (float)pe_smooth_at(level, i) * in[i];
-      const float v_low = v < PE_SAMPLE_LIMIT ? v : PE_SAMPLE_LIMIT;
-      out[i] = v_low > -PE_SAMPLE_LIMIT ? v_low : -PE_SAMPLE_LIMIT;
-    }
-  } else {
-    for (uint32_t i = 0; i < n; i++) out[i] = (float)pe_smooth_at(level, i);
-  }
-}
+/* ---- banks ---------------------------------------------------------------------------------------- */
 
-/* From frame i to frame `end`, between two changes of the gate. */
-PE_RT static void run(Adsr *s, const PeBlock *b, uint32_t i, uint32_t end) {
-  while (i < end) {
-    stage_settle(s, b->params);
-    const uint32_t left = end - i, remaining = s->level.remaining;
-    const uint32_t n = remaining > 0 && remaining < left ? remaining : left;
-    level_apply(&s->level, b->inputs[0] ? b->inputs[0] + i : NULL, b->outputs[0] + i, n);
-    pe_smooth_advance(&s->level, n);
-    i += n;
-  }
-}
+/* Level i frames from now: target - step x (remaining - i). */
+typedef struct AdsrBank {
+  double   target[PE_LANES], step[PE_LANES], remaining[PE_LANES];
+  float    level[PE_LANES]; /* where step is 0 */
+  uint32_t moving, closed;  /* lanes in a segment; lanes whose gate is closed and level 0 */
+} AdsrBank;
 
-PE_RT static void adsr_process(void *state, const PeBlock *b) {
+PE_RT static uint32_t adsr_refresh(void *cache, uint32_t lane, void *state, const PeSmooth *p, uint32_t position, uint32_t n_frames) {
+  (void)position;
+  AdsrBank *bank = cache;
   Adsr *s = state;
-  const float *gate = b->mods[GATE];
-  if (b->n_frames == 0) return;
-  const int is_retriggered = s->is_retriggered != 0;
+  const uint32_t bit = 1u << lane;
+  if (!s->is_forced) gate_follow(s, p, p[GATE].target >= 0.5, s->is_retriggered != 0);
   s->is_retriggered = 0;
-  if (s->is_forced || !gate) {
-    if (!s->is_forced) gate_follow(s, b->params, b->params[GATE].target >= 0.5, is_retriggered);
-    run(s, b, 0, b->n_frames);
-    return;
-  }
-  for (uint32_t i = 0; i < b->n_frames;) { /* a cable decides alone */
-    const int is_high = gate[i] >= 0.5f;
-    uint32_t end = i + 1;
-    while (end < b->n_frames && (gate[end] >= 0.5f) == is_high) end++;
-    gate_follow(s, b->params, is_high, 0);
-    run(s, b, i, end);
-    i = end;
-  }
+  stage_settle(s, p); /* from here on nothing remains only where the level stands still */
+  bank->target[lane] = s->level.target;
+  bank->step[lane] = s->level.step;
+  bank->remaining[lane] = (double)s->level.remaining;
+  bank->level[lane] = (float)s->level.target;
+  bank->moving = s->level.remaining > 0 ? bank->moving | bit : bank->moving & ~bit;
+  bank->closed = s->stage == STAGE_CLOSED && s->level.target == 0.0 ? bank->closed | bit : bank->closed & ~bit;
+  if (s->level.remaining == 0) return PE_LANE_STEADY;
+  return s->level.remaining < n_frames ? PE_LANE_ALONE : PE_LANE_BANKED; /* one that ends on the way goes alone */
 }
+
+PE_RT static uint32_t adsr_silent(const void *cache, uint32_t silent_inputs) {
+  (void)silent_inputs; /* silence times a level that moves is silent too, but the level has to move */
+  return ((const AdsrBank *)cache)->closed;
+}
+
+PE_RT static void adsr_skip(const PeBankBlock *b) {
+  const AdsrBank *bank = b->cache;
+  for (uint32_t m = b->lanes & bank->moving; m; m &= m - 1) pe_smooth_advance(&((Adsr *)b->states[pe_lowest_lane(m)])->level, b->n_frames);
+}
+
+#define PE_SIMD_BODY "adsr_simd.h"
+#include "simd_each.h"
+
+static const PeBankOps bank = {.cache_bytes = sizeof(AdsrBank), .is_free = 1, .refresh = adsr_refresh, .silent = adsr_silent, .skip = adsr_skip};
+static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(adsr_process, adsr_process_bank);
 
 const PeModule pe_module_adsr = {
   .name = "adsr", .help = "Envelope of straight lines: multiplies its input, or puts out the envelope itself",
   .inputs = "in", .outputs = "out",
   .n_inputs = 1, .n_outputs = 1, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Adsr), .params = params,
-  .prepare = adsr_prepare, .reset = adsr_reset, .changed = adsr_changed, .open = adsr_open, .process = adsr_process,
+  .prepare = adsr_prepare, .reset = adsr_reset, .changed = adsr_changed, .open = adsr_open,
+  .process = adsr_process_base, .isa = isa, .bank = &bank,
 };

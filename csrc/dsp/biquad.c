@@ -1,10 +1,21 @@
 /* RT: no locks, no allocation, no syscalls, no unbounded loops. */
-/* biquad_filter: the eight second-order filters of the RBJ Audio EQ Cookbook.
+/* biquad_filter: the eight second-order filters of the RBJ Audio EQ Cookbook, in double.
  *
- * The transfer functions are the cookbook's; the structure is a state variable filter by the trapezoidal rule
- * (Andrew Simper, "Solving the continuous SVF equations using trapezoidal integration and equivalent currents",
- * Cytomic 2013, SvfLinearTrapOptimised2), which stays stable while its coefficients change from frame to frame:
- * without input the sum of the squares of its two states never grows, for any g > 0, k > 0. In double. */
+ * The transfer functions are the cookbook's. While a parameter moves, the structure is a state variable filter by the
+ * trapezoidal rule (Andrew Simper, "Solving the continuous SVF equations using trapezoidal integration and equivalent
+ * currents", Cytomic 2013, SvfLinearTrapOptimised2), which stays stable while its coefficients change from frame to
+ * frame: without input the sum of the squares of its two states never grows, for any g > 0, k > 0.
+ *
+ * While nothing moves, the same filter runs in cells of 4 frames, as a cell's frames depend on the one before through
+ * two numbers only (look-ahead in the recursion; K. K. Parhi, "VLSI Digital Signal Processing Systems", ch. 10):
+ *     w[n] = u[n] + c1 w[n-1] + c2 w[n-2],  u = a3 x,  c1 = 2 (a1 - a3),  c2 = 1 - 2 (a1 + a3)
+ *     low-pass = w[n] + 2 w[n-1] + w[n-2],  band-pass = (w[n] - w[n-2]) / g
+ * with w[n-4 ...] put in for w[n-1] and w[n-2] until each frame of the cell is a sum over the cell's inputs and the w
+ * of the two frames before it. The two structures have the same states in other words:
+ *     s1 = 2 (w[n-1] - w[n-2]) / g,  s2 = 2 (w[n-1] + w[n-2])
+ * Cells begin at frames 0, 4, 8 ... of the module's own count, and what a cell was given is kept until it is whole: so
+ * the bits do not depend on how frames are split into calls, and a voice alone (vectors over the cell) has the bits
+ * of one in a bank (vectors over voices). */
 #include "approx.h"
 #include "module.h"
 #include "registry.h"
@@ -33,19 +44,36 @@ typedef struct Mix {
   double m0, m1, m2; /* parts of input, band-pass and low-pass in the output */
 } Mix;
 
+#define CELL 4u
+#define REST_FRAMES 64u /* every so many frames of the count, states below REST_LEVEL become 0 */
+#define REST_LEVEL 1e-20 /* -400 dB */
+
+typedef struct Cell { /* coefficients of one cell; the sums are in biquad_simd.h */
+  double scale;        /* u = scale x */
+  double g[CELL];      /* w[n+k] from u[n], k = 0 .. 3; g[0] is 1 */
+  double a[CELL];      /* w[n+k] from w[n-1] */
+  double b[CELL];      /* w[n+k] from w[n-2] */
+  double m0, m1, m2;   /* parts of x, of w[n] - w[n-2] and of the low-pass in the output */
+} Cell;
+
 typedef struct Biquad {
-  double   state1, state2;              /* of the two integrators */
+  double   state1, state2;              /* of the two integrators; in a cell, w of the two frames before it */
   double   sample_rate_hz, max_hz;
   double   cutoff_hz, q, gain_db;       /* what target_mix was computed for */
   double   tangent, root_gain;          /* tan(pi cutoff / rate); 10^(gain_db / 80) */
   Mix      target_mix;                  /* that of the parameters */
   Mix      mix;                         /* of the newest frame: target_mix unless the mode fades */
   Mix      fade_mix;                    /* where the fade began */
+  Cell     cell;                        /* target_mix when the present cell began */
+  double   cell_u[CELL], cell_w[CELL];  /* the first frames of the present cell, 0 at its start */
   uint32_t mode;                        /* of target_mix */
   uint32_t fade_frames, fade_remaining; /* of a change of mode */
-  uint32_t is_computed;                 /* target_mix and mix hold something */
+  uint32_t count;                       /* frames so far, modulo REST_FRAMES */
+  uint16_t is_computed;                 /* target_mix and mix hold something */
+  uint16_t is_cellular;                 /* state1 and state2 are w: the present cell is one */
+  uint32_t is_cell_computed;            /* cell is that of target_mix */
 } Biquad;
-_Static_assert(sizeof(Biquad) == 24 * sizeof(double) + 16, "no padding in a state");
+_Static_assert(sizeof(Biquad) == 48 * sizeof(double) + 24, "no padding in a state");
 
 static PeStatus biquad_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
   Biquad *s = state;
@@ -96,6 +124,7 @@ PE_RT static void target_update(Biquad *s, const PeBlock *b, uint32_t mode, uint
   s->mode = mode;
   s->target_mix = mix_of(mode, s->tangent, q, s->root_gain);
   s->is_computed = 1;
+  s->is_cell_computed = 0;
 }
 
 /* Part `t` of the way back to where the fade began. */
@@ -116,53 +145,218 @@ PE_RT static void biquad_changed(void *state, const PeSmooth *p, uint32_t param,
   }
 }
 
-/* n frames with one mix. */
-PE_RT static inline void run(Biquad *s, const Mix *mix, const float *in, float *out, uint32_t n) {
-  const double limit = (double)PE_SAMPLE_LIMIT;
-  const double a1 = 1.0 / (1.0 + mix->g * (mix->g + mix->k)), a2 = mix->g * a1, a3 = mix->g * a2;
-  const double m0 = mix->m0, m1 = mix->m1, m2 = mix->m2;
-  double state1 = s->state1, state2 = s->state2;
-  for (uint32_t i = 0; i < n; i++) {
-    const double v0 = in ? (double)in[i] : 0.0;
-    const double v3 = v0 - state2;
-    const double v1 = a1 * state1 + a2 * v3;
-    const double v2 = state2 + (a2 * state1 + a3 * v3);
-    state1 = 2.0 * v1 - state1;
-    state2 = 2.0 * v2 - state2;
-    double v = m0 * v0 + (m1 * v1 + m2 * v2);
-    v = v < limit ? v : limit;
-    out[i] = (float)(v > -limit ? v : -limit);
+/* ---- cells ---------------------------------------------------------------------------------------- */
+
+/* 1 / (1 + g (g + k)) and its products with g and g^2, as the integrators use them. */
+PE_RT static inline double damping_of(const Mix *mix) { return 1.0 / (1.0 + mix->g * (mix->g + mix->k)); }
+
+PE_RT static void cell_compute(Biquad *s) {
+  const Mix *mix = &s->target_mix;
+  const double a1 = damping_of(mix), a3 = mix->g * (mix->g * a1);
+  const double c1 = 2.0 * (a1 - a3), c2 = 1.0 - 2.0 * (a1 + a3);
+  Cell *c = &s->cell;
+  c->scale = a3;
+  c->g[0] = 1.0;
+  c->g[1] = c1;
+  c->g[2] = c1 * c1 + c2;
+  c->g[3] = c1 * c->g[2] + c2 * c1;
+  for (uint32_t k = 0; k < CELL; k++) {
+    c->a[k] = k + 1 < CELL ? c->g[k + 1] : c1 * c->g[3] + c2 * c->g[2];
+    c->b[k] = c2 * c->g[k];
   }
-  s->state1 = state1;
-  s->state2 = state2;
+  c->m0 = mix->m0;
+  c->m1 = mix->m1 / mix->g;
+  c->m2 = mix->m2;
+  s->is_cell_computed = 1;
 }
 
-PE_RT static void biquad_process(void *state, const PeBlock *b) {
-  Biquad *s = state;
-  const float *in = b->inputs[0];
-  const uint32_t mode = mode_of(b->params);
-  const int is_constant = pe_block_param_is_constant(b, CUTOFF) && pe_block_param_is_constant(b, Q) &&
-                          pe_block_param_is_constant(b, GAIN_DB);
-  uint32_t i = 0;
-  while (i < b->n_frames && !(is_constant && s->fade_remaining == 0)) {
-    target_update(s, b, mode, i);
-    s->mix = s->fade_remaining == 0 ? s->target_mix
-                                    : mix_between(&s->target_mix, &s->fade_mix,
-                                                  (double)s->fade_remaining / (double)s->fade_frames);
-    if (s->fade_remaining > 0) s->fade_remaining--;
-    run(s, &s->mix, in ? in + i : NULL, b->outputs[0] + i, 1);
-    i++;
+/* w of the frame before the k-th of the present cell, and of the one before that. */
+PE_RT static inline double w_before(const Biquad *s, uint32_t k) { return k == 0 ? s->state1 : s->cell_w[(k - 1) % CELL]; }
+PE_RT static inline double w_before_that(const Biquad *s, uint32_t k) {
+  return k == 0 ? s->state2 : k == 1 ? s->state1 : s->cell_w[(k - 2) % CELL];
+}
+
+/* From cells to integrators, wherever in the present cell. */
+PE_RT static void cell_leave(Biquad *s, double tangent) {
+  const uint32_t k = s->count % CELL;
+  const double w1 = w_before(s, k), w2 = w_before_that(s, k);
+  s->state1 = 2.0 * (w1 - w2) / tangent;
+  s->state2 = 2.0 * (w1 + w2);
+  for (uint32_t i = 0; i < CELL; i++) s->cell_u[i] = s->cell_w[i] = 0.0;
+  s->is_cellular = 0;
+}
+
+/* From integrators to cells, at a cell's start. */
+PE_RT static void cell_enter(Biquad *s) {
+  if (!s->is_cell_computed) cell_compute(s);
+  const double difference = s->mix.g * s->state1;
+  const double w1 = 0.25 * (s->state2 + difference), w2 = 0.25 * (s->state2 - difference);
+  s->state1 = w1;
+  s->state2 = w2;
+  s->is_cellular = 1;
+}
+
+PE_RT static inline double at_rest_0(double w) { return w < REST_LEVEL && w > -REST_LEVEL ? 0.0 : w; }
+
+/* n frames have been rendered, none of them beyond the next multiple of REST_FRAMES. */
+PE_RT static inline void count_frames(Biquad *s, uint32_t n) {
+  s->count = (s->count + n) % REST_FRAMES;
+  if (s->count != 0 || !s->is_cellular) return;
+  s->state1 = at_rest_0(s->state1);
+  s->state2 = at_rest_0(s->state2);
+}
+
+PE_RT static inline float limited(double v) {
+  const float f = (float)v;
+  const float low = f < PE_SAMPLE_LIMIT ? f : PE_SAMPLE_LIMIT;
+  return low > -PE_SAMPLE_LIMIT ? low : -PE_SAMPLE_LIMIT;
+}
+
+/* One frame of the integrators. */
+PE_RT static float integrate(Biquad *s, const Mix *mix, double v0) {
+  const double a1 = damping_of(mix), a2 = mix->g * a1, a3 = mix->g * a2;
+  const double v3 = v0 - s->state2;
+  const double v1 = a1 * s->state1 + a2 * v3;
+  const double v2 = s->state2 + (a2 * s->state1 + a3 * v3);
+  s->state1 = 2.0 * v1 - s->state1;
+  s->state2 = 2.0 * v2 - s->state2;
+  return limited(mix->m0 * v0 + (mix->m1 * v1 + mix->m2 * v2));
+}
+
+/* Output of a frame with w, and w of the two frames before. */
+PE_RT static inline float cell_output(const Biquad *s, double x, double w, double w1, double w2) {
+  const double low = (w + w1) + (w1 + w2);
+  return limited(s->mode == LOWPASS ? low : s->cell.m0 * x + (s->cell.m1 * (w - w2) + s->cell.m2 * low));
+}
+
+/* One frame of a cell: the sum over its inputs in their order, then what was before. */
+PE_RT static float cell_frame(Biquad *s, double x) {
+  const Cell *c = &s->cell;
+  const uint32_t k = s->count % CELL;
+  s->cell_u[k] = c->scale * x;
+  double sum = c->g[k] * s->cell_u[0];
+  for (uint32_t i = 1; i <= k; i++) sum += c->g[k - i] * s->cell_u[i];
+  const double w = sum + (c->a[k] * s->state1 + c->b[k] * s->state2);
+  s->cell_w[k] = w;
+  const double w1 = w_before(s, k), w2 = w_before_that(s, k);
+  if (k + 1 == CELL) {
+    s->state1 = w;
+    s->state2 = w1;
+    for (uint32_t i = 0; i < CELL; i++) s->cell_u[i] = s->cell_w[i] = 0.0;
   }
-  if (i == b->n_frames) return;
+  return cell_output(s, x, w, w1, w2);
+}
+
+/* First frame from which on nothing moves any more; n_frames where something does up to the end. */
+PE_RT static uint32_t first_steady(const Biquad *s, const PeBlock *b) {
+  uint32_t first = s->fade_remaining;
+  for (uint32_t p = 0; p < N_PARAMS; p++) {
+    if (b->mods[p]) return b->n_frames;
+    if (p != MODE && b->params[p].remaining > first) first = b->params[p].remaining;
+  }
+  return first < b->n_frames ? first : b->n_frames;
+}
+
+/* Frame i while something moves. */
+PE_RT static float frame_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i, double x) {
+  const double tangent = s->mix.g;
+  target_update(s, b, mode, i);
+  s->mix = s->fade_remaining == 0 ? s->target_mix
+                                  : mix_between(&s->target_mix, &s->fade_mix,
+                                                (double)s->fade_remaining / (double)s->fade_frames);
+  if (s->fade_remaining > 0) s->fade_remaining--;
+  if (s->is_cellular) cell_leave(s, tangent);
+  const float y = integrate(s, &s->mix, x);
+  count_frames(s, 1);
+  return y;
+}
+
+/* Frame i while nothing moves: of a cell, or (until the next one begins) of the integrators. */
+PE_RT static float frame_steady(Biquad *s, double x) {
+  if (!s->is_cellular && s->count % CELL == 0) cell_enter(s);
+  const float y = s->is_cellular ? cell_frame(s, x) : integrate(s, &s->mix, x);
+  count_frames(s, 1);
+  return y;
+}
+
+/* The parameters of frame i, which nothing moves, take effect; a cell that was begun with others is left. */
+PE_RT static void settle(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i) {
+  const double g = s->mix.g, k = s->mix.k;
   target_update(s, b, mode, i);
   s->mix = s->target_mix;
-  run(s, &s->mix, in ? in + i : NULL, b->outputs[0] + i, b->n_frames - i);
+  if (!s->is_cellular || s->is_cell_computed) return;
+  if (g == s->mix.g && k == s->mix.k)
+    cell_compute(s); /* another mix of the same */
+  else
+    cell_leave(s, g);
 }
+
+/* ---- banks ---------------------------------------------------------------------------------------- */
+
+typedef struct BiquadBank {
+  double   scale[PE_LANES], g1[PE_LANES], g2[PE_LANES], g3[PE_LANES], a3[PE_LANES];
+  double   b0[PE_LANES], b1[PE_LANES], b2[PE_LANES], b3[PE_LANES];
+  double   m0[PE_LANES], m1[PE_LANES], m2[PE_LANES];
+  uint32_t lowpass; /* lanes in this mode */
+  uint32_t zero;    /* lanes whose states are +0 */
+} BiquadBank;
+
+PE_RT static inline int is_plus_0(double x) {
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits == 0;
+}
+
+PE_RT static inline void tell_zero(BiquadBank *bank, uint32_t lane, const Biquad *s) {
+  const uint32_t bit = 1u << lane;
+  bank->zero = is_plus_0(s->state1) && is_plus_0(s->state2) ? bank->zero | bit : bank->zero & ~bit;
+}
+
+PE_RT static uint32_t biquad_refresh(void *cache, uint32_t lane, void *state, const PeSmooth *p, uint32_t position, uint32_t n_frames) {
+  static const float *const no_cables[N_PARAMS];
+  BiquadBank *bank = cache;
+  Biquad *s = state;
+  const PeBlock b = {.n_frames = n_frames, .params = (PeSmooth *)(uintptr_t)p, .mods = no_cables};
+  if (s->count % CELL != 0 || s->count + n_frames > REST_FRAMES || first_steady(s, &b) > 0) return PE_LANE_ALONE;
+  settle(s, &b, mode_of(p), 0);
+  if (!s->is_cellular) cell_enter(s);
+  const Cell *c = &s->cell;
+  bank->scale[lane] = c->scale;
+  bank->g1[lane] = c->g[1];
+  bank->g2[lane] = c->g[2];
+  bank->g3[lane] = c->g[3];
+  bank->a3[lane] = c->a[3];
+  bank->b0[lane] = c->b[0];
+  bank->b1[lane] = c->b[1];
+  bank->b2[lane] = c->b[2];
+  bank->b3[lane] = c->b[3];
+  bank->m0[lane] = c->m0;
+  bank->m1[lane] = c->m1;
+  bank->m2[lane] = c->m2;
+  bank->lowpass = s->mode == LOWPASS ? bank->lowpass | 1u << lane : bank->lowpass & ~(1u << lane);
+  tell_zero(bank, lane, s);
+  return s->count == position ? PE_LANE_STEADY : PE_LANE_BANKED; /* not in step with the plan: it may not fit next time */
+}
+
+PE_RT static uint32_t biquad_silent(const void *cache, uint32_t silent_inputs) {
+  return ((const BiquadBank *)cache)->zero & silent_inputs;
+}
+
+PE_RT static void biquad_skip(const PeBankBlock *b) {
+  for (uint32_t m = b->lanes; m; m &= m - 1) count_frames(b->states[pe_lowest_lane(m)], b->n_frames);
+}
+
+#define PE_SIMD_BODY "biquad_simd.h"
+#include "simd_each.h"
+
+static const PeBankOps bank = {.cache_bytes = sizeof(BiquadBank), .refresh = biquad_refresh, .silent = biquad_silent, .skip = biquad_skip};
+static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(biquad_process, biquad_process_bank);
 
 const PeModule pe_module_biquad = {
   .name = "biquad_filter", .help = "Second-order filter in eight modes, after the RBJ Audio EQ Cookbook",
   .inputs = "in", .outputs = "out",
   .n_inputs = 1, .n_outputs = 1, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Biquad), .params = params,
-  .prepare = biquad_prepare, .reset = biquad_reset, .changed = biquad_changed, .process = biquad_process,
+  .prepare = biquad_prepare, .reset = biquad_reset, .changed = biquad_changed,
+  .process = biquad_process_base, .isa = isa, .bank = &bank,
 };

@@ -23,6 +23,52 @@ typedef struct PeBlock {
   const float *const *mods;    /* [n_params]; what cables add to a parameter, NULL where none does */
 } PeBlock;
 
+/* ---- banks: one node of PE_LANES equal voices at once -------------------------------------------------------
+ * Voice l is lane l. Audio is [frame][lane]. A module that has PeBankOps may be rendered so where no cable goes to a
+ * parameter; its states stay where they are, one per voice. In `cache` it keeps what it derives from parameters and
+ * states while they do not change: `refresh` is called for a lane before each run until it answers PE_LANE_STEADY,
+ * and again after any change. A run lies within PE_CHUNK_FRAMES frames of the plan's count from `position` on, and
+ * position and length are multiples of PE_CELL_FRAMES. */
+
+#define PE_LANES 16u            /* also the accumulators of a sum: DESIGN.md, same bits */
+#define PE_CHUNK_FRAMES 64u     /* most frames in one run; a plan renders in steps of it */
+#define PE_CELL_FRAMES 4u
+
+/* Instruction sets that one binary holds, the plainest first. Their order is that of simd_each.h. */
+#if defined(__x86_64__)
+#define PE_ISAS 3u
+#else
+#define PE_ISAS 1u
+#endif
+
+#define PE_LANE_ALONE 0u        /* cannot be rendered in the bank this time: `process` does it */
+#define PE_LANE_BANKED 1u       /* can this time; ask again next time */
+#define PE_LANE_STEADY 2u       /* can, and from now on until something is changed */
+
+PE_RT static inline uint32_t pe_lowest_lane(uint32_t lanes) { return (uint32_t)__builtin_ctz(lanes); }
+
+typedef struct PeBankBlock {
+  uint32_t            n_frames; /* 4 to PE_CHUNK_FRAMES */
+  uint32_t            lanes;    /* to be rendered; outputs of others may hold anything afterwards */
+  const float *const *inputs;   /* [n_inputs]; NULL where nothing is connected */
+  float *const       *outputs;  /* [n_outputs]; may be inputs[0] */
+  void *const        *states;   /* [PE_LANES], the modules' own */
+  void               *cache;    /* cache_bytes, 64-byte aligned, zeroed at the start */
+} PeBankBlock;
+
+typedef struct PeBankOps {
+  uint32_t cache_bytes;
+  uint32_t is_free; /* `skip` may stand for any lane that nobody hears; otherwise only for silent ones */
+  uint32_t (*refresh)(void *cache, uint32_t lane, void *state, const PeSmooth *params, uint32_t position, uint32_t n_frames); /* PE_LANE_...; [rt] */
+  uint32_t (*silent)(const void *cache, uint32_t silent_inputs); /* lanes that put out nothing but +0, given those whose inputs are +0 throughout; [rt] */
+  void (*skip)(const PeBankBlock *block);                        /* advance lanes without output; [rt & active] */
+} PeBankOps;
+
+typedef struct PeModuleIsa { /* a module for one instruction set */
+  void (*process)(void *state, const PeBlock *block);  /* [rt & active] */
+  void (*process_bank)(const PeBankBlock *block);      /* NULL without PeBankOps; [rt & active] */
+} PeModuleIsa;
+
 typedef struct PeModule {
   const char        *name;    /* "biquad_filter": the name patches and OSC use */
   const char        *help;    /* one sentence for listings */
@@ -37,6 +83,8 @@ typedef struct PeModule {
   void (*changed)(void *state, const PeSmooth *params, uint32_t param, int is_immediate); /* after a command set a parameter, also to the same value; may be NULL; [rt] */
   void (*open)(void *state, const PeSmooth *params);                                /* warm-up: gate open, envelope at sustain; may be NULL; [rt] */
   void (*process)(void *state, const PeBlock *block);                               /* [rt & active] */
+  const PeModuleIsa *isa;                                                           /* [PE_ISAS]: process for each instruction set, the same bits; may be NULL */
+  const PeBankOps   *bank;                                                          /* may be NULL */
 } PeModule;
 
 /* Value of a parameter i frames into the block, cables included, within [min, max]. NaN gives min. */
@@ -54,7 +102,7 @@ PE_RT static inline int pe_block_param_is_constant(const PeBlock *b, uint32_t pa
 /* A shared object that pe_registry_load takes exports this symbol:
  *     const PeModule *const pe_modules[] = { &my_module, NULL };
  * built against the same PE_MODULE_ABI, which it exports too as `const uint32_t pe_module_abi`. */
-#define PE_MODULE_ABI 1u
+#define PE_MODULE_ABI 2u
 #define PE_MODULE_MAX_PORTS 64u /* inputs and parameters together */
 
 #endif

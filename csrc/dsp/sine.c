@@ -45,29 +45,48 @@ PE_RT static inline float gain_at(const PeBlock *b, uint32_t i) {
   return (float)pe_block_param(b, GAIN, i, params[GAIN].min, params[GAIN].max);
 }
 
-PE_RT static void sine_process(void *state, const PeBlock *b) {
-  Sine *s = state;
-  float *out = b->outputs[0];
-  uint64_t phase = s->phase;
-  if (pe_block_param_is_constant(b, FREQ) && pe_block_param_is_constant(b, GAIN)) {
-    const uint64_t increment = increment_at(s, b, 0);
-    const float gain = gain_at(b, 0);
-    for (uint32_t i = 0; i < b->n_frames; i++) {
-      out[i] = gain * pe_sin_phase(phase);
-      phase += increment;
-    }
-  } else {
-    for (uint32_t i = 0; i < b->n_frames; i++) {
-      out[i] = gain_at(b, i) * pe_sin_phase(phase);
-      phase += increment_at(s, b, i);
-    }
-  }
-  s->phase = phase;
+/* ---- banks ---------------------------------------------------------------------------------------- */
+
+#define SINE_QUARTER_TURN 0x4000000000000000u
+
+typedef struct SineBank {
+  uint64_t increment[PE_LANES];
+  float    gain[PE_LANES];
+} SineBank;
+
+PE_RT static uint32_t sine_refresh(void *cache, uint32_t lane, void *state, const PeSmooth *p, uint32_t position, uint32_t n_frames) {
+  (void)position;
+  SineBank *bank = cache;
+  static const float *const no_cables[N_PARAMS];
+  const PeBlock b = {.n_frames = n_frames, .params = (PeSmooth *)(uintptr_t)p, .mods = no_cables};
+  if (!pe_block_param_is_constant(&b, FREQ) || !pe_block_param_is_constant(&b, GAIN)) return PE_LANE_ALONE;
+  bank->increment[lane] = increment_at(state, &b, 0);
+  bank->gain[lane] = gain_at(&b, 0);
+  return PE_LANE_STEADY;
 }
 
+PE_RT static uint32_t sine_silent(const void *cache, uint32_t silent_inputs) {
+  (void)cache;
+  (void)silent_inputs;
+  return 0; /* gain 0 puts out -0 too */
+}
+
+PE_RT static void sine_skip(const PeBankBlock *b) {
+  const SineBank *bank = b->cache;
+  for (uint32_t m = b->lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    ((Sine *)b->states[l])->phase += bank->increment[l] * b->n_frames;
+  }
+}
+
+#define PE_SIMD_BODY "sine_simd.h"
+#include "simd_each.h"
+
+static const PeBankOps bank = {.cache_bytes = sizeof(SineBank), .is_free = 1, .refresh = sine_refresh, .silent = sine_silent, .skip = sine_skip};
+static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(sine_process, sine_process_bank);
 const PeModule pe_module_sine = {
   .name = "simple_sine", .help = "Sine oscillator", .inputs = "", .outputs = "out",
   .n_inputs = 0, .n_outputs = 1, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Sine), .params = params,
-  .prepare = sine_prepare, .reset = sine_reset, .process = sine_process,
+  .prepare = sine_prepare, .reset = sine_reset, .process = sine_process_base, .isa = isa, .bank = &bank,
 };

@@ -1,0 +1,119 @@
+/* RT: no locks, no allocation, no syscalls, no unbounded loops. */
+/* adsr for one instruction set: vectors over time for one voice, over voices for a bank. */
+
+#define applied PE_SIMD_NAME(applied)
+#define floats_at PE_SIMD_NAME(floats_at)
+#define segment_apply PE_SIMD_NAME(segment_apply)
+#define run PE_SIMD_NAME(run)
+#define bank_hold PE_SIMD_NAME(bank_hold)
+#define bank_move PE_SIMD_NAME(bank_move)
+
+/* A level of 0 makes +0, whatever comes in. */
+PE_V VF applied(VF level, VF in) {
+  return level * vf_max(vf_min(in, vf_all(PE_SAMPLE_LIMIT)), vf_all(-PE_SAMPLE_LIMIT)) + 0.0f;
+}
+
+/* n of PE_SIMD_LANES floats; the others are 0. */
+PE_V VF floats_at(const float *p, uint32_t n) {
+  float some[PE_SIMD_LANES] = {0};
+  if (n == PE_SIMD_LANES) return vf_load(p);
+  memcpy(some, p, n * sizeof *some);
+  return vf_load(some);
+}
+
+/* n frames within one segment. */
+PE_RT static void segment_apply(const PeSmooth *level, const float *in, float *out, uint32_t n_frames) {
+  double left[PE_SIMD_LANES]; /* frames to the segment's end: whole numbers, exact */
+  for (uint32_t l = 0; l < PE_SIMD_LANES; l++) left[l] = (double)level->remaining - (double)l;
+  VD low = vd_load(left), high = vd_load(left + PE_SIMD_LANES / 2);
+  VF levels = vf_all((float)level->target);
+  for (uint32_t i = 0; i < n_frames; i += PE_SIMD_LANES) {
+    const uint32_t n = n_frames - i < PE_SIMD_LANES ? n_frames - i : PE_SIMD_LANES;
+    if (level->remaining > 0) levels = vf_of_doubles(level->target - level->step * low, level->target - level->step * high);
+    const VF v = in ? applied(levels, floats_at(in + i, n)) : levels;
+    if (n == PE_SIMD_LANES) {
+      vf_store(out + i, v);
+    } else {
+      float some[PE_SIMD_LANES];
+      vf_store(some, v);
+      memcpy(out + i, some, n * sizeof *some);
+    }
+    low -= (double)PE_SIMD_LANES;
+    high -= (double)PE_SIMD_LANES;
+  }
+}
+
+/* From frame i to frame `end`, between two changes of the gate. */
+PE_RT static void run(Adsr *s, const PeBlock *b, uint32_t i, uint32_t end) {
+  while (i < end) {
+    stage_settle(s, b->params);
+    const uint32_t left = end - i, remaining = s->level.remaining;
+    const uint32_t n = remaining > 0 && remaining < left ? remaining : left;
+    segment_apply(&s->level, b->inputs[0] ? b->inputs[0] + i : NULL, b->outputs[0] + i, n);
+    pe_smooth_advance(&s->level, n);
+    i += n;
+  }
+}
+
+PE_RT static void PE_SIMD_NAME(adsr_process)(void *state, const PeBlock *b) {
+  Adsr *s = state;
+  const float *gate = b->mods[GATE];
+  if (b->n_frames == 0) return;
+  const int is_retriggered = s->is_retriggered != 0;
+  s->is_retriggered = 0;
+  if (s->is_forced || !gate) {
+    if (!s->is_forced) gate_follow(s, b->params, b->params[GATE].target >= 0.5, is_retriggered);
+    run(s, b, 0, b->n_frames);
+    return;
+  }
+  for (uint32_t i = 0; i < b->n_frames;) { /* a cable decides alone */
+    const int is_high = gate[i] >= 0.5f;
+    uint32_t end = i + 1;
+    while (end < b->n_frames && (gate[end] >= 0.5f) == is_high) end++;
+    gate_follow(s, b->params, is_high, 0);
+    run(s, b, i, end);
+    i = end;
+  }
+}
+
+PE_V void bank_hold(const AdsrBank *bank, uint32_t l, const float *in, float *out, uint32_t n_frames) {
+  const VF level = vf_load(bank->level + l);
+  for (uint32_t i = 0; i < n_frames; i++) {
+    const size_t at = (size_t)i * PE_LANES + l;
+    vf_store(out + at, in ? applied(level, vf_load(in + at)) : level);
+  }
+}
+
+PE_V void bank_move(const AdsrBank *bank, uint32_t l, const float *in, float *out, uint32_t n_frames) {
+  const uint32_t h = l + PE_SIMD_LANES / 2;
+  const VD target_low = vd_load(bank->target + l), target_high = vd_load(bank->target + h);
+  const VD step_low = vd_load(bank->step + l), step_high = vd_load(bank->step + h);
+  VD low = vd_load(bank->remaining + l), high = vd_load(bank->remaining + h);
+  for (uint32_t i = 0; i < n_frames; i++) {
+    const size_t at = (size_t)i * PE_LANES + l;
+    const VF level = vf_of_doubles(target_low - step_low * low, target_high - step_high * high);
+    vf_store(out + at, in ? applied(level, vf_load(in + at)) : level);
+    low -= 1.0;
+    high -= 1.0;
+  }
+}
+
+PE_RT static void PE_SIMD_NAME(adsr_process_bank)(const PeBankBlock *b) {
+  const AdsrBank *bank = b->cache;
+  for (uint32_t l = 0; l < PE_LANES; l += PE_SIMD_LANES) {
+    const uint32_t here = ((1u << PE_SIMD_LANES) - 1u) << l;
+    if (!(b->lanes & here)) continue;
+    if (b->lanes & bank->moving & here)
+      bank_move(bank, l, b->inputs[0], b->outputs[0], b->n_frames);
+    else
+      bank_hold(bank, l, b->inputs[0], b->outputs[0], b->n_frames);
+  }
+  adsr_skip(b);
+}
+
+#undef applied
+#undef floats_at
+#undef segment_apply
+#undef run
+#undef bank_hold
+#undef bank_move

@@ -1,0 +1,186 @@
+/* RT: no locks, no allocation, no syscalls, no unbounded loops. */
+/* biquad_filter for one instruction set: vectors over a cell's frames for one voice, over voices for a bank. */
+
+#define cells PE_SIMD_NAME(cells)
+#define BankHalf PE_SIMD_NAME(BankHalf)
+#define half_load PE_SIMD_NAME(half_load)
+#define half_cell PE_SIMD_NAME(half_cell)
+#define half_output PE_SIMD_NAME(half_output)
+#define bank_cells PE_SIMD_NAME(bank_cells)
+
+/* n frames, whole cells. The operations of cell_frame, four frames at a time. */
+#if PE_SIMD_LANES > 4
+PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
+  const Cell *c = &s->cell;
+  const int is_lowpass = s->mode == LOWPASS;
+  const __m256d scale = _mm256_set1_pd(c->scale), g0 = _mm256_loadu_pd(c->g), a = _mm256_loadu_pd(c->a), b = _mm256_loadu_pd(c->b);
+  const __m256d g1 = _mm256_setr_pd(0.0, 1.0, c->g[1], c->g[2]), g2 = _mm256_setr_pd(0.0, 0.0, 1.0, c->g[1]);
+  const __m256d m0 = _mm256_set1_pd(c->m0), m1 = _mm256_set1_pd(c->m1), m2 = _mm256_set1_pd(c->m2);
+  const __m128 max = _mm_set1_ps(PE_SAMPLE_LIMIT), min = _mm_set1_ps(-PE_SAMPLE_LIMIT);
+  __m256d before = _mm256_setr_pd(0.0, 0.0, s->state2, s->state1);
+  for (uint32_t i = 0; i < n; i += CELL) {
+    const __m256d x = in ? _mm256_cvtps_pd(_mm_loadu_ps(in + i)) : _mm256_setzero_pd();
+    const __m256d u = _mm256_mul_pd(scale, x);
+    const __m256d u0 = _mm256_permute4x64_pd(u, 0x00), u1 = _mm256_permute4x64_pd(u, 0x55), u2 = _mm256_permute4x64_pd(u, 0xaa);
+    __m256d sum = _mm256_mul_pd(g0, u0);
+    sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g1, u1)), 0xe); /* frame 0 knows no u1 */
+    sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g2, u2)), 0xc);
+    sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, u), 0x8);
+    const __m256d w1 = _mm256_permute4x64_pd(before, 0xff), w2 = _mm256_permute4x64_pd(before, 0xaa);
+    const __m256d w = _mm256_add_pd(sum, _mm256_add_pd(_mm256_mul_pd(a, w1), _mm256_mul_pd(b, w2)));
+    const __m256d earlier2 = _mm256_permute2f128_pd(before, w, 0x21); /* w[-2], w[-1], w[0], w[1] */
+    const __m256d earlier1 = _mm256_shuffle_pd(earlier2, w, 0x5);     /* w[-1], w[0], w[1], w[2] */
+    __m256d y = _mm256_add_pd(_mm256_add_pd(w, earlier1), _mm256_add_pd(earlier1, earlier2));
+    if (!is_lowpass) {
+      const __m256d band = _mm256_sub_pd(w, earlier2);
+      y = _mm256_add_pd(_mm256_mul_pd(m0, x), _mm256_add_pd(_mm256_mul_pd(m1, band), _mm256_mul_pd(m2, y)));
+    }
+    _mm_storeu_ps(out + i, _mm_max_ps(_mm_min_ps(_mm256_cvtpd_ps(y), max), min));
+    before = w;
+  }
+  double last[CELL];
+  _mm256_storeu_pd(last, before);
+  s->state1 = last[3];
+  s->state2 = last[2];
+}
+#else
+PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
+  const Cell c = s->cell;
+  const int is_lowpass = s->mode == LOWPASS;
+  double w1 = s->state1, w2 = s->state2;
+  for (uint32_t i = 0; i < n; i += CELL) {
+    double x[CELL] = {0}, w[CELL + 2] = {w2, w1};
+    for (uint32_t k = 0; in && k < CELL; k++) x[k] = (double)in[i + k];
+    const double u0 = c.scale * x[0], u1 = c.scale * x[1], u2 = c.scale * x[2], u3 = c.scale * x[3];
+    w[2] = u0 + (c.a[0] * w1 + c.b[0] * w2);
+    w[3] = (c.g[1] * u0 + u1) + (c.a[1] * w1 + c.b[1] * w2);
+    w[4] = ((c.g[2] * u0 + c.g[1] * u1) + u2) + (c.a[2] * w1 + c.b[2] * w2);
+    w[5] = (((c.g[3] * u0 + c.g[2] * u1) + c.g[1] * u2) + u3) + (c.a[3] * w1 + c.b[3] * w2);
+    for (uint32_t k = 0; k < CELL; k++) {
+      const double low = (w[k + 2] + w[k + 1]) + (w[k + 1] + w[k]);
+      out[i + k] = limited(is_lowpass ? low : c.m0 * x[k] + (c.m1 * (w[k + 2] - w[k]) + c.m2 * low));
+    }
+    w1 = w[5];
+    w2 = w[4];
+  }
+  s->state1 = w1;
+  s->state2 = w2;
+}
+#endif
+
+PE_RT static void PE_SIMD_NAME(biquad_process)(void *state, const PeBlock *b) {
+  Biquad *s = state;
+  const float *in = b->inputs[0];
+  float *out = b->outputs[0];
+  const uint32_t mode = mode_of(b->params), first = first_steady(s, b);
+  uint32_t i = 0;
+  for (; i < first; i++) out[i] = frame_moving(s, b, mode, i, in ? (double)in[i] : 0.0);
+  if (i == b->n_frames) return;
+  settle(s, b, mode, i);
+  while (i < b->n_frames) {
+    const uint32_t left = b->n_frames - i, to_rest = REST_FRAMES - s->count;
+    const uint32_t n = (left < to_rest ? left : to_rest) & ~(CELL - 1u);
+    if (n == 0 || s->count % CELL != 0) {
+      out[i] = frame_steady(s, in ? (double)in[i] : 0.0);
+      i++;
+      continue;
+    }
+    if (!s->is_cellular) cell_enter(s);
+    cells(s, in ? in + i : NULL, out + i, n);
+    count_frames(s, n);
+    i += n;
+  }
+}
+
+/* ---- banks: half of a vector of floats is a vector of doubles --------------------------------------- */
+
+typedef struct BankHalf {
+  VD scale, g1, g2, g3, a3, b0, b1, b2, b3, m0, m1, m2, w1, w2;
+} BankHalf;
+
+PE_V BankHalf half_load(const BiquadBank *k, uint32_t l, const double *w1, const double *w2) {
+  return (BankHalf){.scale = vd_load(k->scale + l), .g1 = vd_load(k->g1 + l), .g2 = vd_load(k->g2 + l), .g3 = vd_load(k->g3 + l),
+                    .a3 = vd_load(k->a3 + l), .b0 = vd_load(k->b0 + l), .b1 = vd_load(k->b1 + l), .b2 = vd_load(k->b2 + l),
+                    .b3 = vd_load(k->b3 + l), .m0 = vd_load(k->m0 + l), .m1 = vd_load(k->m1 + l), .m2 = vd_load(k->m2 + l),
+                    .w1 = vd_load(w1 + l), .w2 = vd_load(w2 + l)};
+}
+
+/* One cell: w[0], w[1] are those of the two frames before, w[2] to w[5] its own. */
+PE_V void half_cell(BankHalf *h, const VD *x, VD *w) {
+  const VD u0 = h->scale * x[0], u1 = h->scale * x[1], u2 = h->scale * x[2], u3 = h->scale * x[3];
+  w[0] = h->w2;
+  w[1] = h->w1;
+  w[2] = u0 + (h->g1 * w[1] + h->b0 * w[0]);
+  w[3] = (h->g1 * u0 + u1) + (h->g2 * w[1] + h->b1 * w[0]);
+  w[4] = ((h->g2 * u0 + h->g1 * u1) + u2) + (h->g3 * w[1] + h->b2 * w[0]);
+  w[5] = (((h->g3 * u0 + h->g2 * u1) + h->g1 * u2) + u3) + (h->a3 * w[1] + h->b3 * w[0]);
+  h->w1 = w[5];
+  h->w2 = w[4];
+}
+
+/* Frame k of the cell; is_low: all bits of a lane set where it is a low-pass. */
+PE_V VD half_output(const BankHalf *h, const VD *x, const VD *w, uint32_t k, int all_low, VU is_low) {
+  const VD low = (w[k + 2] + w[k + 1]) + (w[k + 1] + w[k]);
+  if (all_low) return low;
+  const VD other = h->m0 * x[k] + (h->m1 * (w[k + 2] - w[k]) + h->m2 * low);
+  return (VD)(((VU)low & is_low) | ((VU)other & ~is_low));
+}
+
+PE_V void bank_cells(const BiquadBank *bank, uint32_t l, int all_low, double *w1, double *w2, const float *in, float *out, uint32_t n) {
+  BankHalf low = half_load(bank, l, w1, w2), high = half_load(bank, l + PE_SIMD_LANES / 2, w1, w2);
+  uint64_t is_low[PE_SIMD_LANES];
+  for (uint32_t k = 0; k < PE_SIMD_LANES; k++) is_low[k] = bank->lowpass >> (l + k) & 1u ? ~0ull : 0ull;
+  VU low_mask, high_mask;
+  memcpy(&low_mask, is_low, sizeof low_mask);
+  memcpy(&high_mask, is_low + PE_SIMD_LANES / 2, sizeof high_mask);
+  for (uint32_t i = 0; i < n; i += CELL) {
+    VD x_low[CELL], x_high[CELL], w_low[CELL + 2], w_high[CELL + 2];
+    for (uint32_t k = 0; k < CELL; k++) {
+      x_low[k] = in ? vd_of_floats(in + (size_t)(i + k) * PE_LANES + l, 0) : vd_all(0.0);
+      x_high[k] = in ? vd_of_floats(in + (size_t)(i + k) * PE_LANES + l, 1) : vd_all(0.0);
+    }
+    half_cell(&low, x_low, w_low);
+    half_cell(&high, x_high, w_high);
+    for (uint32_t k = 0; k < CELL; k++) {
+      const VF y = vf_of_doubles(half_output(&low, x_low, w_low, k, all_low, low_mask), half_output(&high, x_high, w_high, k, all_low, high_mask));
+      vf_store(out + (size_t)(i + k) * PE_LANES + l, vf_max(vf_min(y, vf_all(PE_SAMPLE_LIMIT)), vf_all(-PE_SAMPLE_LIMIT)));
+    }
+  }
+  vd_store(w1 + l, low.w1);
+  vd_store(w2 + l, low.w2);
+  vd_store(w1 + l + PE_SIMD_LANES / 2, high.w1);
+  vd_store(w2 + l + PE_SIMD_LANES / 2, high.w2);
+}
+
+PE_RT static void PE_SIMD_NAME(biquad_process_bank)(const PeBankBlock *b) {
+  BiquadBank *bank = b->cache;
+  double w1[PE_LANES] = {0}, w2[PE_LANES] = {0};
+  for (uint32_t m = b->lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    w1[l] = ((const Biquad *)b->states[l])->state1;
+    w2[l] = ((const Biquad *)b->states[l])->state2;
+  }
+  for (uint32_t l = 0; l < PE_LANES; l += PE_SIMD_LANES) {
+    const uint32_t here = b->lanes & ((1u << PE_SIMD_LANES) - 1u) << l;
+    if (!here) continue;
+    if ((bank->lowpass & here) == here)
+      bank_cells(bank, l, 1, w1, w2, b->inputs[0], b->outputs[0], b->n_frames);
+    else
+      bank_cells(bank, l, 0, w1, w2, b->inputs[0], b->outputs[0], b->n_frames);
+  }
+  for (uint32_t m = b->lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    Biquad *s = b->states[l];
+    s->state1 = w1[l];
+    s->state2 = w2[l];
+    count_frames(s, b->n_frames);
+    tell_zero(bank, l, s);
+  }
+}
+
+#undef cells
+#undef BankHalf
+#undef half_load
+#undef half_cell
+#undef half_output
+#undef bank_cells

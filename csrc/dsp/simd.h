@@ -1,0 +1,185 @@
+/* RT: no locks, no allocation, no syscalls, no unbounded loops. */
+/* Vectors of PE_SIMD_LANES floats for the instruction set of this turn of simd_each.h. Included once a turn.
+ *
+ * Arithmetic is the compiler's own on vector types (+ - * / and comparison, each the IEEE operation per lane); here
+ * are the loads, the conversions, and what has no operator. Everything is per lane and exact or correctly rounded, so
+ * no operation depends on the width. */
+#ifndef PE_DSP_SIMD_H
+#define PE_DSP_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "../rt.h"
+
+#endif
+
+#undef VF
+#undef VI
+#undef VD
+#undef VU
+#define VF PE_SIMD_NAME(PeVf)   /* float  [PE_SIMD_LANES] */
+#define VI PE_SIMD_NAME(PeVi)   /* int32  [PE_SIMD_LANES] */
+#define VD PE_SIMD_NAME(PeVd)   /* double [PE_SIMD_LANES / 2] */
+#define VU PE_SIMD_NAME(PeVu)   /* uint64 [PE_SIMD_LANES / 2] */
+typedef float    VF __attribute__((vector_size(4 * PE_SIMD_LANES)));
+typedef int32_t  VI __attribute__((vector_size(4 * PE_SIMD_LANES)));
+typedef double   VD __attribute__((vector_size(4 * PE_SIMD_LANES)));
+typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
+
+#undef PE_V
+#define PE_V PE_RT static inline __attribute__((always_inline, unused))
+
+#undef vf_load
+#undef vf_store
+#undef vd_load
+#undef vd_store
+#undef vf_all
+#undef vd_all
+#undef vf_min
+#undef vf_max
+#undef vi_abs
+#undef vf_of_ints
+#undef vd_of_floats
+#undef vf_of_doubles
+#undef vu_load
+#undef vu_store
+#undef vi_high_halves
+#define vf_load PE_SIMD_NAME(pe_vf_load)
+#define vf_store PE_SIMD_NAME(pe_vf_store)
+#define vd_load PE_SIMD_NAME(pe_vd_load)
+#define vd_store PE_SIMD_NAME(pe_vd_store)
+#define vf_all PE_SIMD_NAME(pe_vf_all)
+#define vd_all PE_SIMD_NAME(pe_vd_all)
+#define vf_min PE_SIMD_NAME(pe_vf_min)
+#define vf_max PE_SIMD_NAME(pe_vf_max)
+#define vi_abs PE_SIMD_NAME(pe_vi_abs)
+#define vf_of_ints PE_SIMD_NAME(pe_vf_of_ints)
+#define vd_of_floats PE_SIMD_NAME(pe_vd_of_floats)
+#define vf_of_doubles PE_SIMD_NAME(pe_vf_of_doubles)
+#define vu_load PE_SIMD_NAME(pe_vu_load)
+#define vu_store PE_SIMD_NAME(pe_vu_store)
+#define vi_high_halves PE_SIMD_NAME(pe_vi_high_halves)
+
+PE_V VF vf_load(const float *p) {
+  VF v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+PE_V void vf_store(float *p, VF v) { memcpy(p, &v, sizeof v); }
+
+PE_V VD vd_load(const double *p) {
+  VD v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+PE_V void vd_store(double *p, VD v) { memcpy(p, &v, sizeof v); }
+
+PE_V VF vf_all(float x) { return x - (VF){0}; } /* x - 0 is x, -0 too */
+PE_V VD vd_all(double x) { return x - (VD){0}; }
+
+/* v < limit ? v : limit, so NaN gives the limit. */
+PE_V VF vf_min(VF v, VF limit) {
+#if PE_SIMD_LANES == 16
+  return (VF)_mm512_min_ps((__m512)v, (__m512)limit);
+#elif PE_SIMD_LANES == 8
+  return (VF)_mm256_min_ps((__m256)v, (__m256)limit);
+#elif defined(__x86_64__)
+  return (VF)_mm_min_ps((__m128)v, (__m128)limit);
+#else
+  const VI is_less = v < limit;
+  return (VF)(((VI)v & is_less) | ((VI)limit & ~is_less));
+#endif
+}
+
+/* v > limit ? v : limit. */
+PE_V VF vf_max(VF v, VF limit) {
+#if PE_SIMD_LANES == 16
+  return (VF)_mm512_max_ps((__m512)v, (__m512)limit);
+#elif PE_SIMD_LANES == 8
+  return (VF)_mm256_max_ps((__m256)v, (__m256)limit);
+#elif defined(__x86_64__)
+  return (VF)_mm_max_ps((__m128)v, (__m128)limit);
+#else
+  const VI is_more = v > limit;
+  return (VF)(((VI)v & is_more) | ((VI)limit & ~is_more));
+#endif
+}
+
+/* -2^31 stays as it is. */
+PE_V VI vi_abs(VI v) {
+#if PE_SIMD_LANES == 16
+  return (VI)_mm512_abs_epi32((__m512i)v);
+#elif PE_SIMD_LANES == 8
+  return (VI)_mm256_abs_epi32((__m256i)v);
+#else
+  const VI sign = v >> 31;
+  return (v ^ sign) - sign;
+#endif
+}
+
+PE_V VF vf_of_ints(VI v) { return __builtin_convertvector(v, VF); }
+
+/* The lower or (half = 1) the upper half of PE_SIMD_LANES floats. */
+PE_V VD vd_of_floats(const float *p, int half) {
+#if PE_SIMD_LANES == 16
+  return (VD)_mm512_cvtps_pd(_mm256_loadu_ps(p + 8 * half));
+#elif PE_SIMD_LANES == 8
+  return (VD)_mm256_cvtps_pd(_mm_loadu_ps(p + 4 * half));
+#else
+  return (VD){(double)p[2 * half], (double)p[2 * half + 1]};
+#endif
+}
+
+PE_V VF vf_of_doubles(VD low, VD high) {
+#if PE_SIMD_LANES == 16
+  return (VF)_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)low)), _mm512_cvtpd_ps((__m512d)high), 1);
+#elif PE_SIMD_LANES == 8
+  return (VF)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps((__m256d)low)), _mm256_cvtpd_ps((__m256d)high), 1);
+#elif defined(__x86_64__)
+  return (VF)_mm_movelh_ps(_mm_cvtpd_ps((__m128d)low), _mm_cvtpd_ps((__m128d)high));
+#else
+  return (VF){(float)low[0], (float)low[1], (float)high[0], (float)high[1]};
+#endif
+}
+
+/* PE_SIMD_LANES 64-bit words, in an order of our own in which vi_high_halves is cheap. */
+PE_V void vu_load(const uint64_t *p, VU *a, VU *b) {
+#if PE_SIMD_LANES == 8
+  const __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)p), high = _mm256_loadu_si256((const __m256i *)(const void *)(p + 4));
+  *a = (VU)_mm256_permute2x128_si256(low, high, 0x20);
+  *b = (VU)_mm256_permute2x128_si256(low, high, 0x31);
+#else
+  memcpy(a, p, sizeof *a);
+  memcpy(b, p + PE_SIMD_LANES / 2, sizeof *b);
+#endif
+}
+
+PE_V void vu_store(uint64_t *p, VU a, VU b) {
+#if PE_SIMD_LANES == 8
+  _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute2x128_si256((__m256i)a, (__m256i)b, 0x20));
+  _mm256_storeu_si256((__m256i *)(void *)(p + 4), _mm256_permute2x128_si256((__m256i)a, (__m256i)b, 0x31));
+#else
+  memcpy(p, &a, sizeof a);
+  memcpy(p + PE_SIMD_LANES / 2, &b, sizeof b);
+#endif
+}
+
+/* The upper 32 bits of each word. */
+PE_V VI vi_high_halves(VU a, VU b) {
+#if PE_SIMD_LANES == 16
+  const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  return (VI)_mm512_permutex2var_epi32((__m512i)a, odd, (__m512i)b);
+#elif PE_SIMD_LANES == 8
+  return (VI)_mm256_shuffle_ps((__m256)a, (__m256)b, 0xdd);
+#elif defined(__x86_64__)
+  return (VI)_mm_shuffle_ps((__m128)a, (__m128)b, 0xdd);
+#else
+  return (VI){(int32_t)(a[0] >> 32), (int32_t)(a[1] >> 32), (int32_t)(b[0] >> 32), (int32_t)(b[1] >> 32)};
+#endif
+}

@@ -1,0 +1,94 @@
+/* RT: no locks, no allocation, no syscalls, no unbounded loops. */
+/* simple_sine for one instruction set: vectors over time for one voice, over voices for a bank. */
+
+#define sine_of PE_SIMD_NAME(sine_of)
+#define sine_steady PE_SIMD_NAME(sine_steady)
+#define sine_moving PE_SIMD_NAME(sine_moving)
+
+/* pe_sin_phase of phases that a quarter turn was added to. The same operations in the same order. */
+PE_V VF sine_of(VU a, VU b) {
+  const VI folded = vi_abs(vi_high_halves(a, b)) - 0x40000000;
+  const VF y = vf_of_ints(folded) * 0x1p-30f;
+  const VF z = y * y;
+  VF p = vf_all(0x1.3aede4p-13f);
+  p = p * z - 0x1.32225ep-8f;
+  p = p * z + 0x1.46671cp-4f;
+  p = p * z - 0x1.4abbb8p-1f;
+  p = p * z + 0x1.243f6ap-1f;
+  return p * y + y;
+}
+
+/* Steady: frame i has phase + i x increment, exactly, as these are integers. */
+PE_RT static uint64_t sine_steady(uint64_t phase, uint64_t increment, float gain, float *out, uint32_t n_frames) {
+  uint64_t phases[PE_SIMD_LANES];
+  VU a, b;
+  for (uint32_t l = 0; l < PE_SIMD_LANES; l++) phases[l] = phase + SINE_QUARTER_TURN + l * increment;
+  vu_load(phases, &a, &b);
+  uint32_t i = 0;
+  for (; i + PE_SIMD_LANES <= n_frames; i += PE_SIMD_LANES) {
+    vf_store(out + i, gain * sine_of(a, b));
+    a += increment * PE_SIMD_LANES;
+    b += increment * PE_SIMD_LANES;
+  }
+  if (i < n_frames) {
+    float rest[PE_SIMD_LANES];
+    vf_store(rest, gain * sine_of(a, b));
+    for (uint32_t l = 0; i + l < n_frames; l++) out[i + l] = rest[l];
+  }
+  return phase + increment * n_frames;
+}
+
+PE_RT static uint64_t sine_moving(const Sine *s, const PeBlock *b, float *out) {
+  uint64_t phase = s->phase;
+  for (uint32_t i = 0; i < b->n_frames; i += PE_SIMD_LANES) {
+    const uint32_t n = b->n_frames - i < PE_SIMD_LANES ? b->n_frames - i : PE_SIMD_LANES;
+    uint64_t phases[PE_SIMD_LANES] = {0};
+    float gains[PE_SIMD_LANES] = {0}, sines[PE_SIMD_LANES];
+    for (uint32_t l = 0; l < n; l++) {
+      phases[l] = phase + SINE_QUARTER_TURN;
+      gains[l] = gain_at(b, i + l);
+      phase += increment_at(s, b, i + l);
+    }
+    VU v, w;
+    vu_load(phases, &v, &w);
+    vf_store(sines, vf_load(gains) * sine_of(v, w));
+    memcpy(out + i, sines, n * sizeof *sines);
+  }
+  return phase;
+}
+
+PE_RT static void PE_SIMD_NAME(sine_process)(void *state, const PeBlock *b) {
+  Sine *s = state;
+  if (b->n_frames == 0) return;
+  if (pe_block_param_is_constant(b, FREQ) && pe_block_param_is_constant(b, GAIN))
+    s->phase = sine_steady(s->phase, increment_at(s, b, 0), gain_at(b, 0), b->outputs[0], b->n_frames);
+  else
+    s->phase = sine_moving(s, b, b->outputs[0]);
+}
+
+PE_RT static void PE_SIMD_NAME(sine_process_bank)(const PeBankBlock *b) {
+  const SineBank *bank = b->cache;
+  uint64_t phases[PE_LANES] = {0};
+  for (uint32_t m = b->lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    phases[l] = ((const Sine *)b->states[l])->phase + SINE_QUARTER_TURN;
+  }
+  for (uint32_t l = 0; l < PE_LANES; l += PE_SIMD_LANES) {
+    if (!(b->lanes >> l & ((1u << PE_SIMD_LANES) - 1u))) continue;
+    VU v, w, dv, dw;
+    vu_load(phases + l, &v, &w);
+    vu_load(bank->increment + l, &dv, &dw);
+    const VF gain = vf_load(bank->gain + l);
+    float *out = b->outputs[0] + l;
+    for (uint32_t i = 0; i < b->n_frames; i++) {
+      vf_store(out + (size_t)i * PE_LANES, gain * sine_of(v, w));
+      v += dv;
+      w += dw;
+    }
+  }
+  sine_skip(b);
+}
+
+#undef sine_of
+#undef sine_steady
+#undef sine_moving
