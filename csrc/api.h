@@ -24,6 +24,7 @@ typedef enum PeStatus {
   PE_BAD_CHECKPOINT,
   PE_STALE,
   PE_BUSY,
+  PE_UNKNOWN_ISA,
   PE_STATUS_COUNT
 } PeStatus;
 
@@ -61,11 +62,16 @@ typedef struct PeModuleInfo {
 
 typedef struct PeRegistry PeRegistry;
 
-PeStatus pe_registry_new(PeRegistry **registry);                     /* the shipped modules; [setup] */
+PeStatus pe_registry_new(PeRegistry **registry);                     /* the shipped modules, for the instruction set that PYENGINE_ISA names or the best one here; PE_UNKNOWN_ISA if it is none of those; PYENGINE_BANKS=0: plans without banks; [setup] */
 PeStatus pe_registry_load(PeRegistry *registry, const char *path);   /* adds those of a shared object; [setup] */
 void pe_registry_free(PeRegistry *registry);                         /* [setup] */
 uint32_t pe_registry_count(const PeRegistry *registry);              /* [any] */
 PeStatus pe_registry_info(const PeRegistry *registry, uint32_t index, PeModuleInfo *info); /* [any] */
+
+/* Instruction sets that this machine can run and this binary holds: the same bits, the later the faster. */
+uint32_t pe_isa_count(void);                                         /* [any] */
+const char *pe_isa_name(uint32_t isa);                               /* NULL if there is none of that number; [any] */
+uint32_t pe_registry_isa(const PeRegistry *registry);                /* what its plans run on; [any] */
 
 /* ---- plans -------------------------------------------------------------------------------- */
 
@@ -108,6 +114,7 @@ PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, 
                         PeWarmup *result); /* states are as before afterwards; ends after the block in which *stop becomes 1; [setup] */
 uint64_t pe_plan_state_bytes(const PePlan *plan);                                          /* [any] */
 uint32_t pe_plan_node_count(const PePlan *plan);                                           /* [any] */
+uint32_t pe_plan_banked_count(const PePlan *plan);                                         /* nodes that are lanes of a bank; [any] */
 uint64_t pe_plan_state_hash(const PePlan *plan);                                           /* FNV-1a of all states; [setup] */
 
 /* ---- commands ----------------------------------------------------------------------------- */
@@ -133,7 +140,7 @@ typedef struct PeCommand {
 } PeCommand;
 
 /* Render a plan offline. commands: n records in order of frame, all with frame >= 0; out: interleaved
- * (frames, channels). Splits at each command, never at anything else than block_frames between. [setup] */
+ * (frames, channels). A command takes effect at its frame. [setup] */
 PeStatus pe_render_offline(PePlan *plan, const PeCommand *commands, uint32_t n_commands, uint64_t n_frames,
                            uint32_t block_frames, float *out);
 

@@ -72,6 +72,7 @@ static PeStatus load(PeCheckpointHead *h, uint64_t stamp, PeRun *run, uint64_t *
   memcpy(run->schedule.heap, schedule_of(h), n_scheduled * sizeof(PeCommand));
   memcpy(run->plan->states, states_of(h), info.state_bytes);
   run->plan->has_run = (int)has_run;
+  pe_plan_touched(run->plan);
   run->applied = info.seq;
   *block = info.block;
   atomic_thread_fence(memory_order_acquire); /* the copies end before the stamp is looked at again */

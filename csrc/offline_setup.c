@@ -22,8 +22,13 @@ PeStatus pe_render_offline(PePlan *plan, const PeCommand *commands, uint32_t n_c
   for (uint64_t at = 0; planar && at < n_frames;) {
     const uint64_t edge = (at / block_frames + 1) * block_frames;
     uint64_t end = edge < n_frames ? edge : n_frames;
-    for (; taken < n_commands && commands[taken].frame <= (int64_t)at; taken++) pe_run_take(run, &commands[taken], (int64_t)at);
-    if (taken < n_commands && commands[taken].frame < (int64_t)end) end = (uint64_t)commands[taken].frame;
+    for (; taken < n_commands && commands[taken].frame < (int64_t)end; taken++) {
+      if (commands[taken].frame > (int64_t)at && run->schedule.n == PE_SCHEDULE_SIZE) break;
+      PeCommand command = commands[taken];
+      command.seq = taken + 1; /* their order here is their order of effect */
+      pe_run_take(run, &command, (int64_t)at);
+    }
+    if (taken < n_commands && commands[taken].frame < (int64_t)end) end = (uint64_t)commands[taken].frame; /* the schedule is full */
     pe_run_render(run, (int64_t)at, (uint32_t)(end - at), planes, &marker);
     interleave(planar, block_frames, plan->n_channels, (uint32_t)(end - at), out + at * plan->n_channels);
     at = end;

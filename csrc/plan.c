@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#define CHUNK 64u
-
 PE_RT PeStep *pe_plan_find(const PePlan *plan, uint32_t handle) {
   uint32_t low = 0, high = plan->n_handles;
   while (low < high) {
@@ -19,10 +17,9 @@ PE_RT PeStep *pe_plan_find(const PePlan *plan, uint32_t handle) {
   return NULL;
 }
 
-/* Sum in an order that is a function of the patch alone: source i goes to accumulator i mod 16, accumulators
- * start at +0.0, then a fixed tree. Absent accumulators would add +0.0, which changes no bit: left out. */
+/* Absent accumulators would add +0.0, which changes no bit: left out. */
 static void sum_chunk(float *dest, const float *const *sources, uint32_t n_sources, uint32_t at, uint32_t n) {
-  float acc[PE_ACCUMULATORS][CHUNK];
+  float acc[PE_ACCUMULATORS][PE_CHUNK_FRAMES];
   const uint32_t used = n_sources < PE_ACCUMULATORS ? n_sources : PE_ACCUMULATORS;
   for (uint32_t i = 0; i < n_sources; i++) {
     float *a = acc[i % PE_ACCUMULATORS];
@@ -38,51 +35,198 @@ static void sum_chunk(float *dest, const float *const *sources, uint32_t n_sourc
   memcpy(dest + at, acc[0], n * sizeof(float));
 }
 
-static void sum(const PeSum *s, float *dest, uint32_t n_frames) {
+PE_RT void pe_sum(const PeSum *s, float *dest, uint32_t n_frames) {
   if (s->n_sources == 0) {
     memset(dest, 0, n_frames * sizeof(float));
     return;
   }
-  for (uint32_t at = 0; at < n_frames; at += CHUNK)
-    sum_chunk(dest, s->sources, s->n_sources, at, n_frames - at < CHUNK ? n_frames - at : CHUNK);
+  for (uint32_t at = 0; at < n_frames; at += PE_CHUNK_FRAMES)
+    sum_chunk(dest, s->sources, s->n_sources, at, n_frames - at < PE_CHUNK_FRAMES ? n_frames - at : PE_CHUNK_FRAMES);
 }
 
-PE_RT void pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, _Atomic uint32_t *marker) {
-  for (uint32_t i = 0; i < plan->n_steps; i++) {
-    PeStep *step = &plan->steps[i];
-    atomic_store_explicit(marker, step->handle, memory_order_relaxed); /* read after a death only */
-    for (uint32_t k = 0; k < step->n_sums; k++) sum(&step->sums[k], step->sums[k].dest, n_frames);
-    PeSmooth *params = (PeSmooth *)(void *)(plan->states + step->state_at);
-    const PeBlock block = {.n_frames = n_frames, .inputs = step->inputs, .outputs = step->outputs, .params = params, .mods = step->mods};
-    step->module->process(plan->states + step->own_at, &block);
-    for (uint32_t p = 0; p < step->module->n_params; p++) pe_smooth_advance(&params[p], n_frames);
-  }
-  atomic_store_explicit(marker, 0, memory_order_relaxed); /* read after a death only */
-  sum(&plan->output, planes[0], n_frames);
-  for (uint32_t c = 1; c < plan->n_channels; c++) memcpy(planes[c], planes[0], n_frames * sizeof(float));
-  plan->has_run = 1;
-}
+/* ---- one step ---------------------------------------------------------------------------------- */
 
 static double param_max(const PePlan *plan, const PeParam *p) {
   return p->flags & PE_PARAM_NYQUIST ? plan->sample_rate_hz * 0.5 - 10.0 : p->max;
 }
 
-PE_RT PeApplied pe_plan_apply(PePlan *plan, uint32_t handle, uint32_t param, double value, int is_immediate) {
-  PeStep *step = pe_plan_find(plan, handle);
-  if (step == NULL || param >= step->module->n_params) return PE_APPLIED_NOT;
-  if (value != value) return PE_APPLIED_REFUSED;
+static void step_set(PePlan *plan, PeStep *step, uint32_t param, double value, int is_immediate) {
   const PeParam *p = &step->module->params[param];
   const double max = param_max(plan, p);
+  const int is_new = !plan->has_run && !step->is_carried;
   value = value < p->min ? p->min : value > max ? max : value;
   if (p->flags & PE_PARAM_GATE) value = value >= 0.5 ? 1.0 : 0.0;
   if (p->flags & PE_PARAM_INTEGER) value = (double)(int64_t)(value + 0.5);
-  const int at_once = is_immediate || !(p->flags & PE_PARAM_RAMPED) || (!plan->has_run && !step->is_carried);
-  const uint32_t n_ramp = at_once ? 0 : (uint32_t)(p->ramp_us * plan->sample_rate_hz / 1.0e6 + 0.5);
-  PeSmooth *params = (PeSmooth *)(void *)(plan->states + step->state_at);
-  pe_smooth_set(&params[param], value, n_ramp);
-  if (step->module->changed)
-    step->module->changed(plan->states + step->own_at, params, param, is_immediate || (!plan->has_run && !step->is_carried));
-  return PE_APPLIED;
+  const int at_once = is_immediate || !(p->flags & PE_PARAM_RAMPED) || is_new;
+  pe_smooth_set(&step->params[param], value, at_once ? 0 : (uint32_t)(p->ramp_us * plan->sample_rate_hz / 1.0e6 + 0.5));
+  if (step->module->changed) step->module->changed(step->own, step->params, param, is_immediate || is_new);
+  step->is_moving = 1;
+  if (step->bank != PE_NONE) plan->banks[step->bank].nodes[step->node].changed |= 1u << step->lane;
+}
+
+static void process(PeStep *step, const PeBlock *block) {
+  step->process(step->own, block);
+  if (!step->is_moving) return;
+  step->is_moving = 0;
+  for (uint32_t p = 0; p < step->module->n_params; p++) {
+    pe_smooth_advance(&step->params[p], block->n_frames);
+    step->is_moving |= !pe_smooth_is_settled(&step->params[p]);
+  }
+}
+
+/* Frames `from` to `to` of the chunk. */
+static void process_part(PeStep *step, uint32_t from, uint32_t to) {
+  const PeModule *m = step->module;
+  const float *inputs[PE_MODULE_MAX_PORTS], *mods[PE_MODULE_MAX_PORTS];
+  float *outputs[PE_MODULE_MAX_PORTS];
+  for (uint32_t i = 0; i < m->n_inputs; i++) inputs[i] = step->inputs[i] ? step->inputs[i] + from : NULL;
+  for (uint32_t i = 0; i < m->n_params; i++) mods[i] = step->mods[i] ? step->mods[i] + from : NULL;
+  for (uint32_t i = 0; i < m->n_outputs; i++) outputs[i] = step->outputs[i] + from;
+  const PeBlock block = {.n_frames = to - from, .inputs = inputs, .outputs = outputs, .params = step->params, .mods = mods};
+  process(step, &block);
+}
+
+static void run_split(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
+  uint32_t done = 0;
+  for (uint32_t d = step->first_due; d != PE_NONE; d = plan->next_due[d]) {
+    const PeCommand *c = &due->commands[d];
+    const uint32_t here = (uint32_t)(c->frame - due->first_frame) - at;
+    if (here > done) process_part(step, done, here);
+    done = here;
+    step_set(plan, step, c->param, c->value, (c->flags & PE_COMMAND_IMMEDIATE) != 0);
+  }
+  process_part(step, done, n_frames);
+  step->first_due = step->last_due = PE_NONE;
+}
+
+PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
+  for (uint32_t k = 0; k < step->n_sums; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
+  if (step->first_due != PE_NONE) {
+    run_split(plan, step, n_frames, due, at);
+    return;
+  }
+  const PeBlock block = {.n_frames = n_frames, .inputs = step->inputs, .outputs = step->outputs, .params = step->params, .mods = step->mods};
+  process(step, &block);
+}
+
+/* ---- the output ---------------------------------------------------------------------------------- */
+
+/* A bank's lanes are the accumulators' own. A lane that was not rendered holds anything: it adds nothing. */
+static void accumulate_bank(float *acc, const PeBank *bank, uint32_t n_frames) {
+  const float *x = bank->nodes[bank->n_nodes - 1].output;
+  const uint32_t n = n_frames * PE_LANES;
+  if (bank->heard == (1u << PE_LANES) - 1u) {
+    for (uint32_t i = 0; i < n; i++) acc[i] += x[i];
+    return;
+  }
+  uint32_t mask[PE_LANES];
+  for (uint32_t l = 0; l < PE_LANES; l++) mask[l] = bank->heard >> l & 1u ? 0xffffffffu : 0;
+  for (uint32_t i = 0; i < n; i += PE_LANES)
+    for (uint32_t l = 0; l < PE_LANES; l++) {
+      uint32_t bits;
+      float v;
+      memcpy(&bits, &x[i + l], sizeof bits);
+      bits &= mask[l];
+      memcpy(&v, &bits, sizeof v);
+      acc[i + l] += v;
+    }
+}
+
+static void finish_sum(const float *acc, float *out, uint32_t n_frames) {
+  for (uint32_t f = 0; f < n_frames; f++) {
+    float a[PE_ACCUMULATORS];
+    memcpy(a, acc + (size_t)f * PE_ACCUMULATORS, sizeof a);
+    for (uint32_t stride = PE_ACCUMULATORS / 2; stride > 0; stride /= 2)
+      for (uint32_t i = 0; i < stride; i++) a[i] += a[i + stride];
+    out[f] = a[0];
+  }
+}
+
+/* Banks whose root is heard run here, each at its turn among the output's sources. */
+static void run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
+  float *acc = plan->accumulators;
+  if (plan->heard == NULL) {
+    pe_sum(&plan->output, out, n_frames);
+    return;
+  }
+  memset(acc, 0, n_frames * PE_ACCUMULATORS * sizeof *acc);
+  for (uint32_t i = 0; i < plan->n_heard; i++) {
+    const PeHeardSource *h = &plan->heard[i];
+    if (h->bank == PE_NONE) {
+      for (uint32_t f = 0; f < n_frames; f++) acc[(size_t)f * PE_ACCUMULATORS + h->lane] += h->mono[f];
+      continue;
+    }
+    PeBank *bank = &plan->banks[h->bank];
+    pe_bank_run(plan, bank, n_frames, due, at, marker);
+    if (bank->heard) accumulate_bank(acc, bank, n_frames);
+  }
+  finish_sum(acc, out, n_frames);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------------ */
+
+/* Link the commands of the chunk to their steps; from `next` on, returns the first one behind the chunk. */
+static uint32_t link_due(PePlan *plan, const PeDue *due, uint32_t next, uint32_t end) {
+  for (; due && next < due->n && due->commands[next].frame - due->first_frame < end; next++) {
+    const PeCommand *c = &due->commands[next];
+    if (pe_plan_would_apply(plan, c->handle, c->param, c->value) != PE_APPLIED) continue;
+    PeStep *step = pe_plan_find(plan, c->handle);
+    if (step->first_due == PE_NONE)
+      step->first_due = next;
+    else
+      plan->next_due[step->last_due] = next;
+    step->last_due = next;
+    plan->next_due[next] = PE_NONE;
+    if (step->bank != PE_NONE) plan->banks[step->bank].nodes[step->node].due |= 1u << step->lane;
+  }
+  return next;
+}
+
+static void run_chunk(PePlan *plan, float *out, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
+  for (uint32_t i = 0; i < plan->n_units; i++) {
+    const PeUnit *unit = &plan->units[i];
+    if (unit->step == PE_NONE) {
+      pe_bank_run(plan, &plan->banks[unit->bank], n_frames, due, at, marker);
+      continue;
+    }
+    PeStep *step = &plan->steps[unit->step];
+    atomic_store_explicit(marker, step->handle, memory_order_relaxed); /* read after a death only */
+    pe_step_run(plan, step, n_frames, due, at);
+  }
+  run_output(plan, out, n_frames, due, at, marker);
+  plan->position = (plan->position + n_frames) % PE_CHUNK_FRAMES;
+}
+
+PE_RT void pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, _Atomic uint32_t *marker) {
+  uint32_t next = 0;
+  plan->has_run |= n_frames > 0;
+  for (uint32_t at = 0; at < n_frames;) {
+    const uint32_t to_edge = plan->chunk_frames - plan->position % plan->chunk_frames;
+    const uint32_t n = n_frames - at < to_edge ? n_frames - at : to_edge;
+    next = link_due(plan, due, next, at + n);
+    run_chunk(plan, planes[0] + at, n, due, at, marker);
+    at += n;
+  }
+  atomic_store_explicit(marker, 0, memory_order_relaxed); /* read after a death only */
+  for (uint32_t c = 1; c < plan->n_channels; c++) memcpy(planes[c], planes[0], n_frames * sizeof(float));
+}
+
+PE_RT PeApplied pe_plan_would_apply(const PePlan *plan, uint32_t handle, uint32_t param, double value) {
+  const PeStep *step = pe_plan_find(plan, handle);
+  if (step == NULL || param >= step->module->n_params) return PE_APPLIED_NOT;
+  return value != value ? PE_APPLIED_REFUSED : PE_APPLIED;
+}
+
+PE_RT PeApplied pe_plan_apply(PePlan *plan, uint32_t handle, uint32_t param, double value, int is_immediate) {
+  const PeApplied applied = pe_plan_would_apply(plan, handle, param, value);
+  if (applied == PE_APPLIED) step_set(plan, pe_plan_find(plan, handle), param, value, is_immediate);
+  return applied;
+}
+
+PE_RT void pe_plan_touched(PePlan *plan) {
+  for (uint32_t i = 0; i < plan->n_steps; i++) plan->steps[i].is_moving = 1;
+  for (uint32_t i = 0; i < plan->n_banks; i++)
+    for (uint32_t k = 0; k < plan->banks[i].n_nodes; k++) plan->banks[i].nodes[k].changed = plan->banks[i].lanes;
 }
 
 PE_RT void pe_plan_carry(PePlan *plan, const PePlan *before) {
@@ -90,4 +234,5 @@ PE_RT void pe_plan_carry(PePlan *plan, const PePlan *before) {
     const PeCarry *c = &plan->carries[i];
     memcpy(plan->states + c->to, before->states + c->from, c->bytes);
   }
+  pe_plan_touched(plan);
 }

@@ -1,7 +1,9 @@
-/* A patch made ready to run: a flat, ordered list of steps over preassigned buffers.
+/* A patch made ready to run: a flat, ordered list of steps over preassigned buffers, rendered in chunks of at most
+ * PE_CHUNK_FRAMES frames, so that all buffers stay in cache.
  *
  * The states of all nodes lie in one block of plain bytes, whose layout is a function of the patch alone:
- * that block is what is checkpointed, hashed and carried. */
+ * that block is what is checkpointed, hashed and carried. Whether a node runs as a step of its own or as a lane of a
+ * bank changes neither a state nor a bit of the output. */
 #ifndef PE_PLAN_H
 #define PE_PLAN_H
 
@@ -10,6 +12,7 @@
 #include "dsp/module.h"
 
 #define PE_ACCUMULATORS 16u /* cable i of a sum goes to accumulator i mod 16: DESIGN.md, same bits */
+#define PE_NONE 0xffffffffu
 
 typedef struct PeSum {
   float        *dest;
@@ -17,17 +20,62 @@ typedef struct PeSum {
   uint32_t      n_sources;
 } PeSum;
 
-typedef struct PeStep {
+typedef struct PeStep { /* a node */
   const PeModule *module;
-  uint64_t        state_at; /* parameters, then the module's own state */
-  uint64_t        own_at;
+  void (*process)(void *state, const PeBlock *block); /* for the instruction set in use */
+  PeSmooth       *params;
+  void           *own;      /* the module's own state, behind the parameters */
+  uint64_t        state_at;
   uint32_t        handle, n_sums;
   const float   **inputs;
   float         **outputs;
   const float   **mods;
-  PeSum          *sums;     /* done before the step */
+  PeSum          *sums;       /* done before the step */
+  uint32_t        bank, node, lane;   /* its place in a bank; bank is PE_NONE where it runs by itself */
+  uint32_t        first_due, last_due; /* commands for it in this chunk: places in PePlan.next_due, or PE_NONE */
   uint8_t         is_carried; /* its state came from another plan: it has sounded */
+  uint8_t         is_moving;  /* a parameter may be on its ramp */
 } PeStep;
+
+typedef struct PeBankPort { /* an input of all lanes: a sum of nodes of the bank and of what comes from outside */
+  uint32_t      n_sources;
+  const float **sources;    /* [frame][lane]; summed into `dest` where there is more than one */
+  float        *dest;
+  uint32_t     *children;   /* [n_sources] node numbers in the bank, PE_NONE for what comes from outside */
+  const float **outside;    /* [n_sources][PE_LANES] mono buffers, NULL for a lane without one; copied into `gathered` */
+  float       **gathered;   /* [n_sources] */
+} PeBankPort;
+
+typedef struct PeBankNode { /* one node of each of up to PE_LANES equal voices */
+  const PeModule *module;
+  void (*process)(const PeBankBlock *block);
+  PeStep      *steps[PE_LANES]; /* NULL where there is no voice */
+  void        *states[PE_LANES];
+  void        *cache;
+  PeBankPort  *ports;     /* [n_inputs] */
+  const float **inputs;   /* [n_inputs] */
+  float       *output;    /* [frame][lane] */
+  uint32_t     changed;   /* lanes to be refreshed before the next run */
+  /* of this chunk: lanes with commands; going alone; known to be +0; to be rendered */
+  uint32_t     due, alone, silent, rendered;
+} PeBankNode;
+
+typedef struct PeBank {
+  PeBankNode *nodes;   /* sources before what they feed; the last one is the root */
+  uint32_t    n_nodes;
+  uint32_t    lanes;   /* those that hold a voice */
+  uint32_t    heard;   /* lanes of this chunk whose root is not silent */
+  float     **out;     /* [PE_LANES] mono buffers for the root's output, NULL where the output takes it as it is */
+} PeBank;
+
+typedef struct PeUnit { /* a step of its own, or a bank (step is PE_NONE) */
+  uint32_t step, bank;
+} PeUnit;
+
+typedef struct PeHeardSource { /* of the output, in order of accumulators' turns: a bank in its lanes, or a step */
+  uint32_t     bank, lane;
+  const float *mono;
+} PeHeardSource;
 
 typedef struct PeCarry { /* one node's state from the plan before */
   uint64_t from, to, bytes;
@@ -36,12 +84,21 @@ typedef struct PeCarry { /* one node's state from the plan before */
 struct PePlan {
   double    sample_rate_hz;
   uint32_t  max_block_frames, n_channels, n_steps, n_handles;
-  PeStep   *steps;         /* in the order they run */
+  uint32_t  chunk_frames, position; /* frames rendered so far, modulo PE_CHUNK_FRAMES */
+  PeStep   *steps;         /* in the order of their states: chains stay together */
   uint32_t *by_handle;     /* step numbers in order of handle */
+  PeUnit   *units;         /* in the order they run */
+  uint32_t  n_units, n_banks, n_heard;
+  PeBank   *banks;
   unsigned char *states;
   uint64_t  state_bytes;
-  PeSum     output;        /* all nodes without an outgoing cable; dest is unused */
-  float    *buffers;
+  PeSum     output;        /* all nodes without an outgoing cable, where none is in a bank; dest is unused */
+  PeHeardSource *heard;    /* the same, where one is: [n_heard] */
+  float    *accumulators;  /* [PE_CHUNK_FRAMES][PE_ACCUMULATORS] */
+  float    *alone;         /* buffers for a lane that is rendered alone: PE_MODULE_MAX_PORTS + 1 chunks */
+  uint32_t *next_due;      /* [PE_SCHEDULE_SIZE] links from a due command to the next one for the same step */
+  float    *buffers, *bank_buffers; /* one allocation, with the two above */
+  void     *caches;
   void     *memory;        /* steps, pointers: one allocation */
   int       has_run;       /* something of it has been rendered: changes ramp from now on */
 
@@ -51,13 +108,35 @@ struct PePlan {
   PeCarry  *carries;
 };
 
+typedef struct PeDue { /* commands that take effect in the frames to be rendered, in their order */
+  const PeCommand *commands;
+  uint32_t         n;
+  int64_t          first_frame; /* of what is rendered */
+} PeDue;
+
 /* Render n_frames (at most max_block_frames) into planes[n_channels]. The marker tells which node runs. [rt & active] */
-PE_RT void pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, _Atomic uint32_t *marker);
+PE_RT void pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, _Atomic uint32_t *marker);
+
+/* n_frames (at most PE_CHUNK_FRAMES) of a bank, from frame `at` of what is rendered. [rt & active] */
+PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker);
+
+/* Sum in an order that is a function of the patch alone: source i goes to accumulator i mod 16, accumulators start at
+ * +0.0, then a fixed tree. [rt] */
+PE_RT void pe_sum(const PeSum *sum, float *dest, uint32_t n_frames);
+
+/* A node's frames, split where commands for it are due. The pointers are those of the step's ports. [rt & active] */
+PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at);
 
 typedef enum PeApplied { PE_APPLIED, PE_APPLIED_NOT, PE_APPLIED_REFUSED } PeApplied;
 
 /* Set a parameter: clamped to its range; NaN is refused; PE_APPLIED_NOT when the plan has no such node or parameter. [rt] */
 PE_RT PeApplied pe_plan_apply(PePlan *plan, uint32_t handle, uint32_t param, double value, int is_immediate);
+
+/* What pe_plan_apply would answer. [rt] */
+PE_RT PeApplied pe_plan_would_apply(const PePlan *plan, uint32_t handle, uint32_t param, double value);
+
+/* States were written from outside: nothing that was derived from them holds any more. [rt] */
+PE_RT void pe_plan_touched(PePlan *plan);
 
 /* Copy the states that are carried from the plan before. [rt] */
 PE_RT void pe_plan_carry(PePlan *plan, const PePlan *before);

@@ -7,4 +7,7 @@
 /* NULL when the index is outside the registry. [setup] */
 const PeModule *pe_registry_module(const PeRegistry *registry, uint32_t index);
 
+/* May its plans have banks? [setup] */
+int pe_registry_has_banks(const PeRegistry *registry);
+
 #endif

@@ -55,12 +55,12 @@ static float fade_weight(uint32_t at, uint32_t n) {
   return t * t * (3.0f - 2.0f * t);
 }
 
-static void run_fade(PeRun *run, uint32_t n, float *const *planes, _Atomic uint32_t *marker) {
+static void run_fade(PeRun *run, uint32_t n, float *const *planes, const PeDue *due, _Atomic uint32_t *marker) {
   float *old[PE_MAX_CHANNELS];
   const uint32_t left = run->fade_frames - run->fade_at;
   const uint32_t n_fade = n < left ? n : left;
   for (uint32_t c = 0; c < run->plan->n_channels; c++) old[c] = run->scratch + (size_t)c * run->plan->max_block_frames;
-  pe_plan_run(run->fading, old, n, marker);
+  pe_plan_run(run->fading, old, n, due, marker);
   for (uint32_t c = 0; c < run->plan->n_channels; c++)
     for (uint32_t f = 0; f < n_fade; f++)
       planes[c][f] = old[c][f] + fade_weight(run->fade_at + f, run->fade_frames) * (planes[c][f] - old[c][f]);
@@ -78,21 +78,28 @@ static uint64_t make_finite(float *x, uint32_t n) {
   return n_found;
 }
 
-PE_RT PePlan *pe_run_render(PeRun *run, int64_t first_frame, uint32_t n_frames, float *const *planes, _Atomic uint32_t *marker) {
-  uint32_t at = 0;
-  const PeFpMode mode = pe_fp_enter();
-  while (at < n_frames) {
-    run_apply_due(run, first_frame + at);
-    const PeCommand *due = pe_schedule_first(&run->schedule);
-    uint32_t n = n_frames - at;
-    if (due && due->frame < first_frame + n_frames) n = (uint32_t)(due->frame - first_frame) - at;
-    float *span[PE_MAX_CHANNELS];
-    for (uint32_t c = 0; c < run->plan->n_channels; c++) span[c] = planes[c] + at;
-    pe_plan_run(run->plan, span, n, marker);
-    if (run->fading) run_fade(run, n, span, marker);
-    for (uint32_t c = 0; c < run->plan->n_channels; c++) run->n_not_finite += make_finite(span[c], n);
-    at += n;
+/* Take what is due before frame `end` off the schedule, in order. */
+static PeDue take_due(PeRun *run, int64_t first_frame, int64_t end) {
+  PeDue due = {.commands = run->due, .first_frame = first_frame};
+  for (const PeCommand *c = pe_schedule_first(&run->schedule); c && c->frame < end; c = pe_schedule_first(&run->schedule)) {
+    if (c->kind == PE_COMMAND_PARAM) {
+      const PeApplied applied = pe_plan_would_apply(run->plan, c->handle, c->param, c->value);
+      run->n_unknown += applied == PE_APPLIED_NOT;
+      run->n_refused += applied == PE_APPLIED_REFUSED;
+      run->due[due.n++] = *c;
+    }
+    pe_schedule_drop_first(&run->schedule);
   }
+  return due;
+}
+
+PE_RT PePlan *pe_run_render(PeRun *run, int64_t first_frame, uint32_t n_frames, float *const *planes, _Atomic uint32_t *marker) {
+  const PeFpMode mode = pe_fp_enter();
+  run_apply_due(run, first_frame);
+  const PeDue due = take_due(run, first_frame, first_frame + n_frames);
+  pe_plan_run(run->plan, planes, n_frames, &due, marker);
+  if (run->fading) run_fade(run, n_frames, planes, &due, marker);
+  for (uint32_t c = 0; c < run->plan->n_channels; c++) run->n_not_finite += make_finite(planes[c], n_frames);
   pe_fp_leave(mode);
   if (run->fading == NULL || run->fade_at < run->fade_frames) return NULL;
   PePlan *done = run->fading;

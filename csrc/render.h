@@ -14,6 +14,7 @@ typedef struct PeRun {
   uint32_t   fade_at, fade_frames;
   uint64_t   n_late, n_schedule_full, n_unknown, n_refused, n_not_finite;
   float     *scratch;    /* [n_channels][max_block_frames] for the fading plan */
+  PeCommand *due;        /* [PE_SCHEDULE_SIZE] those of the schedule that take effect within the frames at work */
   PeSchedule schedule;
 } PeRun;
 
@@ -24,7 +25,8 @@ PE_RT void pe_run_take(PeRun *run, const PeCommand *command, int64_t first_frame
  * Returns a plan that nothing runs any more (the one before, or one whose fade was cut), or NULL. [rt] */
 PE_RT PePlan *pe_run_turn(PeRun *run, PePlan *plan);
 
-/* Render n_frames from first_frame into planes, splitting where scheduled commands are due. Returns the plan whose
+/* Render n_frames from first_frame into planes; a scheduled command takes effect at its frame, and splits the node it
+ * is for and no other. Returns the plan whose
  * crossfade ended in these frames, or NULL. [rt & active] */
 PE_RT PePlan *pe_run_render(PeRun *run, int64_t first_frame, uint32_t n_frames, float *const *planes, _Atomic uint32_t *marker);
 

@@ -7,7 +7,10 @@ PeStatus pe_run_new(PePlan *plan, uint64_t generation, PeRun **run) {
   PeRun *r = calloc(1, sizeof *r);
   if (r == NULL) return PE_NO_MEMORY;
   r->scratch = calloc((size_t)plan->n_channels * plan->max_block_frames, sizeof *r->scratch);
-  if (r->scratch == NULL) {
+  r->due = malloc(PE_SCHEDULE_SIZE * sizeof *r->due);
+  if (r->scratch == NULL || r->due == NULL) {
+    free(r->scratch);
+    free(r->due);
     free(r);
     return PE_NO_MEMORY;
   }
@@ -22,5 +25,6 @@ void pe_run_free(PeRun *run) {
   pe_plan_free(run->plan);
   pe_plan_free(run->fading);
   free(run->scratch);
+  free(run->due);
   free(run);
 }

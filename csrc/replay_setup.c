@@ -58,6 +58,7 @@ PeStatus pe_replay_load(PeReplay *r, const void *image, uint64_t bytes) {
   memcpy(run->schedule.heap, at, (size_t)schedule_bytes);
   memcpy(run->plan->states, at + schedule_bytes, (size_t)info.state_bytes);
   run->plan->has_run = counts[1] != 0;
+  pe_plan_touched(run->plan);
   run->applied = info.seq;
   return PE_OK;
 }
@@ -69,6 +70,7 @@ static PeStatus copy_states(PePlan *to, const PePlan *from) {
   for (uint32_t i = 0; i < to->n_steps; i++) to->steps[i].is_carried = from->steps[i].is_carried;
   memcpy(to->states, from->states, (size_t)from->state_bytes);
   to->has_run = from->has_run;
+  pe_plan_touched(to);
   return PE_OK;
 }
 

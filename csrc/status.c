@@ -20,6 +20,7 @@ const char *pe_strerror(PeStatus status) {
     case PE_BAD_CHECKPOINT: return "the checkpoint does not fit the plan or was changed while it was read";
     case PE_STALE: return "it came too late";
     case PE_BUSY: return "another one is still on its way";
+    case PE_UNKNOWN_ISA: return "PYENGINE_ISA names no instruction set that this machine has";
     case PE_STATUS_COUNT: break;
   }
   return "unknown status";

@@ -176,8 +176,7 @@ double pe_join_value(const PeJoin *join, uint32_t handle, uint32_t param) {
   const PePlan *plan = join->run->plan;
   const PeStep *step = pe_plan_find(plan, handle);
   if (step == NULL || param >= step->module->n_params) return 0.0;
-  const PeSmooth *params = (const PeSmooth *)(const void *)(plan->states + step->state_at);
-  return params[param].target;
+  return step->params[param].target;
 }
 
 void pe_join_free(PeJoin *join) {

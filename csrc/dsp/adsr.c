@@ -124,8 +124,7 @@ typedef struct AdsrBank {
   uint32_t moving, closed;  /* lanes in a segment; lanes whose gate is closed and level 0 */
 } AdsrBank;
 
-PE_RT static uint32_t adsr_refresh(void *cache, uint32_t lane, void *state, const PeSmooth *p, uint32_t position, uint32_t n_frames) {
-  (void)position;
+PE_RT static uint32_t adsr_refresh(void *cache, uint32_t lane, void *state, const PeSmooth *p, const PeBankTime *time) {
   AdsrBank *bank = cache;
   Adsr *s = state;
   const uint32_t bit = 1u << lane;
@@ -139,7 +138,7 @@ PE_RT static uint32_t adsr_refresh(void *cache, uint32_t lane, void *state, cons
   bank->moving = s->level.remaining > 0 ? bank->moving | bit : bank->moving & ~bit;
   bank->closed = s->stage == STAGE_CLOSED && s->level.target == 0.0 ? bank->closed | bit : bank->closed & ~bit;
   if (s->level.remaining == 0) return PE_LANE_STEADY;
-  return s->level.remaining < n_frames ? PE_LANE_ALONE : PE_LANE_BANKED; /* one that ends on the way goes alone */
+  return s->level.remaining < time->n_frames ? PE_LANE_ALONE : PE_LANE_BANKED; /* one that ends on the way goes alone */
 }
 
 PE_RT static uint32_t adsr_silent(const void *cache, uint32_t silent_inputs) {

@@ -44,9 +44,10 @@ typedef struct Mix {
   double m0, m1, m2; /* parts of input, band-pass and low-pass in the output */
 } Mix;
 
-#define CELL 4u
-#define REST_FRAMES 64u /* every so many frames of the count, states below REST_LEVEL become 0 */
+#define CELL PE_CELL_FRAMES
+#define REST_FRAMES PE_CHUNK_FRAMES /* every so many frames of the count, states below REST_LEVEL become 0 */
 #define REST_LEVEL 1e-20 /* -400 dB */
+#define MAX_LEVEL 1e30
 
 typedef struct Cell { /* coefficients of one cell; the sums are in biquad_simd.h */
   double scale;        /* u = scale x */
@@ -196,14 +197,18 @@ PE_RT static void cell_enter(Biquad *s) {
   s->is_cellular = 1;
 }
 
-PE_RT static inline double at_rest_0(double w) { return w < REST_LEVEL && w > -REST_LEVEL ? 0.0 : w; }
+/* 0 for what has died away, and for what is not finite: a filter gets over a NaN that it was fed. */
+PE_RT static inline double kept(double w) {
+  const double size = w < 0.0 ? -w : w;
+  return size >= REST_LEVEL && size < MAX_LEVEL ? w : 0.0;
+}
 
 /* n frames have been rendered, none of them beyond the next multiple of REST_FRAMES. */
 PE_RT static inline void count_frames(Biquad *s, uint32_t n) {
   s->count = (s->count + n) % REST_FRAMES;
   if (s->count != 0 || !s->is_cellular) return;
-  s->state1 = at_rest_0(s->state1);
-  s->state2 = at_rest_0(s->state2);
+  s->state1 = kept(s->state1);
+  s->state2 = kept(s->state2);
 }
 
 PE_RT static inline float limited(double v) {
@@ -312,12 +317,12 @@ PE_RT static inline void tell_zero(BiquadBank *bank, uint32_t lane, const Biquad
   bank->zero = is_plus_0(s->state1) && is_plus_0(s->state2) ? bank->zero | bit : bank->zero & ~bit;
 }
 
-PE_RT static uint32_t biquad_refresh(void *cache, uint32_t lane, void *state, const PeSmooth *p, uint32_t position, uint32_t n_frames) {
+PE_RT static uint32_t biquad_refresh(void *cache, uint32_t lane, void *state, const PeSmooth *p, const PeBankTime *time) {
   static const float *const no_cables[N_PARAMS];
   BiquadBank *bank = cache;
   Biquad *s = state;
-  const PeBlock b = {.n_frames = n_frames, .params = (PeSmooth *)(uintptr_t)p, .mods = no_cables};
-  if (s->count % CELL != 0 || s->count + n_frames > REST_FRAMES || first_steady(s, &b) > 0) return PE_LANE_ALONE;
+  const PeBlock b = {.n_frames = time->n_frames, .params = (PeSmooth *)(uintptr_t)p, .mods = no_cables};
+  if (s->count % CELL != 0 || s->count + time->n_frames > REST_FRAMES || first_steady(s, &b) > 0) return PE_LANE_ALONE;
   settle(s, &b, mode_of(p), 0);
   if (!s->is_cellular) cell_enter(s);
   const Cell *c = &s->cell;
@@ -335,7 +340,7 @@ PE_RT static uint32_t biquad_refresh(void *cache, uint32_t lane, void *state, co
   bank->m2[lane] = c->m2;
   bank->lowpass = s->mode == LOWPASS ? bank->lowpass | 1u << lane : bank->lowpass & ~(1u << lane);
   tell_zero(bank, lane, s);
-  return s->count == position ? PE_LANE_STEADY : PE_LANE_BANKED; /* not in step with the plan: it may not fit next time */
+  return (s->count - time->position) % time->chunk_frames == 0 ? PE_LANE_STEADY : PE_LANE_BANKED; /* not in step with the plan: it may not fit next time */
 }
 
 PE_RT static uint32_t biquad_silent(const void *cache, uint32_t silent_inputs) {

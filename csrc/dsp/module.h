@@ -27,8 +27,7 @@ typedef struct PeBlock {
  * Voice l is lane l. Audio is [frame][lane]. A module that has PeBankOps may be rendered so where no cable goes to a
  * parameter; its states stay where they are, one per voice. In `cache` it keeps what it derives from parameters and
  * states while they do not change: `refresh` is called for a lane before each run until it answers PE_LANE_STEADY,
- * and again after any change. A run lies within PE_CHUNK_FRAMES frames of the plan's count from `position` on, and
- * position and length are multiples of PE_CELL_FRAMES. */
+ * and again after any change. Positions and lengths of runs are multiples of PE_CELL_FRAMES. */
 
 #define PE_LANES 16u            /* also the accumulators of a sum: DESIGN.md, same bits */
 #define PE_CHUNK_FRAMES 64u     /* most frames in one run; a plan renders in steps of it */
@@ -51,15 +50,19 @@ typedef struct PeBankBlock {
   uint32_t            n_frames; /* 4 to PE_CHUNK_FRAMES */
   uint32_t            lanes;    /* to be rendered; outputs of others may hold anything afterwards */
   const float *const *inputs;   /* [n_inputs]; NULL where nothing is connected */
-  float *const       *outputs;  /* [n_outputs]; may be inputs[0] */
+  float *const       *outputs;  /* [n_outputs]; never aliases an input */
   void *const        *states;   /* [PE_LANES], the modules' own */
   void               *cache;    /* cache_bytes, 64-byte aligned, zeroed at the start */
 } PeBankBlock;
 
+typedef struct PeBankTime { /* of a chunk, in frames of the plan's count */
+  uint32_t position, n_frames, chunk_frames; /* the run lies between two multiples of chunk_frames, which divides PE_CHUNK_FRAMES */
+} PeBankTime;
+
 typedef struct PeBankOps {
   uint32_t cache_bytes;
   uint32_t is_free; /* `skip` may stand for any lane that nobody hears; otherwise only for silent ones */
-  uint32_t (*refresh)(void *cache, uint32_t lane, void *state, const PeSmooth *params, uint32_t position, uint32_t n_frames); /* PE_LANE_...; [rt] */
+  uint32_t (*refresh)(void *cache, uint32_t lane, void *state, const PeSmooth *params, const PeBankTime *time); /* PE_LANE_...; [rt] */
   uint32_t (*silent)(const void *cache, uint32_t silent_inputs); /* lanes that put out nothing but +0, given those whose inputs are +0 throughout; [rt] */
   void (*skip)(const PeBankBlock *block);                        /* advance lanes without output; [rt & active] */
 } PeBankOps;

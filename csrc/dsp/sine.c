@@ -54,11 +54,10 @@ typedef struct SineBank {
   float    gain[PE_LANES];
 } SineBank;
 
-PE_RT static uint32_t sine_refresh(void *cache, uint32_t lane, void *state, const PeSmooth *p, uint32_t position, uint32_t n_frames) {
-  (void)position;
+PE_RT static uint32_t sine_refresh(void *cache, uint32_t lane, void *state, const PeSmooth *p, const PeBankTime *time) {
   SineBank *bank = cache;
   static const float *const no_cables[N_PARAMS];
-  const PeBlock b = {.n_frames = n_frames, .params = (PeSmooth *)(uintptr_t)p, .mods = no_cables};
+  const PeBlock b = {.n_frames = time->n_frames, .params = (PeSmooth *)(uintptr_t)p, .mods = no_cables};
   if (!pe_block_param_is_constant(&b, FREQ) || !pe_block_param_is_constant(&b, GAIN)) return PE_LANE_ALONE;
   bank->increment[lane] = increment_at(state, &b, 0);
   bank->gain[lane] = gain_at(&b, 0);

@@ -1,0 +1,133 @@
+/* RT: no locks, no allocation, no syscalls, no unbounded loops. */
+/* Up to PE_LANES equal voices at once, one lane each. What cannot be vectorised in a chunk (a parameter on its ramp, a
+ * command in the middle, the end of an envelope's segment) is rendered for its lane alone, with the same bits; what
+ * nobody hears is not rendered at all. */
+#include <string.h>
+
+#include "plan.h"
+
+/* Up to three lanes are rendered one by one: cheaper than the bank. */
+static int are_few(uint32_t lanes) {
+  lanes &= lanes - 1u;
+  lanes &= lanes - 1u;
+  return (lanes & (lanes - 1u)) == 0;
+}
+
+/* Lanes of a node whose inputs are +0 throughout: nothing is connected, or every source is silent. */
+static uint32_t silent_inputs(const PeBank *bank, const PeBankNode *node) {
+  uint32_t silent = bank->lanes;
+  for (uint32_t p = 0; p < node->module->n_inputs; p++)
+    for (uint32_t i = 0; i < node->ports[p].n_sources; i++) {
+      const uint32_t child = node->ports[p].children[i];
+      silent &= child == PE_NONE ? 0 : bank->nodes[child].silent;
+    }
+  return silent;
+}
+
+/* Sources before what they feed: what is banked, what is silent. */
+static void prepare(PePlan *plan, PeBank *bank, uint32_t n_frames) {
+  const PeBankTime time = {.position = plan->position, .n_frames = n_frames, .chunk_frames = plan->chunk_frames};
+  const int is_whole = ((plan->position | n_frames) & (PE_CELL_FRAMES - 1u)) == 0;
+  for (uint32_t k = 0; k < bank->n_nodes; k++) {
+    PeBankNode *node = &bank->nodes[k];
+    const PeBankOps *ops = node->module->bank;
+    node->alone = is_whole ? node->due : bank->lanes;
+    for (uint32_t m = node->changed & ~node->alone; m; m &= m - 1) {
+      const uint32_t l = pe_lowest_lane(m);
+      const uint32_t answer = ops->refresh(node->cache, l, node->states[l], node->steps[l]->params, &time);
+      if (answer == PE_LANE_ALONE) node->alone |= 1u << l;
+      if (answer == PE_LANE_STEADY) node->changed &= ~(1u << l);
+    }
+    node->silent = ops->silent(node->cache, silent_inputs(bank, node)) & bank->lanes & ~node->alone;
+    node->due = 0;
+  }
+}
+
+/* What is fed before its sources: what has to be rendered. */
+static void choose(PeBank *bank) {
+  PeBankNode *root = &bank->nodes[bank->n_nodes - 1];
+  for (uint32_t k = 0; k < bank->n_nodes; k++) bank->nodes[k].rendered = 0;
+  bank->heard = root->rendered = bank->lanes & ~root->silent;
+  for (uint32_t k = bank->n_nodes; k-- > 0;) {
+    PeBankNode *node = &bank->nodes[k];
+    if (!node->module->bank->is_free) node->rendered |= bank->lanes & ~node->silent; /* its state needs its input */
+    node->rendered |= node->alone;
+    for (uint32_t p = 0; p < node->module->n_inputs; p++)
+      for (uint32_t i = 0; i < node->ports[p].n_sources; i++)
+        if (node->ports[p].children[i] != PE_NONE) bank->nodes[node->ports[p].children[i]].rendered |= node->rendered;
+  }
+}
+
+static void gather_outside(PeBankPort *port, uint32_t n_frames) {
+  for (uint32_t i = 0; i < port->n_sources; i++) {
+    if (port->children[i] != PE_NONE) continue;
+    float *to = port->gathered[i];
+    const float *const *lanes = port->outside + (size_t)i * PE_LANES;
+    for (uint32_t l = 0; l < PE_LANES; l++)
+      for (uint32_t f = 0; f < n_frames; f++) to[(size_t)f * PE_LANES + l] = lanes[l] ? lanes[l][f] : 0.0f;
+  }
+}
+
+static void fetch_inputs(PeBankNode *node, uint32_t n_frames) {
+  for (uint32_t p = 0; p < node->module->n_inputs; p++) {
+    PeBankPort *port = &node->ports[p];
+    if (port->n_sources == 0) continue;
+    gather_outside(port, n_frames);
+    if (port->n_sources == 1) continue;
+    const PeSum sum = {.sources = port->sources, .n_sources = port->n_sources};
+    pe_sum(&sum, port->dest, n_frames * PE_LANES);
+  }
+}
+
+/* One lane by the module's process, in buffers of its own. */
+static void run_lane(PePlan *plan, PeBankNode *node, uint32_t lane, uint32_t n_frames, const PeDue *due, uint32_t at) {
+  PeStep *step = node->steps[lane];
+  for (uint32_t p = 0; p < node->module->n_inputs; p++) {
+    const float *from = node->inputs[p];
+    float *to = plan->alone + (size_t)(p + 1) * PE_CHUNK_FRAMES;
+    if (from)
+      for (uint32_t f = 0; f < n_frames; f++) to[f] = from[(size_t)f * PE_LANES + lane];
+  }
+  pe_step_run(plan, step, n_frames, due, at);
+  for (uint32_t f = 0; f < n_frames; f++) node->output[(size_t)f * PE_LANES + lane] = plan->alone[f];
+}
+
+static void run_node(PePlan *plan, PeBank *bank, PeBankNode *node, uint32_t n_frames, const PeDue *due, uint32_t at) {
+  float *const outputs[1] = {node->output};
+  PeBankBlock block = {.n_frames = n_frames, .inputs = node->inputs, .outputs = outputs, .states = node->states, .cache = node->cache};
+  uint32_t together = node->rendered & ~node->alone;
+  if (are_few(together)) {
+    node->alone |= together;
+    together = 0;
+  }
+  if (node->rendered) fetch_inputs(node, n_frames);
+  block.lanes = together;
+  if (together) node->process(&block);
+  for (uint32_t m = node->alone; m; m &= m - 1) run_lane(plan, node, pe_lowest_lane(m), n_frames, due, at);
+  node->changed |= node->alone;
+  block.lanes = bank->lanes & ~node->rendered;
+  if (block.lanes) node->module->bank->skip(&block);
+}
+
+static void scatter_root(const PeBank *bank, uint32_t n_frames) {
+  const float *from = bank->nodes[bank->n_nodes - 1].output;
+  for (uint32_t m = bank->lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    if (bank->heard >> l & 1u)
+      for (uint32_t f = 0; f < n_frames; f++) bank->out[l][f] = from[(size_t)f * PE_LANES + l];
+    else
+      memset(bank->out[l], 0, n_frames * sizeof(float));
+  }
+}
+
+PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
+  prepare(plan, bank, n_frames);
+  choose(bank);
+  for (uint32_t k = 0; k < bank->n_nodes; k++) {
+    PeBankNode *node = &bank->nodes[k];
+    const uint32_t first = pe_lowest_lane(bank->lanes);
+    atomic_store_explicit(marker, node->steps[first]->handle, memory_order_relaxed); /* read after a death only */
+    run_node(plan, bank, node, n_frames, due, at);
+  }
+  if (bank->out) scatter_root(bank, n_frames);
+}

@@ -1,0 +1,56 @@
+/* What is known of a patch while a plan is built from it. */
+#ifndef PE_PLAN_BUILD_H
+#define PE_PLAN_BUILD_H
+
+#include "plan.h"
+#include "registry_setup.h"
+
+typedef struct BankShape { /* up to PE_LANES equal trees: a root and all that feeds it alone */
+  uint32_t first_member;   /* in Build.members: [n_nodes][PE_LANES] nodes, PE_NONE for an empty lane */
+  uint32_t n_nodes;
+  uint32_t group;          /* of the output's sources, 16 to a group; PE_NONE where its root is not heard itself */
+} BankShape;
+
+typedef struct Build {
+  const PePlanSpec  *spec;
+  const PeModule   **modules;      /* [n_nodes] */
+  uint32_t          *first_cable;  /* [n_nodes + 1]: cables into a node, as a range of `into` */
+  uint32_t          *into;         /* [n_cables]: cable numbers, grouped by destination, in the patch's order */
+  uint32_t          *n_out_cables; /* [n_nodes] */
+  uint32_t          *order;        /* [n_nodes]: node numbers, sources before what they feed */
+  uint32_t           isa;
+  int                may_bank;
+
+  /* banks and the order of running */
+  uint32_t          *unit_of;      /* [n_nodes]: a bank, or n_banks + node */
+  uint32_t          *node_of;      /* [n_nodes]: number in the bank */
+  uint32_t          *lane_of;      /* [n_nodes] */
+  BankShape         *shapes;       /* [n_banks] */
+  uint32_t          *members;
+  uint32_t           n_banks;
+  uint32_t          *units;        /* [n_units] unit numbers in the order they run */
+  uint32_t           n_units;
+
+  /* buffers of one chunk */
+  uint32_t          *first_buffer; /* [n_nodes]: buffer of output 0; the others follow */
+  uint32_t          *users;        /* [n_nodes]: cables that have still to read its outputs */
+  uint32_t          *free_buffers;
+  uint32_t           n_free, n_buffers, n_bank_buffers;
+} Build;
+
+static inline uint32_t pe_bank_of(const Build *b, uint32_t node) {
+  return b->unit_of[node] < b->n_banks ? b->unit_of[node] : PE_NONE;
+}
+
+static inline uint64_t pe_align_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
+
+static inline uint64_t pe_params_bytes(const PeModule *m) { return pe_align_up(m->n_params * sizeof(PeSmooth), 16); }
+static inline uint64_t pe_state_bytes(const PeModule *m) { return pe_params_bytes(m) + pe_align_up(m->state_bytes, 16); }
+
+/* Find equal trees, put them into banks, and order banks and single nodes. [setup] */
+PeStatus pe_banks_find(Build *b);
+
+/* Allocate and fill in steps, banks, buffers and the output. [setup] */
+PeStatus pe_plan_lay_out(Build *b, PePlan *p);
+
+#endif
