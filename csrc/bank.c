@@ -6,6 +6,8 @@
 
 #include "plan.h"
 
+#define LOW_LANES 0xffu /* the half of a bank that a vector of half the width can do */
+
 /* Up to three lanes are rendered one by one: cheaper than the bank. */
 static int are_few(uint32_t lanes) {
   lanes &= lanes - 1u;
@@ -102,7 +104,9 @@ static void run_node(PePlan *plan, PeBank *bank, PeBankNode *node, uint32_t n_fr
   }
   if (node->rendered) fetch_inputs(node, n_frames);
   block.lanes = together;
-  if (together) node->process(&block);
+  const int is_half = (together & LOW_LANES) == 0 || (together & ~LOW_LANES) == 0;
+  if (together && is_half) node->process_half(&block);
+  if (together && !is_half) node->process(&block);
   for (uint32_t m = node->alone; m; m &= m - 1) run_lane(plan, node, pe_lowest_lane(m), n_frames, due, at);
   node->changed |= node->alone;
   block.lanes = bank->lanes & ~node->rendered;

@@ -219,7 +219,8 @@ static void lay_bank_node(Layout *l, uint32_t bank, uint32_t k, PeBankNode *to, 
     if (twin(l->b, shape, k, lane) != PE_NONE) l->bank_buffer[twin(l->b, shape, k, lane)] = l->bank_buffer[node];
   while (n_taken > 0) give_bank_buffer(l, taken[--n_taken]);
   if (!is_real(l)) return;
-  *to = (PeBankNode){.module = m, .process = m->isa[l->b->isa].process_bank, .cache = cache, .ports = ports, .inputs = inputs,
+  *to = (PeBankNode){.module = m, .process = m->isa[l->b->isa].process_bank,
+                     .process_half = m->isa[l->b->isa > 0 ? l->b->isa - 1 : 0].process_bank, .cache = cache, .ports = ports, .inputs = inputs,
                      .output = bank_buffer_at(l, l->bank_buffer[node])};
   lay_members(l, shape, k, to, bank, step_of);
 }
@@ -367,6 +368,7 @@ PeStatus pe_plan_lay_out(Build *b, PePlan *p) {
               .free_bank_buffers = calloc(n_most + n, sizeof *l.free_bank_buffers)};
   b->free_buffers = calloc(n_most, sizeof *b->free_buffers);
   p->n_banks = b->n_banks;
+  p->mix = &pe_mix[b->isa];
   PeStatus status = step_of && l.bank_buffer && l.free_bank_buffers && b->free_buffers ? PE_OK : PE_NO_MEMORY;
   if (status == PE_OK) lay_out(&l, step_of);
   if (status == PE_OK) status = allocate(&l);

@@ -1,9 +1,14 @@
 /* Offline rendering: the run of render.c, with commands at known frames and no clock. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "render.h"
 
 static void interleave(const float *planar, uint32_t stride, uint32_t n_channels, uint32_t n_frames, float *out) {
+  if (n_channels == 1) {
+    memcpy(out, planar, n_frames * sizeof *out);
+    return;
+  }
   for (uint32_t c = 0; c < n_channels; c++)
     for (uint32_t f = 0; f < n_frames; f++) out[(size_t)f * n_channels + c] = planar[(size_t)c * stride + f];
 }

@@ -111,37 +111,6 @@ PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDu
 
 /* ---- the output ---------------------------------------------------------------------------------- */
 
-/* A bank's lanes are the accumulators' own. A lane that was not rendered holds anything: it adds nothing. */
-static void accumulate_bank(float *acc, const PeBank *bank, uint32_t n_frames) {
-  const float *x = bank->nodes[bank->n_nodes - 1].output;
-  const uint32_t n = n_frames * PE_LANES;
-  if (bank->heard == (1u << PE_LANES) - 1u) {
-    for (uint32_t i = 0; i < n; i++) acc[i] += x[i];
-    return;
-  }
-  uint32_t mask[PE_LANES];
-  for (uint32_t l = 0; l < PE_LANES; l++) mask[l] = bank->heard >> l & 1u ? 0xffffffffu : 0;
-  for (uint32_t i = 0; i < n; i += PE_LANES)
-    for (uint32_t l = 0; l < PE_LANES; l++) {
-      uint32_t bits;
-      float v;
-      memcpy(&bits, &x[i + l], sizeof bits);
-      bits &= mask[l];
-      memcpy(&v, &bits, sizeof v);
-      acc[i + l] += v;
-    }
-}
-
-static void finish_sum(const float *acc, float *out, uint32_t n_frames) {
-  for (uint32_t f = 0; f < n_frames; f++) {
-    float a[PE_ACCUMULATORS];
-    memcpy(a, acc + (size_t)f * PE_ACCUMULATORS, sizeof a);
-    for (uint32_t stride = PE_ACCUMULATORS / 2; stride > 0; stride /= 2)
-      for (uint32_t i = 0; i < stride; i++) a[i] += a[i + stride];
-    out[f] = a[0];
-  }
-}
-
 /* Banks whose root is heard run here, each at its turn among the output's sources. */
 static void run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
   float *acc = plan->accumulators;
@@ -158,9 +127,9 @@ static void run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue 
     }
     PeBank *bank = &plan->banks[h->bank];
     pe_bank_run(plan, bank, n_frames, due, at, marker);
-    if (bank->heard) accumulate_bank(acc, bank, n_frames);
+    if (bank->heard) plan->mix->accumulate(acc, bank->nodes[bank->n_nodes - 1].output, bank->heard, n_frames);
   }
-  finish_sum(acc, out, n_frames);
+  plan->mix->finish(acc, out, n_frames);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------ */

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "dsp/module.h"
+#include "mix.h"
 
 #define PE_ACCUMULATORS 16u /* cable i of a sum goes to accumulator i mod 16: DESIGN.md, same bits */
 #define PE_NONE 0xffffffffu
@@ -49,6 +50,7 @@ typedef struct PeBankPort { /* an input of all lanes: a sum of nodes of the bank
 typedef struct PeBankNode { /* one node of each of up to PE_LANES equal voices */
   const PeModule *module;
   void (*process)(const PeBankBlock *block);
+  void (*process_half)(const PeBankBlock *block); /* cheaper where all lanes lie in one half */
   PeStep      *steps[PE_LANES]; /* NULL where there is no voice */
   void        *states[PE_LANES];
   void        *cache;
@@ -89,6 +91,7 @@ struct PePlan {
   uint32_t *by_handle;     /* step numbers in order of handle */
   PeUnit   *units;         /* in the order they run */
   uint32_t  n_units, n_banks, n_heard;
+  const PeMix *mix;        /* for the instruction set in use */
   PeBank   *banks;
   unsigned char *states;
   uint64_t  state_bytes;

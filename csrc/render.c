@@ -1,6 +1,8 @@
 /* RT: no locks, no allocation, no syscalls, no unbounded loops. */
 #include "render.h"
 
+#include <string.h>
+
 static void run_apply(PeRun *run, const PeCommand *c) {
   if (c->kind != PE_COMMAND_PARAM) return;
   const int is_immediate = (c->flags & PE_COMMAND_IMMEDIATE) != 0;
@@ -67,13 +69,20 @@ static void run_fade(PeRun *run, uint32_t n, float *const *planes, const PeDue *
   run->fade_at += n_fade;
 }
 
-/* What is NaN or infinite is not put out, whatever a module does. */
+/* What is NaN or infinite is not put out, whatever a module does: an exponent of ones alone. */
 static uint64_t make_finite(float *x, uint32_t n) {
+  uint32_t bits[PE_CHUNK_FRAMES];
   uint64_t n_found = 0;
-  for (uint32_t f = 0; f < n; f++) {
-    const int is_finite = x[f] - x[f] == 0.0f;
-    n_found += !is_finite;
-    x[f] = is_finite ? x[f] : 0.0f;
+  for (uint32_t at = 0; at < n; at += PE_CHUNK_FRAMES) {
+    const uint32_t here = n - at < PE_CHUNK_FRAMES ? n - at : PE_CHUNK_FRAMES;
+    uint32_t found = 0;
+    memcpy(bits, x + at, here * sizeof *bits);
+    for (uint32_t f = 0; f < here; f++) found |= (bits[f] & 0x7f800000u) == 0x7f800000u;
+    for (uint32_t f = 0; found && f < here; f++)
+      if ((bits[f] & 0x7f800000u) == 0x7f800000u) {
+        x[at + f] = 0.0f;
+        n_found++;
+      }
   }
   return n_found;
 }

@@ -59,6 +59,11 @@ typedef struct Cell { /* coefficients of one cell; the sums are in biquad_simd.h
 
 typedef struct Biquad {
   double   state1, state2;              /* of the two integrators; in a cell, w of the two frames before it */
+  uint32_t count;                       /* frames so far, modulo REST_FRAMES */
+  uint32_t mode;                        /* of target_mix */
+  uint16_t is_computed;                 /* target_mix and mix hold something */
+  uint16_t is_cellular;                 /* state1 and state2 are w: the present cell is one */
+  uint32_t is_cell_computed;            /* cell is that of target_mix */
   double   sample_rate_hz, max_hz;
   double   cutoff_hz, q, gain_db;       /* what target_mix was computed for */
   double   tangent, root_gain;          /* tan(pi cutoff / rate); 10^(gain_db / 80) */
@@ -67,12 +72,7 @@ typedef struct Biquad {
   Mix      fade_mix;                    /* where the fade began */
   Cell     cell;                        /* target_mix when the present cell began */
   double   cell_u[CELL], cell_w[CELL];  /* the first frames of the present cell, 0 at its start */
-  uint32_t mode;                        /* of target_mix */
   uint32_t fade_frames, fade_remaining; /* of a change of mode */
-  uint32_t count;                       /* frames so far, modulo REST_FRAMES */
-  uint16_t is_computed;                 /* target_mix and mix hold something */
-  uint16_t is_cellular;                 /* state1 and state2 are w: the present cell is one */
-  uint32_t is_cell_computed;            /* cell is that of target_mix */
 } Biquad;
 _Static_assert(sizeof(Biquad) == 48 * sizeof(double) + 24, "no padding in a state");
 

@@ -1,0 +1,16 @@
+/* What is heard of banks: sums of lanes, for each instruction set. */
+#ifndef PE_MIX_H
+#define PE_MIX_H
+
+#include "dsp/module.h"
+
+typedef struct PeMix {
+  /* acc += x, [frame][lane]; a lane outside `lanes` may hold anything and adds nothing. [rt] */
+  void (*accumulate)(float *acc, const float *x, uint32_t lanes, uint32_t n_frames);
+  /* The fixed tree over the accumulators: stride 8, 4, 2, 1. [rt] */
+  void (*finish)(const float *acc, float *out, uint32_t n_frames);
+} PeMix;
+
+extern const PeMix pe_mix[PE_ISAS];
+
+#endif
