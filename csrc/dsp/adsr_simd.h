@@ -2,8 +2,10 @@
 /* adsr for one instruction set: vectors over time for one voice, over voices for a bank. */
 
 #define applied PE_SIMD_NAME(applied)
-#define floats_at PE_SIMD_NAME(floats_at)
-#define segment_apply PE_SIMD_NAME(segment_apply)
+#define put PE_SIMD_NAME(put)
+#define at_most PE_SIMD_NAME(at_most)
+#define hold PE_SIMD_NAME(hold)
+#define move PE_SIMD_NAME(move)
 #define run PE_SIMD_NAME(run)
 #define bank_hold PE_SIMD_NAME(bank_hold)
 #define bank_move PE_SIMD_NAME(bank_move)
@@ -13,31 +15,34 @@ PE_V VF applied(VF level, VF in) {
   return level * vf_max(vf_min(in, vf_all(PE_SAMPLE_LIMIT)), vf_all(-PE_SAMPLE_LIMIT)) + 0.0f;
 }
 
-/* n of PE_SIMD_LANES floats; the others are 0. */
-PE_V VF floats_at(const float *p, uint32_t n) {
+PE_V void put(VF levels, const float *in, float *out, uint32_t n) {
   float some[PE_SIMD_LANES] = {0};
-  if (n == PE_SIMD_LANES) return vf_load(p);
-  memcpy(some, p, n * sizeof *some);
-  return vf_load(some);
+  if (n == PE_SIMD_LANES) {
+    vf_store(out, in ? applied(levels, vf_load(in)) : levels);
+    return;
+  }
+  if (in) memcpy(some, in, n * sizeof *some);
+  vf_store(some, in ? applied(levels, vf_load(some)) : levels);
+  memcpy(out, some, n * sizeof *some);
+}
+
+PE_V uint32_t at_most(uint32_t n) { return n < PE_SIMD_LANES ? n : PE_SIMD_LANES; }
+
+/* n frames at one level. */
+PE_RT static void hold(float level, const float *in, float *out, uint32_t n_frames) {
+  uint32_t i = 0;
+  for (; i + PE_SIMD_LANES <= n_frames; i += PE_SIMD_LANES) put(vf_all(level), in ? in + i : NULL, out + i, PE_SIMD_LANES);
+  if (i < n_frames) put(vf_all(level), in ? in + i : NULL, out + i, n_frames - i);
 }
 
 /* n frames within one segment. */
-PE_RT static void segment_apply(const PeSmooth *level, const float *in, float *out, uint32_t n_frames) {
+PE_RT static void move(const PeSmooth *level, const float *in, float *out, uint32_t n_frames) {
   double left[PE_SIMD_LANES]; /* frames to the segment's end: whole numbers, exact */
   for (uint32_t l = 0; l < PE_SIMD_LANES; l++) left[l] = (double)level->remaining - (double)l;
   VD low = vd_load(left), high = vd_load(left + PE_SIMD_LANES / 2);
-  VF levels = vf_all((float)level->target);
   for (uint32_t i = 0; i < n_frames; i += PE_SIMD_LANES) {
-    const uint32_t n = n_frames - i < PE_SIMD_LANES ? n_frames - i : PE_SIMD_LANES;
-    if (level->remaining > 0) levels = vf_of_doubles(level->target - level->step * low, level->target - level->step * high);
-    const VF v = in ? applied(levels, floats_at(in + i, n)) : levels;
-    if (n == PE_SIMD_LANES) {
-      vf_store(out + i, v);
-    } else {
-      float some[PE_SIMD_LANES];
-      vf_store(some, v);
-      memcpy(out + i, some, n * sizeof *some);
-    }
+    const VF levels = vf_of_doubles(level->target - level->step * low, level->target - level->step * high);
+    put(levels, in ? in + i : NULL, out + i, at_most(n_frames - i));
     low -= (double)PE_SIMD_LANES;
     high -= (double)PE_SIMD_LANES;
   }
@@ -49,7 +54,11 @@ PE_RT static void run(Adsr *s, const PeBlock *b, uint32_t i, uint32_t end) {
     stage_settle(s, b->params);
     const uint32_t left = end - i, remaining = s->level.remaining;
     const uint32_t n = remaining > 0 && remaining < left ? remaining : left;
-    segment_apply(&s->level, b->inputs[0] ? b->inputs[0] + i : NULL, b->outputs[0] + i, n);
+    const float *in = b->inputs[0] ? b->inputs[0] + i : NULL;
+    if (remaining == 0)
+      hold((float)s->level.target, in, b->outputs[0] + i, n);
+    else
+      move(&s->level, in, b->outputs[0] + i, n);
     pe_smooth_advance(&s->level, n);
     i += n;
   }
@@ -112,8 +121,10 @@ PE_RT static void PE_SIMD_NAME(adsr_process_bank)(const PeBankBlock *b) {
 }
 
 #undef applied
-#undef floats_at
-#undef segment_apply
+#undef put
+#undef at_most
+#undef hold
+#undef move
 #undef run
 #undef bank_hold
 #undef bank_move

@@ -17,7 +17,9 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
   const __m256d g1 = _mm256_setr_pd(0.0, 1.0, c->g[1], c->g[2]), g2 = _mm256_setr_pd(0.0, 0.0, 1.0, c->g[1]);
   const __m256d m0 = _mm256_set1_pd(c->m0), m1 = _mm256_set1_pd(c->m1), m2 = _mm256_set1_pd(c->m2);
   const __m128 max = _mm_set1_ps(PE_SAMPLE_LIMIT), min = _mm_set1_ps(-PE_SAMPLE_LIMIT);
+  const __m256d a_last = _mm256_set1_pd(c->a[3]), b_last = _mm256_set1_pd(c->b[3]), a_third = _mm256_set1_pd(c->a[2]), b_third = _mm256_set1_pd(c->b[2]);
   __m256d before = _mm256_setr_pd(0.0, 0.0, s->state2, s->state1);
+  __m256d w1 = _mm256_set1_pd(s->state1), w2 = _mm256_set1_pd(s->state2);
   for (uint32_t i = 0; i < n; i += CELL) {
     const __m256d x = in ? _mm256_cvtps_pd(_mm_loadu_ps(in + i)) : _mm256_setzero_pd();
     const __m256d u = _mm256_mul_pd(scale, x);
@@ -26,8 +28,11 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
     sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g1, u1)), 0xe); /* frame 0 knows no u1 */
     sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g2, u2)), 0xc);
     sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, u), 0x8);
-    const __m256d w1 = _mm256_permute4x64_pd(before, 0xff), w2 = _mm256_permute4x64_pd(before, 0xaa);
     const __m256d w = _mm256_add_pd(sum, _mm256_add_pd(_mm256_mul_pd(a, w1), _mm256_mul_pd(b, w2)));
+    /* The last two again, in all lanes: the next cell waits for nothing but these. */
+    const __m256d last = _mm256_add_pd(_mm256_permute4x64_pd(sum, 0xff), _mm256_add_pd(_mm256_mul_pd(a_last, w1), _mm256_mul_pd(b_last, w2)));
+    w2 = _mm256_add_pd(_mm256_permute4x64_pd(sum, 0xaa), _mm256_add_pd(_mm256_mul_pd(a_third, w1), _mm256_mul_pd(b_third, w2)));
+    w1 = last;
     const __m256d earlier2 = _mm256_permute2f128_pd(before, w, 0x21); /* w[-2], w[-1], w[0], w[1] */
     const __m256d earlier1 = _mm256_shuffle_pd(earlier2, w, 0x5);     /* w[-1], w[0], w[1], w[2] */
     __m256d y = _mm256_add_pd(_mm256_add_pd(w, earlier1), _mm256_add_pd(earlier1, earlier2));
@@ -38,10 +43,8 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
     _mm_storeu_ps(out + i, _mm_max_ps(_mm_min_ps(_mm256_cvtpd_ps(y), max), min));
     before = w;
   }
-  double last[CELL];
-  _mm256_storeu_pd(last, before);
-  s->state1 = last[3];
-  s->state2 = last[2];
+  s->state1 = _mm256_cvtsd_f64(w1);
+  s->state2 = _mm256_cvtsd_f64(w2);
 }
 #else
 PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {

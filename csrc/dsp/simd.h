@@ -48,6 +48,7 @@ typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
 #undef vu_load
 #undef vu_store
 #undef vi_high_halves
+#undef vu_lane_numbers
 #define vf_load PE_SIMD_NAME(pe_vf_load)
 #define vf_store PE_SIMD_NAME(pe_vf_store)
 #define vd_load PE_SIMD_NAME(pe_vd_load)
@@ -63,6 +64,7 @@ typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
 #define vu_load PE_SIMD_NAME(pe_vu_load)
 #define vu_store PE_SIMD_NAME(pe_vu_store)
 #define vi_high_halves PE_SIMD_NAME(pe_vi_high_halves)
+#define vu_lane_numbers PE_SIMD_NAME(pe_vu_lane_numbers)
 
 PE_V VF vf_load(const float *p) {
   VF v;
@@ -167,6 +169,20 @@ PE_V void vu_store(uint64_t *p, VU a, VU b) {
 #else
   memcpy(p, &a, sizeof a);
   memcpy(p + PE_SIMD_LANES / 2, &b, sizeof b);
+#endif
+}
+
+/* 0, 1, 2 ... in the same order. */
+PE_V void vu_lane_numbers(VU *a, VU *b) {
+#if PE_SIMD_LANES == 16
+  *a = (VU){0, 1, 2, 3, 4, 5, 6, 7};
+  *b = (VU){8, 9, 10, 11, 12, 13, 14, 15};
+#elif PE_SIMD_LANES == 8
+  *a = (VU){0, 1, 4, 5};
+  *b = (VU){2, 3, 6, 7};
+#else
+  *a = (VU){0, 1};
+  *b = (VU){2, 3};
 #endif
 }
 
