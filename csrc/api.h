@@ -115,7 +115,7 @@ PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, 
 uint64_t pe_plan_state_bytes(const PePlan *plan);                                          /* [any] */
 uint32_t pe_plan_node_count(const PePlan *plan);                                           /* [any] */
 uint32_t pe_plan_banked_count(const PePlan *plan);                                         /* nodes that are lanes of a bank; [any] */
-uint64_t pe_plan_state_hash(const PePlan *plan);                                           /* FNV-1a of all states; [setup] */
+uint64_t pe_plan_state_hash(PePlan *plan);                                                 /* FNV-1a of all states; [setup] */
 
 /* ---- commands ----------------------------------------------------------------------------- */
 

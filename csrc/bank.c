@@ -6,6 +6,7 @@
 
 #include "plan.h"
 
+#define MOST_IDLE_FRAMES (1u << 30)
 #define LOW_LANES 0xffu /* the half of a bank that a vector of half the width can do */
 
 /* Up to three lanes are rendered one by one: cheaper than the bank. */
@@ -81,36 +82,62 @@ static void fetch_inputs(PeBankNode *node, uint32_t n_frames) {
   }
 }
 
-/* One lane by the module's process, in buffers of its own. */
-static void run_lane(PePlan *plan, PeBankNode *node, uint32_t lane, uint32_t n_frames, const PeDue *due, uint32_t at) {
-  PeStep *step = node->steps[lane];
-  for (uint32_t p = 0; p < node->module->n_inputs; p++) {
-    const float *from = node->inputs[p];
-    float *to = plan->alone + (size_t)(p + 1) * PE_CHUNK_FRAMES;
-    if (from)
-      for (uint32_t f = 0; f < n_frames; f++) to[f] = from[(size_t)f * PE_LANES + lane];
-  }
-  pe_step_run(plan, step, n_frames, due, at);
-  for (uint32_t f = 0; f < n_frames; f++) node->output[(size_t)f * PE_LANES + lane] = plan->alone[f];
+static float *mono_of(const PePlan *plan, uint32_t node) { return plan->alone + (size_t)node * PE_CHUNK_FRAMES; }
+
+static void to_lane(const float *mono, float *lanes, uint32_t lane, uint32_t n_frames) {
+  for (uint32_t f = 0; f < n_frames; f++) lanes[(size_t)f * PE_LANES + lane] = mono[f];
 }
 
-static void run_node(PePlan *plan, PeBank *bank, PeBankNode *node, uint32_t n_frames, const PeDue *due, uint32_t at) {
+/* One lane of one node by the module's process; what feeds it was rendered for all lanes. */
+static void run_lane(PePlan *plan, PeBank *bank, uint32_t k, uint32_t lane, uint32_t n_frames, const PeDue *due, uint32_t at) {
+  PeBankNode *node = &bank->nodes[k];
+  for (uint32_t p = 0; p < node->module->n_inputs; p++)
+    for (uint32_t i = 0; i < node->ports[p].n_sources; i++) {
+      const uint32_t child = node->ports[p].children[i];
+      if (child == PE_NONE) continue;
+      float *to = mono_of(plan, child);
+      for (uint32_t f = 0; f < n_frames; f++) to[f] = bank->nodes[child].output[(size_t)f * PE_LANES + lane];
+    }
+  pe_step_run(plan, node->steps[lane], n_frames, due, at);
+  to_lane(mono_of(plan, k), node->output, lane, n_frames);
+}
+
+static void skip(PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
+  const PeBankBlock block = {.n_frames = n_frames, .lanes = lanes, .states = node->states, .cache = node->cache};
+  if (lanes) node->module->bank->skip(&block);
+}
+
+static void run_node(PePlan *plan, PeBank *bank, uint32_t k, uint32_t n_frames, const PeDue *due, uint32_t at) {
+  PeBankNode *node = &bank->nodes[k];
   float *const outputs[1] = {node->output};
-  PeBankBlock block = {.n_frames = n_frames, .inputs = node->inputs, .outputs = outputs, .states = node->states, .cache = node->cache};
-  uint32_t together = node->rendered & ~node->alone;
-  if (are_few(together)) {
-    node->alone |= together;
-    together = 0;
-  }
-  if (node->rendered) fetch_inputs(node, n_frames);
-  block.lanes = together;
+  const uint32_t together = node->rendered & ~node->alone;
+  const PeBankBlock block = {.n_frames = n_frames, .lanes = together, .inputs = node->inputs, .outputs = outputs,
+                             .states = node->states, .cache = node->cache};
   const int is_half = (together & LOW_LANES) == 0 || (together & ~LOW_LANES) == 0;
+  if (together) fetch_inputs(node, n_frames);
   if (together && is_half) node->process_half(&block);
   if (together && !is_half) node->process(&block);
-  for (uint32_t m = node->alone; m; m &= m - 1) run_lane(plan, node, pe_lowest_lane(m), n_frames, due, at);
+  for (uint32_t m = node->alone; m; m &= m - 1) run_lane(plan, bank, k, pe_lowest_lane(m), n_frames, due, at);
   node->changed |= node->alone;
-  block.lanes = bank->lanes & ~node->rendered;
-  if (block.lanes) node->module->bank->skip(&block);
+  skip(node, bank->lanes & ~node->rendered, n_frames);
+}
+
+/* Few lanes: each from its first node to its root by itself. */
+static void run_few(PePlan *plan, PeBank *bank, uint32_t lanes, uint32_t n_frames, const PeDue *due, uint32_t at) {
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    for (uint32_t k = 0; k < bank->n_nodes; k++) {
+      PeBankNode *node = &bank->nodes[k];
+      pe_step_run(plan, node->steps[l], n_frames, due, at);
+      if (node->alone >> l & 1u)
+        node->changed |= 1u << l;
+      else if (node->module->bank->told)
+        node->module->bank->told(node->cache, l, node->states[l]);
+    }
+    to_lane(mono_of(plan, bank->n_nodes - 1), bank->nodes[bank->n_nodes - 1].output, l, n_frames);
+  }
+  for (uint32_t k = 0; k < bank->n_nodes; k++) skip(&bank->nodes[k], bank->lanes & ~lanes, n_frames);
+  bank->heard |= lanes;
 }
 
 static void scatter_root(const PeBank *bank, uint32_t n_frames) {
@@ -124,14 +151,40 @@ static void scatter_root(const PeBank *bank, uint32_t n_frames) {
   }
 }
 
+PE_RT void pe_bank_settle(PeBank *bank) {
+  if (bank->idle_frames == 0) return;
+  for (uint32_t k = 0; k < bank->n_nodes; k++) skip(&bank->nodes[k], bank->lanes, bank->idle_frames);
+  bank->idle_frames = 0;
+}
+
+/* Lanes that have something to be rendered, and whether anything may change by itself. */
+static uint32_t lanes_at_work(const PeBank *bank, uint32_t *changed) {
+  uint32_t lanes = 0;
+  *changed = 0;
+  for (uint32_t k = 0; k < bank->n_nodes; k++) {
+    lanes |= bank->nodes[k].rendered;
+    *changed |= bank->nodes[k].changed;
+  }
+  return lanes;
+}
+
 PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
+  if (bank->is_idle && !bank->is_touched && bank->idle_frames < MOST_IDLE_FRAMES) {
+    bank->idle_frames += n_frames;
+    if (bank->out) scatter_root(bank, n_frames);
+    return;
+  }
+  uint32_t changed;
+  pe_bank_settle(bank);
+  bank->is_touched = 0;
   prepare(plan, bank, n_frames);
   choose(bank);
-  for (uint32_t k = 0; k < bank->n_nodes; k++) {
-    PeBankNode *node = &bank->nodes[k];
-    const uint32_t first = pe_lowest_lane(bank->lanes);
-    atomic_store_explicit(marker, node->steps[first]->handle, memory_order_relaxed); /* read after a death only */
-    run_node(plan, bank, node, n_frames, due, at);
-  }
+  const uint32_t lanes = lanes_at_work(bank, &changed);
+  atomic_store_explicit(marker, bank->nodes[0].steps[pe_lowest_lane(bank->lanes)]->handle, memory_order_relaxed); /* read after a death only */
+  if (are_few(lanes))
+    run_few(plan, bank, lanes, n_frames, due, at);
+  else
+    for (uint32_t k = 0; k < bank->n_nodes; k++) run_node(plan, bank, k, n_frames, due, at);
+  bank->is_idle = lanes == 0 && changed == 0;
   if (bank->out) scatter_root(bank, n_frames);
 }

@@ -10,7 +10,6 @@
 #include "plan_build.h"
 
 #define LEAST_LANES 4u     /* fewer are single nodes */
-#define MOST_NODES 64u     /* of one tree */
 #define MOST_SOURCES 16u   /* of one input of a node in a bank */
 
 typedef struct Tree {
@@ -90,7 +89,7 @@ static void grow_tree(const Build *b, Shapes *shapes, Tree *trees, uint32_t node
   for (uint32_t i = b->first_cable[node]; i < b->first_cable[node + 1]; i++) {
     const PeCableSpec *c = &b->spec->cables[b->into[i]];
     Tree *from = &trees[c->source];
-    const int joins = t->can && from->can && b->n_out_cables[c->source] == 1 && t->n_nodes + from->n_nodes <= MOST_NODES;
+    const int joins = t->can && from->can && b->n_out_cables[c->source] == 1 && t->n_nodes + from->n_nodes <= PE_BANK_NODES;
     if (joins) {
       from->is_absorbed = 1;
       t->n_nodes += from->n_nodes;
@@ -105,7 +104,7 @@ static void grow_tree(const Build *b, Shapes *shapes, Tree *trees, uint32_t node
 
 /* The nodes of a tree, sources before what they feed: the same order in equal trees. */
 static void list_tree(const Build *b, const Tree *trees, uint32_t root, uint32_t *nodes) {
-  uint32_t stack[MOST_NODES], n = trees[root].n_nodes, depth = 0;
+  uint32_t stack[PE_BANK_NODES], n = trees[root].n_nodes, depth = 0;
   stack[depth++] = root;
   while (depth > 0) { /* a node before its sources, written from the end */
     const uint32_t node = stack[--depth];
@@ -139,7 +138,7 @@ static void add_bank(Build *b, const Tree *trees, const Root *roots, uint32_t n,
   uint32_t *members = b->members + *n_members;
   memset(members, 0xff, (size_t)n_nodes * PE_LANES * sizeof *members);
   for (uint32_t i = 0; i < n; i++) {
-    uint32_t nodes[MOST_NODES];
+    uint32_t nodes[PE_BANK_NODES];
     const uint32_t lane = roots[i].is_heard ? roots[i].place % PE_LANES : i;
     list_tree(b, trees, roots[i].node, nodes);
     for (uint32_t k = 0; k < n_nodes; k++) {

@@ -26,6 +26,7 @@ static PeCheckpointInfo info_of(const PeRun *run, uint64_t block) {
 }
 
 PE_RT uint64_t pe_checkpoint_hash(const PeRun *run, uint64_t block) {
+  pe_plan_settle(run->plan);
   const PeCheckpointInfo info = info_of(run, block);
   return checksum_of(&info, run->plan->states, run->schedule.heap, run->schedule.n, (uint32_t)run->plan->has_run);
 }
@@ -33,6 +34,7 @@ PE_RT uint64_t pe_checkpoint_hash(const PeRun *run, uint64_t block) {
 PE_RT uint64_t pe_checkpoint_write(PeSegment *s, uint32_t seat, const PeRun *run, uint64_t block) {
   if (run->plan->state_bytes > s->config.checkpoint_bytes || run->fading) return 0;
   const uint64_t first = stamp_of(head_at(s, 2 * seat)), second = stamp_of(head_at(s, 2 * seat + 1));
+  pe_plan_settle(run->plan);
   PeCheckpointHead *h = head_at(s, first <= second ? 2 * seat : 2 * seat + 1); /* the older, or a torn one */
   atomic_store_explicit(&h->stamp, 0, memory_order_relaxed); /* made visible before the rest by the fence */
   atomic_thread_fence(memory_order_release);

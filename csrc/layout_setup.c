@@ -172,24 +172,42 @@ static void lay_port(Layout *l, const BankShape *shape, uint32_t k, uint32_t nod
   if (is_real(l)) q->dest = bank_buffer_at(l, buffer);
 }
 
-/* A lane alone reads and writes buffers of the plan's. */
-static void lay_alone(const Layout *l, PeStep *step) {
-  for (uint32_t i = 0; i < step->module->n_inputs; i++) step->inputs[i] = NULL;
-  for (uint32_t i = 0; i < step->module->n_params; i++) step->mods[i] = NULL;
-  step->outputs[0] = l->p->alone;
+static float *mono_of(const PePlan *p, uint32_t node) { return p->alone + (size_t)node * PE_CHUNK_FRAMES; }
+
+/* A lane alone runs as single nodes do, but that each node of a bank has a buffer for whichever lane it is. */
+static void lay_alone(Layout *l, PeStep *step, uint32_t node, uint32_t bank) {
+  const Build *b = l->b;
+  for (uint32_t port = 0; port < step->module->n_inputs; port++) {
+    const uint32_t n = gather(l, node, port, 0, NULL);
+    const float **sources = arena_take(&l->steps, n * sizeof *sources);
+    float *sum = n > 1 ? arena_take(&l->steps, PE_CHUNK_FRAMES * sizeof *sum) : NULL;
+    if (!is_real(l) || n == 0) continue;
+    gather(l, node, port, 0, sources);
+    uint32_t i = 0;
+    for (uint32_t at = b->first_cable[node]; at < b->first_cable[node + 1]; at++) {
+      const PeCableSpec *c = &b->spec->cables[b->into[at]];
+      if (c->dest_port != port) continue;
+      if (b->unit_of[c->source] == bank) sources[i] = mono_of(l->p, b->node_of[c->source]);
+      i++;
+    }
+    if (n > 1) step->sums[step->n_sums++] = (PeSum){.dest = sum, .sources = sources, .n_sources = n};
+    step->inputs[port] = n > 1 ? sum : sources[0];
+  }
+  if (is_real(l)) step->outputs[0] = mono_of(l->p, b->node_of[node]);
 }
 
 static void lay_members(Layout *l, const BankShape *shape, uint32_t k, PeBankNode *node, uint32_t bank, const uint32_t *step_of) {
+  PeStep scratch;
   for (uint32_t lane = 0; lane < PE_LANES; lane++) {
     const uint32_t member = twin(l->b, shape, k, lane);
     if (member == PE_NONE) continue;
-    PeStep *step = &l->p->steps[step_of[member]];
+    scratch.module = l->b->modules[member];
+    PeStep *step = is_real(l) ? &l->p->steps[step_of[member]] : &scratch;
+    lay_alone(l, step, member, bank);
+    if (!is_real(l)) continue;
     step->bank = bank;
     step->node = k;
     step->lane = lane;
-    lay_alone(l, step);
-    for (uint32_t i = 0; i < node->module->n_inputs; i++)
-      if (node->inputs[i]) step->inputs[i] = l->p->alone + (size_t)(i + 1) * PE_CHUNK_FRAMES;
     node->steps[lane] = step;
     node->states[lane] = step->own;
     l->p->banks[bank].lanes |= 1u << lane;
@@ -218,10 +236,10 @@ static void lay_bank_node(Layout *l, uint32_t bank, uint32_t k, PeBankNode *to, 
   for (uint32_t lane = 0; lane < PE_LANES; lane++)
     if (twin(l->b, shape, k, lane) != PE_NONE) l->bank_buffer[twin(l->b, shape, k, lane)] = l->bank_buffer[node];
   while (n_taken > 0) give_bank_buffer(l, taken[--n_taken]);
-  if (!is_real(l)) return;
-  *to = (PeBankNode){.module = m, .process = m->isa[l->b->isa].process_bank,
+  if (is_real(l))
+    *to = (PeBankNode){.module = m, .process = m->isa[l->b->isa].process_bank,
                      .process_half = m->isa[l->b->isa > 0 ? l->b->isa - 1 : 0].process_bank, .cache = cache, .ports = ports, .inputs = inputs,
-                     .output = bank_buffer_at(l, l->bank_buffer[node])};
+                       .output = bank_buffer_at(l, l->bank_buffer[node])};
   lay_members(l, shape, k, to, bank, step_of);
 }
 
@@ -341,7 +359,7 @@ static PeStatus allocate(Layout *l) {
   const uint64_t single = (uint64_t)(b->n_buffers + 1) * PE_CHUNK_FRAMES * sizeof(float);
   const uint64_t in_banks = (uint64_t)b->n_bank_buffers * PE_CHUNK_FRAMES * PE_LANES * sizeof(float);
   const uint64_t accumulators = PE_CHUNK_FRAMES * PE_ACCUMULATORS * sizeof(float);
-  const uint64_t alone = (PE_MODULE_MAX_PORTS + 1) * PE_CHUNK_FRAMES * sizeof(float);
+  const uint64_t alone = PE_BANK_NODES * PE_CHUNK_FRAMES * sizeof(float);
   const uint64_t caches = pe_align_up(l->caches.used + 64, 64);
   p->memory = calloc(1, l->steps.used + 64);
   p->states = aligned_alloc(64, states);

@@ -54,6 +54,7 @@ static void step_set(PePlan *plan, PeStep *step, uint32_t param, double value, i
   const PeParam *p = &step->module->params[param];
   const double max = param_max(plan, p);
   const int is_new = !plan->has_run && !step->is_carried;
+  if (step->bank != PE_NONE) pe_bank_settle(&plan->banks[step->bank]);
   value = value < p->min ? p->min : value > max ? max : value;
   if (p->flags & PE_PARAM_GATE) value = value >= 0.5 ? 1.0 : 0.0;
   if (p->flags & PE_PARAM_INTEGER) value = (double)(int64_t)(value + 0.5);
@@ -61,7 +62,10 @@ static void step_set(PePlan *plan, PeStep *step, uint32_t param, double value, i
   pe_smooth_set(&step->params[param], value, at_once ? 0 : (uint32_t)(p->ramp_us * plan->sample_rate_hz / 1.0e6 + 0.5));
   if (step->module->changed) step->module->changed(step->own, step->params, param, is_immediate || is_new);
   step->is_moving = 1;
-  if (step->bank != PE_NONE) plan->banks[step->bank].nodes[step->node].changed |= 1u << step->lane;
+  if (step->bank == PE_NONE) return;
+  PeBank *bank = &plan->banks[step->bank];
+  bank->nodes[step->node].changed |= 1u << step->lane;
+  bank->is_touched = 1;
 }
 
 static void process(PeStep *step, const PeBlock *block) {
@@ -146,7 +150,9 @@ static uint32_t link_due(PePlan *plan, const PeDue *due, uint32_t next, uint32_t
       plan->next_due[step->last_due] = next;
     step->last_due = next;
     plan->next_due[next] = PE_NONE;
-    if (step->bank != PE_NONE) plan->banks[step->bank].nodes[step->node].due |= 1u << step->lane;
+    if (step->bank == PE_NONE) continue;
+    plan->banks[step->bank].nodes[step->node].due |= 1u << step->lane;
+    plan->banks[step->bank].is_touched = 1;
   }
   return next;
 }
@@ -194,11 +200,21 @@ PE_RT PeApplied pe_plan_apply(PePlan *plan, uint32_t handle, uint32_t param, dou
 
 PE_RT void pe_plan_touched(PePlan *plan) {
   for (uint32_t i = 0; i < plan->n_steps; i++) plan->steps[i].is_moving = 1;
-  for (uint32_t i = 0; i < plan->n_banks; i++)
-    for (uint32_t k = 0; k < plan->banks[i].n_nodes; k++) plan->banks[i].nodes[k].changed = plan->banks[i].lanes;
+  for (uint32_t i = 0; i < plan->n_banks; i++) {
+    PeBank *bank = &plan->banks[i];
+    for (uint32_t k = 0; k < bank->n_nodes; k++) bank->nodes[k].changed = bank->lanes;
+    bank->is_touched = 1;
+    bank->idle_frames = 0; /* they were those of states that are no more */
+  }
 }
 
-PE_RT void pe_plan_carry(PePlan *plan, const PePlan *before) {
+PE_RT void pe_plan_settle(PePlan *plan) {
+  for (uint32_t i = 0; i < plan->n_banks; i++) pe_bank_settle(&plan->banks[i]);
+}
+
+PE_RT void pe_plan_carry(PePlan *plan, PePlan *before) {
+  pe_plan_settle(before);
+  pe_plan_settle(plan);
   for (uint32_t i = 0; i < plan->n_carries; i++) {
     const PeCarry *c = &plan->carries[i];
     memcpy(plan->states + c->to, before->states + c->from, c->bytes);

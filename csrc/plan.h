@@ -14,6 +14,7 @@
 
 #define PE_ACCUMULATORS 16u /* cable i of a sum goes to accumulator i mod 16: DESIGN.md, same bits */
 #define PE_NONE 0xffffffffu
+#define PE_BANK_NODES 64u    /* most nodes of one tree in a bank */
 
 typedef struct PeSum {
   float        *dest;
@@ -67,6 +68,9 @@ typedef struct PeBank {
   uint32_t    n_nodes;
   uint32_t    lanes;   /* those that hold a voice */
   uint32_t    heard;   /* lanes of this chunk whose root is not silent */
+  uint32_t    is_touched;  /* a node has a command or changed lanes */
+  uint32_t    is_idle;     /* nothing was rendered in the last chunk, nor will be until it is touched */
+  uint32_t    idle_frames; /* that the states have not been advanced by yet */
   float     **out;     /* [PE_LANES] mono buffers for the root's output, NULL where the output takes it as it is */
 } PeBank;
 
@@ -98,7 +102,7 @@ struct PePlan {
   PeSum     output;        /* all nodes without an outgoing cable, where none is in a bank; dest is unused */
   PeHeardSource *heard;    /* the same, where one is: [n_heard] */
   float    *accumulators;  /* [PE_CHUNK_FRAMES][PE_ACCUMULATORS] */
-  float    *alone;         /* buffers for a lane that is rendered alone: PE_MODULE_MAX_PORTS + 1 chunks */
+  float    *alone;         /* for a lane that is rendered alone: a chunk for each node of a bank */
   uint32_t *next_due;      /* [PE_SCHEDULE_SIZE] links from a due command to the next one for the same step */
   float    *buffers, *bank_buffers; /* one allocation, with the two above */
   void     *caches;
@@ -141,8 +145,14 @@ PE_RT PeApplied pe_plan_would_apply(const PePlan *plan, uint32_t handle, uint32_
 /* States were written from outside: nothing that was derived from them holds any more. [rt] */
 PE_RT void pe_plan_touched(PePlan *plan);
 
+/* Bring the states of idle banks up to date; before anything reads them. [rt] */
+PE_RT void pe_plan_settle(PePlan *plan);
+
+/* The same for one bank. [rt] */
+PE_RT void pe_bank_settle(PeBank *bank);
+
 /* Copy the states that are carried from the plan before. [rt] */
-PE_RT void pe_plan_carry(PePlan *plan, const PePlan *before);
+PE_RT void pe_plan_carry(PePlan *plan, PePlan *before);
 
 /* The step of a handle, NULL if there is none. [rt] */
 PE_RT PeStep *pe_plan_find(const PePlan *plan, uint32_t handle);

@@ -212,7 +212,8 @@ uint32_t pe_plan_banked_count(const PePlan *plan) {
   return n;
 }
 
-uint64_t pe_plan_state_hash(const PePlan *plan) {
+uint64_t pe_plan_state_hash(PePlan *plan) {
+  pe_plan_settle(plan);
   uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a, 64 bit */
   for (uint64_t i = 0; i < plan->state_bytes; i++) hash = (hash ^ plan->states[i]) * 0x100000001b3ull;
   return hash;

@@ -63,11 +63,12 @@ PeStatus pe_replay_load(PeReplay *r, const void *image, uint64_t bytes) {
   return PE_OK;
 }
 
-static PeStatus copy_states(PePlan *to, const PePlan *from) {
+static PeStatus copy_states(PePlan *to, PePlan *from) {
   if (to->state_bytes != from->state_bytes || to->n_steps != from->n_steps) return PE_BAD_ARGUMENT;
   for (uint32_t i = 0; i < to->n_steps; i++)
     if (to->steps[i].handle != from->steps[i].handle || to->steps[i].module != from->steps[i].module) return PE_BAD_ARGUMENT;
   for (uint32_t i = 0; i < to->n_steps; i++) to->steps[i].is_carried = from->steps[i].is_carried;
+  pe_plan_settle(from);
   memcpy(to->states, from->states, (size_t)from->state_bytes);
   to->has_run = from->has_run;
   pe_plan_touched(to);

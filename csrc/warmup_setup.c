@@ -57,6 +57,7 @@ PeStatus pe_plan_measure(PePlan *plan, uint32_t n_blocks, uint32_t block_frames,
     for (uint32_t c = 0; c < plan->n_channels; c++) planes[c] = out + (size_t)c * block_frames;
     const int had_run = plan->has_run;
     const uint32_t position = plan->position;
+    pe_plan_settle(plan);
     memcpy(kept, plan->states, plan->state_bytes);
     open_all(plan);
     const PeFpMode mode = pe_fp_enter();

@@ -312,7 +312,9 @@ PE_RT static inline int is_plus_0(double x) {
   return bits == 0;
 }
 
-PE_RT static inline void tell_zero(BiquadBank *bank, uint32_t lane, const Biquad *s) {
+PE_RT static void tell_zero(void *cache, uint32_t lane, const void *state) {
+  BiquadBank *bank = cache;
+  const Biquad *s = state;
   const uint32_t bit = 1u << lane;
   bank->zero = is_plus_0(s->state1) && is_plus_0(s->state2) ? bank->zero | bit : bank->zero & ~bit;
 }
@@ -354,7 +356,7 @@ PE_RT static void biquad_skip(const PeBankBlock *b) {
 #define PE_SIMD_BODY "biquad_simd.h"
 #include "simd_each.h"
 
-static const PeBankOps bank = {.cache_bytes = sizeof(BiquadBank), .refresh = biquad_refresh, .silent = biquad_silent, .skip = biquad_skip};
+static const PeBankOps bank = {.cache_bytes = sizeof(BiquadBank), .refresh = biquad_refresh, .silent = biquad_silent, .skip = biquad_skip, .told = tell_zero};
 static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(biquad_process, biquad_process_bank);
 
 const PeModule pe_module_biquad = {

@@ -47,7 +47,7 @@ typedef struct PeBlock {
 PE_RT static inline uint32_t pe_lowest_lane(uint32_t lanes) { return (uint32_t)__builtin_ctz(lanes); }
 
 typedef struct PeBankBlock {
-  uint32_t            n_frames; /* 4 to PE_CHUNK_FRAMES */
+  uint32_t            n_frames; /* PE_CELL_FRAMES to PE_CHUNK_FRAMES */
   uint32_t            lanes;    /* to be rendered; outputs of others may hold anything afterwards */
   const float *const *inputs;   /* [n_inputs]; NULL where nothing is connected */
   float *const       *outputs;  /* [n_outputs]; never aliases an input */
@@ -64,7 +64,8 @@ typedef struct PeBankOps {
   uint32_t is_free; /* `skip` may stand for any lane that nobody hears; otherwise only for silent ones */
   uint32_t (*refresh)(void *cache, uint32_t lane, void *state, const PeSmooth *params, const PeBankTime *time); /* PE_LANE_...; [rt] */
   uint32_t (*silent)(const void *cache, uint32_t silent_inputs); /* lanes that put out nothing but +0, given those whose inputs are +0 throughout; [rt] */
-  void (*skip)(const PeBankBlock *block);                        /* advance lanes without output; [rt & active] */
+  void (*skip)(const PeBankBlock *block);                        /* advance lanes without output, by any number of frames; [rt & active] */
+  void (*told)(void *cache, uint32_t lane, const void *state);   /* a steady lane was rendered by `process`; may be NULL; [rt] */
 } PeBankOps;
 
 typedef struct PeModuleIsa { /* a module for one instruction set */
