@@ -39,7 +39,7 @@ static void prepare(PePlan *plan, PeBank *bank, uint32_t n_frames) {
       const uint32_t l = pe_lowest_lane(m);
       const uint32_t answer = ops->refresh(node->cache, l, node->states[l], node->steps[l]->params, &time);
       if (answer == PE_LANE_ALONE) node->alone |= 1u << l;
-      if (answer == PE_LANE_STEADY) node->changed &= ~(1u << l);
+      if (answer == PE_LANE_STEADY && !node->steps[l]->is_moving) node->changed &= ~(1u << l);
     }
     node->silent = ops->silent(node->cache, silent_inputs(bank, node)) & bank->lanes & ~node->alone;
     node->due = 0;
@@ -102,6 +102,14 @@ static void run_lane(PePlan *plan, PeBank *bank, uint32_t k, uint32_t lane, uint
   to_lane(mono_of(plan, k), node->output, lane, n_frames);
 }
 
+/* Ramps that a module leaves unused go on all the same. */
+static void advance_params(PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
+  for (uint32_t m = lanes & node->changed; m; m &= m - 1) {
+    PeStep *step = node->steps[pe_lowest_lane(m)];
+    if (step->is_moving) pe_step_advance(step, n_frames);
+  }
+}
+
 static void skip(PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
   const PeBankBlock block = {.n_frames = n_frames, .lanes = lanes, .states = node->states, .cache = node->cache};
   if (lanes) node->module->bank->skip(&block);
@@ -118,6 +126,7 @@ static void run_node(PePlan *plan, PeBank *bank, uint32_t k, uint32_t n_frames, 
   if (together && is_half) node->process_half(&block);
   if (together && !is_half) node->process(&block);
   for (uint32_t m = node->alone; m; m &= m - 1) run_lane(plan, bank, k, pe_lowest_lane(m), n_frames, due, at);
+  advance_params(node, bank->lanes & ~node->alone, n_frames);
   node->changed |= node->alone;
   skip(node, bank->lanes & ~node->rendered, n_frames);
 }
@@ -136,7 +145,10 @@ static void run_few(PePlan *plan, PeBank *bank, uint32_t lanes, uint32_t n_frame
     }
     to_lane(mono_of(plan, bank->n_nodes - 1), bank->nodes[bank->n_nodes - 1].output, l, n_frames);
   }
-  for (uint32_t k = 0; k < bank->n_nodes; k++) skip(&bank->nodes[k], bank->lanes & ~lanes, n_frames);
+  for (uint32_t k = 0; k < bank->n_nodes; k++) {
+    advance_params(&bank->nodes[k], bank->lanes & ~lanes, n_frames);
+    skip(&bank->nodes[k], bank->lanes & ~lanes, n_frames);
+  }
   bank->heard |= lanes;
 }
 

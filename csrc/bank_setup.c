@@ -79,27 +79,45 @@ static int can_bank(const Build *b, uint32_t node) {
   return 1;
 }
 
-/* Sources come before what they feed, so their trees are known. */
-static void grow_tree(const Build *b, Shapes *shapes, Tree *trees, uint32_t node) {
+/* May the tree of a cable's source be part of the tree of what it feeds? */
+static int joins(const Build *b, const Tree *trees, const PeCableSpec *c) {
+  const Tree *to = &trees[c->dest], *from = &trees[c->source];
+  return to->can && from->can && b->n_out_cables[c->source] == 1 && to->n_nodes + from->n_nodes <= PE_BANK_NODES;
+}
+
+/* Sources come before what they feed, so their shapes are known. */
+static void give_shape(const Build *b, Shapes *shapes, Tree *trees, uint32_t node) {
   Tree *t = &trees[node];
   t->can = (uint8_t)can_bank(b, node);
   t->n_nodes = 1;
   uint32_t *words = shapes->words + shapes->n_words, n = 0;
-  words[n++] = (uint32_t)(b->spec->nodes[node].module);
+  words[n++] = b->spec->nodes[node].module;
+  for (uint32_t i = b->first_cable[node]; i < b->first_cable[node + 1]; i++) {
+    const PeCableSpec *c = &b->spec->cables[b->into[i]];
+    words[n++] = c->dest_port;
+    words[n++] = joins(b, trees, c) ? trees[c->source].shape + 1 : 0;
+    if (joins(b, trees, c)) t->n_nodes += trees[c->source].n_nodes;
+  }
+  t->shape = shapes_number(shapes, n);
+}
+
+/* Only what is there often enough keeps a tree together: where a root is alone, what feeds it may still be many.
+ * Equal trees have equal parts, so nothing that stays loses a part. */
+static void grow_tree(const Build *b, Tree *trees, const uint32_t *n_of_shape, uint32_t node) {
+  Tree *t = &trees[node];
+  t->can = t->can && n_of_shape[t->shape] >= LEAST_LANES;
+  t->n_nodes = 1;
   for (uint32_t i = b->first_cable[node]; i < b->first_cable[node + 1]; i++) {
     const PeCableSpec *c = &b->spec->cables[b->into[i]];
     Tree *from = &trees[c->source];
-    const int joins = t->can && from->can && b->n_out_cables[c->source] == 1 && t->n_nodes + from->n_nodes <= PE_BANK_NODES;
-    if (joins) {
+    const int is_part = joins(b, trees, c);
+    const uint32_t level = from->level + (is_part ? 0 : 1);
+    if (is_part) {
       from->is_absorbed = 1;
       t->n_nodes += from->n_nodes;
     }
-    const uint32_t level = from->level + (joins ? 0 : 1);
     if (level > t->level) t->level = level;
-    words[n++] = c->dest_port;
-    words[n++] = joins ? from->shape + 1 : 0;
   }
-  t->shape = shapes_number(shapes, n);
 }
 
 /* The nodes of a tree, sources before what they feed: the same order in equal trees. */
@@ -224,7 +242,12 @@ static PeStatus find(Build *b, Shapes *shapes, Tree *trees, Root *roots, Walk *w
   b->units = malloc((n + 1) * sizeof *b->units);
   if (!b->unit_of || !b->node_of || !b->lane_of || !b->shapes || !b->members || !b->units) return PE_NO_MEMORY;
   memset(b->unit_of, 0xff, (n + 1) * sizeof *b->unit_of);
-  for (uint32_t i = 0; i < n; i++) grow_tree(b, shapes, trees, b->order[i]);
+  uint32_t *n_of_shape = calloc(n + 1, sizeof *n_of_shape);
+  if (n_of_shape == NULL) return PE_NO_MEMORY;
+  for (uint32_t i = 0; i < n; i++) give_shape(b, shapes, trees, b->order[i]);
+  for (uint32_t i = 0; i < n; i++) n_of_shape[trees[i].shape]++;
+  for (uint32_t i = 0; i < n; i++) grow_tree(b, trees, n_of_shape, b->order[i]);
+  free(n_of_shape);
   make_banks(b, trees, roots);
   for (uint32_t i = 0; i < n; i++)
     if (b->unit_of[i] == PE_NONE) b->unit_of[i] = b->n_banks + i;

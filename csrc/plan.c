@@ -68,14 +68,17 @@ static void step_set(PePlan *plan, PeStep *step, uint32_t param, double value, i
   bank->is_touched = 1;
 }
 
-static void process(PeStep *step, const PeBlock *block) {
-  step->process(step->own, block);
-  if (!step->is_moving) return;
+PE_RT void pe_step_advance(PeStep *step, uint32_t n_frames) {
   step->is_moving = 0;
   for (uint32_t p = 0; p < step->module->n_params; p++) {
-    pe_smooth_advance(&step->params[p], block->n_frames);
+    pe_smooth_advance(&step->params[p], n_frames);
     step->is_moving |= !pe_smooth_is_settled(&step->params[p]);
   }
+}
+
+static void process(PeStep *step, const PeBlock *block) {
+  step->process(step->own, block);
+  if (step->is_moving) pe_step_advance(step, block->n_frames);
 }
 
 /* Frames `from` to `to` of the chunk. */

@@ -134,6 +134,9 @@ PE_RT void pe_sum(const PeSum *sum, float *dest, uint32_t n_frames);
 /* A node's frames, split where commands for it are due. The pointers are those of the step's ports. [rt & active] */
 PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at);
 
+/* The parameters of a step n frames on; tells in is_moving whether any still moves. [rt] */
+PE_RT void pe_step_advance(PeStep *step, uint32_t n_frames);
+
 typedef enum PeApplied { PE_APPLIED, PE_APPLIED_NOT, PE_APPLIED_REFUSED } PeApplied;
 
 /* Set a parameter: clamped to its range; NaN is refused; PE_APPLIED_NOT when the plan has no such node or parameter. [rt] */

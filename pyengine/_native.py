@@ -30,6 +30,7 @@ CALLBACK = int(lib.PE_SEATS)  # the source of the audio callback's events
 DECLICKED = int(lib.PE_HEARD_DECLICKED)
 KEEP_ALL = NO_PIN = 0xFFFFFFFFFFFFFFFF
 NO_LIMIT = 0xFFFFFFFFFFFFFFFF
+ISA_VARIABLE = "PYENGINE_ISA"  # an instruction set to be used instead of the best one
 MODULES_VARIABLE = "PYENGINE_MODULES"  # shared objects with more modules, separated like PATH
 
 EVENT_NAMES = {
@@ -119,11 +120,25 @@ def _text(pointer: Any) -> str:
 # ---- modules ---------------------------------------------------------------------------------------
 
 
+def isa_names() -> tuple[str, ...]:
+    """Return the instruction sets that this machine can run, the fastest last. All give the same bits."""
+    return tuple(_text(lib.pe_isa_name(isa)) for isa in range(lib.pe_isa_count()))
+
+
+def isa_name() -> str:
+    """Return the instruction set in use: the last of isa_names(), or the one that PYENGINE_ISA names."""
+    return isa_names()[lib.pe_registry_isa(_registry())]
+
+
 @functools.cache
 def _registry() -> Any:
     """One registry for the life of the process: plans and descriptors point into it."""
     out = ffi.new("PeRegistry **")
-    check(lib.pe_registry_new(out), "cannot make the module registry")
+    status = lib.pe_registry_new(out)
+    if status == lib.PE_UNKNOWN_ISA:
+        text = f"{ISA_VARIABLE}={os.environ.get(ISA_VARIABLE, '')!r} names no instruction set that this machine has"
+        raise NativeError(f"{text}; choose one of {', '.join(isa_names())}, or unset it")
+    check(status, "cannot make the module registry")
     for path in filter(None, os.environ.get(MODULES_VARIABLE, "").split(os.pathsep)):
         check(
             lib.pe_registry_load(out[0], path.encode()),
@@ -237,6 +252,11 @@ class Plan:
     @property
     def state_bytes(self) -> int:
         return int(lib.pe_plan_state_bytes(self.pointer))
+
+    @property
+    def n_banked(self) -> int:
+        """Nodes that are rendered together with equal ones."""
+        return int(lib.pe_plan_banked_count(self.pointer))
 
     @property
     def state_hash(self) -> int:
