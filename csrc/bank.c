@@ -27,14 +27,16 @@ static uint32_t silent_inputs(const PeBank *bank, const PeBankNode *node) {
   return silent;
 }
 
+/* Do cells of the voices begin and end with the chunk? */
+static int is_whole(const PePlan *plan, uint32_t n_frames) { return ((plan->position | n_frames) & (PE_CELL_FRAMES - 1u)) == 0; }
+
 /* Sources before what they feed: what is banked, what is silent. */
 static void prepare(PePlan *plan, PeBank *bank, uint32_t n_frames) {
   const PeBankTime time = {.position = plan->position, .n_frames = n_frames, .chunk_frames = plan->chunk_frames};
-  const int is_whole = ((plan->position | n_frames) & (PE_CELL_FRAMES - 1u)) == 0;
   for (uint32_t k = 0; k < bank->n_nodes; k++) {
     PeBankNode *node = &bank->nodes[k];
     const PeBankOps *ops = node->module->bank;
-    node->alone = is_whole ? node->due : bank->lanes;
+    node->alone = is_whole(plan, n_frames) ? node->due : bank->lanes;
     for (uint32_t m = node->changed & ~node->alone; m; m &= m - 1) {
       const uint32_t l = pe_lowest_lane(m);
       const uint32_t answer = ops->refresh(node->cache, l, node->states[l], node->steps[l]->params, &time);
@@ -115,16 +117,22 @@ static void skip(PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
   if (lanes) node->module->bank->skip(&block);
 }
 
+static void run_together(PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
+  float *const outputs[1] = {node->output};
+  const PeBankBlock block = {.n_frames = n_frames, .lanes = lanes, .inputs = node->inputs, .outputs = outputs,
+                             .states = node->states, .cache = node->cache};
+  const int is_half = (lanes & LOW_LANES) == 0 || (lanes & ~LOW_LANES) == 0;
+  if (node->is_fed) fetch_inputs(node, n_frames);
+  if (is_half)
+    node->process_half(&block);
+  else
+    node->process(&block);
+}
+
 static void run_node(PePlan *plan, PeBank *bank, uint32_t k, uint32_t n_frames, const PeDue *due, uint32_t at) {
   PeBankNode *node = &bank->nodes[k];
-  float *const outputs[1] = {node->output};
   const uint32_t together = node->rendered & ~node->alone;
-  const PeBankBlock block = {.n_frames = n_frames, .lanes = together, .inputs = node->inputs, .outputs = outputs,
-                             .states = node->states, .cache = node->cache};
-  const int is_half = (together & LOW_LANES) == 0 || (together & ~LOW_LANES) == 0;
-  if (together) fetch_inputs(node, n_frames);
-  if (together && is_half) node->process_half(&block);
-  if (together && !is_half) node->process(&block);
+  if (together) run_together(node, together, n_frames);
   for (uint32_t m = node->alone; m; m &= m - 1) run_lane(plan, bank, k, pe_lowest_lane(m), n_frames, due, at);
   advance_params(node, bank->lanes & ~node->alone, n_frames);
   node->changed |= node->alone;
@@ -169,34 +177,54 @@ PE_RT void pe_bank_settle(PeBank *bank) {
   bank->idle_frames = 0;
 }
 
-/* Lanes that have something to be rendered, and whether anything may change by itself. */
-static uint32_t lanes_at_work(const PeBank *bank, uint32_t *changed) {
-  uint32_t lanes = 0;
-  *changed = 0;
+/* What this chunk says of the next ones, as long as nothing is touched. Where nothing was silent nothing becomes so:
+ * a filter dies away only behind an envelope at rest. */
+static void foresee(PeBank *bank, uint32_t lanes) {
+  uint32_t changed = 0, lacking = 0;
   for (uint32_t k = 0; k < bank->n_nodes; k++) {
-    lanes |= bank->nodes[k].rendered;
-    *changed |= bank->nodes[k].changed;
+    changed |= bank->nodes[k].changed;
+    lacking |= bank->lanes & ~(bank->nodes[k].rendered & ~bank->nodes[k].silent);
   }
+  bank->is_idle = lanes == 0 && changed == 0;
+  bank->is_steady = lacking == 0 && changed == 0 && !are_few(lanes);
+}
+
+static uint32_t lanes_at_work(const PeBank *bank) {
+  uint32_t lanes = 0;
+  for (uint32_t k = 0; k < bank->n_nodes; k++) lanes |= bank->nodes[k].rendered;
   return lanes;
 }
 
-PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
-  if (bank->is_idle && !bank->is_touched && bank->idle_frames < MOST_IDLE_FRAMES) {
-    bank->idle_frames += n_frames;
-    if (bank->out) scatter_root(bank, n_frames);
-    return;
-  }
-  uint32_t changed;
+static void run_any(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at) {
   pe_bank_settle(bank);
   bank->is_touched = 0;
   prepare(plan, bank, n_frames);
   choose(bank);
-  const uint32_t lanes = lanes_at_work(bank, &changed);
-  atomic_store_explicit(marker, bank->nodes[0].steps[pe_lowest_lane(bank->lanes)]->handle, memory_order_relaxed); /* read after a death only */
+  const uint32_t lanes = lanes_at_work(bank);
   if (are_few(lanes))
     run_few(plan, bank, lanes, n_frames, due, at);
   else
     for (uint32_t k = 0; k < bank->n_nodes; k++) run_node(plan, bank, k, n_frames, due, at);
-  bank->is_idle = lanes == 0 && changed == 0;
+  foresee(bank, lanes);
+}
+
+/* The states that the next bank will want, while this one computes. */
+PE_RT void pe_bank_fetch(const PeBank *bank) {
+  if (bank->is_idle) return;
+  for (uint32_t k = 0; k < bank->n_nodes; k++)
+    for (uint32_t l = 0; l < PE_LANES; l++) __builtin_prefetch(bank->nodes[k].states[l], 1);
+}
+
+PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
+  const uint32_t handle = bank->nodes[0].steps[pe_lowest_lane(bank->lanes)]->handle;
+  atomic_store_explicit(marker, handle, memory_order_relaxed); /* read after a death only */
+  if (bank->is_idle && !bank->is_touched && bank->idle_frames < MOST_IDLE_FRAMES) {
+    bank->idle_frames += n_frames;
+  } else if (bank->is_steady && !bank->is_touched && is_whole(plan, n_frames)) {
+    bank->heard = bank->lanes;
+    for (uint32_t k = 0; k < bank->n_nodes; k++) run_together(&bank->nodes[k], bank->lanes, n_frames);
+  } else {
+    run_any(plan, bank, n_frames, due, at);
+  }
   if (bank->out) scatter_root(bank, n_frames);
 }

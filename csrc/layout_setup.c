@@ -236,10 +236,12 @@ static void lay_bank_node(Layout *l, uint32_t bank, uint32_t k, PeBankNode *to, 
   for (uint32_t lane = 0; lane < PE_LANES; lane++)
     if (twin(l->b, shape, k, lane) != PE_NONE) l->bank_buffer[twin(l->b, shape, k, lane)] = l->bank_buffer[node];
   while (n_taken > 0) give_bank_buffer(l, taken[--n_taken]);
+  uint32_t is_fed = 0;
+  for (uint32_t i = 0; ports && i < m->n_inputs; i++) is_fed |= ports[i].n_sources > 1 || (ports[i].n_sources == 1 && ports[i].children[0] == PE_NONE);
   if (is_real(l))
     *to = (PeBankNode){.module = m, .process = m->isa[l->b->isa].process_bank,
                      .process_half = m->isa[l->b->isa > 0 ? l->b->isa - 1 : 0].process_bank, .cache = cache, .ports = ports, .inputs = inputs,
-                       .output = bank_buffer_at(l, l->bank_buffer[node])};
+                       .output = bank_buffer_at(l, l->bank_buffer[node]), .is_fed = is_fed};
   lay_members(l, shape, k, to, bank, step_of);
 }
 

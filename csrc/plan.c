@@ -133,6 +133,7 @@ static void run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue 
       continue;
     }
     PeBank *bank = &plan->banks[h->bank];
+    if (i + 1 < plan->n_heard && h[1].bank != PE_NONE) pe_bank_fetch(&plan->banks[h[1].bank]);
     pe_bank_run(plan, bank, n_frames, due, at, marker);
     if (bank->heard) plan->mix->accumulate(acc, bank->nodes[bank->n_nodes - 1].output, bank->heard, n_frames);
   }

@@ -58,6 +58,7 @@ typedef struct PeBankNode { /* one node of each of up to PE_LANES equal voices *
   PeBankPort  *ports;     /* [n_inputs] */
   const float **inputs;   /* [n_inputs] */
   float       *output;    /* [frame][lane] */
+  uint32_t     is_fed;    /* an input has to be gathered or summed first */
   uint32_t     changed;   /* lanes to be refreshed before the next run */
   /* of this chunk: lanes with commands; going alone; known to be +0; to be rendered */
   uint32_t     due, alone, silent, rendered;
@@ -69,6 +70,7 @@ typedef struct PeBank {
   uint32_t    lanes;   /* those that hold a voice */
   uint32_t    heard;   /* lanes of this chunk whose root is not silent */
   uint32_t    is_touched;  /* a node has a command or changed lanes */
+  uint32_t    is_steady;   /* every lane of every node was rendered with the others, and will be until it is touched */
   uint32_t    is_idle;     /* nothing was rendered in the last chunk, nor will be until it is touched */
   uint32_t    idle_frames; /* that the states have not been advanced by yet */
   float     **out;     /* [PE_LANES] mono buffers for the root's output, NULL where the output takes it as it is */
@@ -126,6 +128,9 @@ PE_RT void pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, co
 
 /* n_frames (at most PE_CHUNK_FRAMES) of a bank, from frame `at` of what is rendered. [rt & active] */
 PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker);
+
+/* Ask the memory for a bank that is run soon. [rt] */
+PE_RT void pe_bank_fetch(const PeBank *bank);
 
 /* Sum in an order that is a function of the patch alone: source i goes to accumulator i mod 16, accumulators start at
  * +0.0, then a fixed tree. [rt] */

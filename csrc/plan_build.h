@@ -44,8 +44,8 @@ static inline uint32_t pe_bank_of(const Build *b, uint32_t node) {
 
 static inline uint64_t pe_align_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
-static inline uint64_t pe_params_bytes(const PeModule *m) { return pe_align_up(m->n_params * sizeof(PeSmooth), 16); }
-static inline uint64_t pe_state_bytes(const PeModule *m) { return pe_params_bytes(m) + pe_align_up(m->state_bytes, 16); }
+static inline uint64_t pe_params_bytes(const PeModule *m) { return pe_align_up(m->n_params * sizeof(PeSmooth), 32); }
+static inline uint64_t pe_state_bytes(const PeModule *m) { return pe_params_bytes(m) + pe_align_up(m->state_bytes, 32); }
 
 /* Find equal trees, put them into banks, and order banks and single nodes. [setup] */
 PeStatus pe_banks_find(Build *b);

@@ -51,6 +51,7 @@ typedef struct Mix {
 
 typedef struct Cell { /* coefficients of one cell; the sums are in biquad_simd.h */
   double scale;        /* u = scale x */
+  double c1, c2;       /* what the others are made of */
   double g[CELL];      /* w[n+k] from u[n], k = 0 .. 3; g[0] is 1 */
   double a[CELL];      /* w[n+k] from w[n-1] */
   double b[CELL];      /* w[n+k] from w[n-2] */
@@ -74,7 +75,7 @@ typedef struct Biquad {
   double   cell_u[CELL], cell_w[CELL];  /* the first frames of the present cell, 0 at its start */
   uint32_t fade_frames, fade_remaining; /* of a change of mode */
 } Biquad;
-_Static_assert(sizeof(Biquad) == 48 * sizeof(double) + 24, "no padding in a state");
+_Static_assert(sizeof(Biquad) == 50 * sizeof(double) + 24, "no padding in a state");
 
 static PeStatus biquad_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
   Biquad *s = state;
@@ -157,6 +158,8 @@ PE_RT static void cell_compute(Biquad *s) {
   const double c1 = 2.0 * (a1 - a3), c2 = 1.0 - 2.0 * (a1 + a3);
   Cell *c = &s->cell;
   c->scale = a3;
+  c->c1 = c1;
+  c->c2 = c2;
   c->g[0] = 1.0;
   c->g[1] = c1;
   c->g[2] = c1 * c1 + c2;
@@ -299,8 +302,7 @@ PE_RT static void settle(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i)
 /* ---- banks ---------------------------------------------------------------------------------------- */
 
 typedef struct BiquadBank {
-  double   scale[PE_LANES], g1[PE_LANES], g2[PE_LANES], g3[PE_LANES], a3[PE_LANES];
-  double   b0[PE_LANES], b1[PE_LANES], b2[PE_LANES], b3[PE_LANES];
+  double   scale[PE_LANES], c1[PE_LANES], c2[PE_LANES];
   double   m0[PE_LANES], m1[PE_LANES], m2[PE_LANES];
   uint32_t lowpass; /* lanes in this mode */
   uint32_t zero;    /* lanes whose states are +0 */
@@ -329,14 +331,8 @@ PE_RT static uint32_t biquad_refresh(void *cache, uint32_t lane, void *state, co
   if (!s->is_cellular) cell_enter(s);
   const Cell *c = &s->cell;
   bank->scale[lane] = c->scale;
-  bank->g1[lane] = c->g[1];
-  bank->g2[lane] = c->g[2];
-  bank->g3[lane] = c->g[3];
-  bank->a3[lane] = c->a[3];
-  bank->b0[lane] = c->b[0];
-  bank->b1[lane] = c->b[1];
-  bank->b2[lane] = c->b[2];
-  bank->b3[lane] = c->b[3];
+  bank->c1[lane] = c->c1;
+  bank->c2[lane] = c->c2;
   bank->m0[lane] = c->m0;
   bank->m1[lane] = c->m1;
   bank->m2[lane] = c->m2;

@@ -101,10 +101,14 @@ typedef struct BankHalf {
   VD scale, g1, g2, g3, a3, b0, b1, b2, b3, m0, m1, m2, w1, w2;
 } BankHalf;
 
+/* The sums of cell_compute, in vectors: fewer numbers to be fetched for each bank. */
 PE_V BankHalf half_load(const BiquadBank *k, uint32_t l, const double *w1, const double *w2) {
-  return (BankHalf){.scale = vd_load(k->scale + l), .g1 = vd_load(k->g1 + l), .g2 = vd_load(k->g2 + l), .g3 = vd_load(k->g3 + l),
-                    .a3 = vd_load(k->a3 + l), .b0 = vd_load(k->b0 + l), .b1 = vd_load(k->b1 + l), .b2 = vd_load(k->b2 + l),
-                    .b3 = vd_load(k->b3 + l), .m0 = vd_load(k->m0 + l), .m1 = vd_load(k->m1 + l), .m2 = vd_load(k->m2 + l),
+  const VD c1 = vd_load(k->c1 + l), c2 = vd_load(k->c2 + l);
+  const VD g2 = c1 * c1 + c2;
+  const VD g3 = c1 * g2 + c2 * c1;
+  return (BankHalf){.scale = vd_load(k->scale + l), .g1 = c1, .g2 = g2, .g3 = g3, .a3 = c1 * g3 + c2 * g2,
+                    .b0 = c2, .b1 = c2 * c1, .b2 = c2 * g2, .b3 = c2 * g3,
+                    .m0 = vd_load(k->m0 + l), .m1 = vd_load(k->m1 + l), .m2 = vd_load(k->m2 + l),
                     .w1 = vd_load(w1 + l), .w2 = vd_load(w2 + l)};
 }
 
