@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from pyengine import _native
 from pyengine.slots import Slot
 from pyengine.supervisor import Supervisor
 
@@ -21,6 +22,7 @@ def status(supervisor: Supervisor, late_commands: int) -> dict[str, Any]:
         "output_is_alive": bool(driver and driver.is_alive),
         "output_switches": driver.switches if driver else 0,
         "is_realtime_clock": bool(driver and driver.is_realtime),
+        "instruction_set": _native.isa_name(),
         "sample_rate": o.sample_rate_hz,
         "block_frames": o.block_frames,
         "lead_blocks": o.lead_blocks,

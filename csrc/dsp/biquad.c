@@ -24,6 +24,7 @@ enum { CUTOFF, Q, MODE, GAIN_DB, N_PARAMS };
 enum { LOWPASS, HIGHPASS, BANDPASS, NOTCH, PEAK, LOWSHELF, HIGHSHELF, ALLPASS, N_MODES };
 
 #define MODE_FADE_MS 5.0
+#define GAIN_DB_TO_ROOT 0x1.542a5a12e1c5bp-5 /* log2(10) / 80 */
 
 static const PeParam params[N_PARAMS] = {
   [CUTOFF] = {.name = "cutoff", .alias = "", .unit = "Hz", .choices = "", .help = "Cutoff, centre or corner frequency",
@@ -119,7 +120,7 @@ PE_RT static void target_update(Biquad *s, const PeBlock *b, uint32_t mode, uint
   const double gain_db = pe_block_param(b, GAIN_DB, i, params[GAIN_DB].min, params[GAIN_DB].max);
   if (s->is_computed && cutoff_hz == s->cutoff_hz && q == s->q && gain_db == s->gain_db && mode == s->mode) return;
   if (cutoff_hz != s->cutoff_hz) s->tangent = pe_tan_pi(cutoff_hz, s->sample_rate_hz);
-  if (gain_db != s->gain_db) s->root_gain = pe_exp2(gain_db * 0x1.542a5a12e1c5bp-5); /* log2(10) / 80 */
+  if (gain_db != s->gain_db) s->root_gain = pe_exp2(gain_db * GAIN_DB_TO_ROOT);
   s->cutoff_hz = cutoff_hz;
   s->q = q;
   s->gain_db = gain_db;
@@ -220,15 +221,19 @@ PE_RT static inline float limited(double v) {
   return low > -PE_SAMPLE_LIMIT ? low : -PE_SAMPLE_LIMIT;
 }
 
-/* One frame of the integrators. */
-PE_RT static float integrate(Biquad *s, const Mix *mix, double v0) {
-  const double a1 = damping_of(mix), a2 = mix->g * a1, a3 = mix->g * a2;
+/* One frame of the integrators; a1, a2, a3 of its g and k. */
+PE_RT static inline float integrate_with(Biquad *s, double a1, double a2, double a3, double m0, double m1, double m2, double v0) {
   const double v3 = v0 - s->state2;
   const double v1 = a1 * s->state1 + a2 * v3;
   const double v2 = s->state2 + (a2 * s->state1 + a3 * v3);
   s->state1 = 2.0 * v1 - s->state1;
   s->state2 = 2.0 * v2 - s->state2;
-  return limited(mix->m0 * v0 + (mix->m1 * v1 + mix->m2 * v2));
+  return limited(m0 * v0 + (m1 * v1 + m2 * v2));
+}
+
+PE_RT static float integrate(Biquad *s, const Mix *mix, double v0) {
+  const double a1 = damping_of(mix), a2 = mix->g * a1, a3 = mix->g * a2;
+  return integrate_with(s, a1, a2, a3, mix->m0, mix->m1, mix->m2, v0);
 }
 
 /* Output of a frame with w, and w of the two frames before. */

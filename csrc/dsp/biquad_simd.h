@@ -1,12 +1,85 @@
 /* RT: no locks, no allocation, no syscalls, no unbounded loops. */
 /* biquad_filter for one instruction set: vectors over a cell's frames for one voice, over voices for a bank. */
 
+#include "param_simd.h"
+
+#define Mixes PE_SIMD_NAME(Mixes)
+#define mixes_of PE_SIMD_NAME(mixes_of)
+#define target_mixes PE_SIMD_NAME(target_mixes)
+#define frames_moving PE_SIMD_NAME(frames_moving)
 #define cells PE_SIMD_NAME(cells)
 #define BankHalf PE_SIMD_NAME(BankHalf)
 #define half_load PE_SIMD_NAME(half_load)
 #define half_cell PE_SIMD_NAME(half_cell)
 #define half_output PE_SIMD_NAME(half_output)
 #define bank_cells PE_SIMD_NAME(bank_cells)
+
+#define MOVING_FRAMES (PE_SIMD_LANES / 2)
+
+typedef struct Mixes {
+  VD g, k, m0, m1, m2;
+} Mixes;
+
+/* mix_of, frame by frame. */
+PE_V Mixes mixes_of(uint32_t mode, VD tangent, VD q, VD root) {
+  const VD zero = vd_all(0.0), one = vd_all(1.0), a = root * root;
+  const VD k = 1.0 / (mode == PEAK ? q * a : q);
+  switch (mode) {
+    case HIGHPASS: return (Mixes){tangent, k, one, -k, -one};
+    case BANDPASS: return (Mixes){tangent, k, zero, k, zero};
+    case NOTCH: return (Mixes){tangent, k, one, -k, zero};
+    case PEAK: return (Mixes){tangent, k, one, k * (a * a - 1.0), zero};
+    case LOWSHELF: return (Mixes){tangent / root, k, one, k * (a - 1.0), a * a - 1.0};
+    case HIGHSHELF: return (Mixes){tangent * root, k, a * a, k * (1.0 - a) * a, 1.0 - a * a};
+    case ALLPASS: return (Mixes){tangent, k, one, -2.0 * k, zero};
+    default: return (Mixes){tangent, k, zero, zero, one}; /* LOWPASS */
+  }
+}
+
+#define at PE_SIMD_NAME(at)
+PE_V double at(VD v, uint32_t l) {
+  double values[MOVING_FRAMES];
+  vd_store(values, v);
+  return values[l];
+}
+
+/* target_update of n frames from i on; what it leaves in the state is that of the last one. */
+PE_V Mixes target_mixes(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i, uint32_t n) {
+  const VD cutoff_hz = vd_param(b, CUTOFF, i, n, params[CUTOFF].min, s->max_hz);
+  const VD q = vd_param(b, Q, i, n, params[Q].min, params[Q].max);
+  const VD gain_db = vd_param(b, GAIN_DB, i, n, params[GAIN_DB].min, params[GAIN_DB].max);
+  const VD tangent = vd_tan_pi(cutoff_hz, s->sample_rate_hz);
+  const VD root = vd_exp2(gain_db * GAIN_DB_TO_ROOT);
+  const Mixes mixes = mixes_of(mode, tangent, q, root);
+  s->cutoff_hz = at(cutoff_hz, n - 1);
+  s->q = at(q, n - 1);
+  s->gain_db = at(gain_db, n - 1);
+  s->mode = mode;
+  s->tangent = at(tangent, n - 1);
+  s->root_gain = at(root, n - 1);
+  s->target_mix = (Mix){at(mixes.g, n - 1), at(mixes.k, n - 1), at(mixes.m0, n - 1), at(mixes.m1, n - 1), at(mixes.m2, n - 1)};
+  s->is_computed = 1;
+  s->is_cell_computed = 0;
+  return mixes;
+}
+
+/* frame_moving of n frames (at most MOVING_FRAMES) in which no mode fades. */
+PE_RT static void frames_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i, uint32_t n, const float *in, float *out) {
+  double a1[MOVING_FRAMES], a2[MOVING_FRAMES], a3[MOVING_FRAMES], m0[MOVING_FRAMES], m1[MOVING_FRAMES], m2[MOVING_FRAMES];
+  if (s->is_cellular) cell_leave(s, s->mix.g);
+  const Mixes mixes = target_mixes(s, b, mode, i, n);
+  const VD first = 1.0 / (1.0 + mixes.g * (mixes.g + mixes.k)), second = mixes.g * first;
+  s->mix = s->target_mix;
+  vd_store(a1, first);
+  vd_store(a2, second);
+  vd_store(a3, mixes.g * second);
+  vd_store(m0, mixes.m0);
+  vd_store(m1, mixes.m1);
+  vd_store(m2, mixes.m2);
+  for (uint32_t l = 0; l < n; l++)
+    out[i + l] = integrate_with(s, a1[l], a2[l], a3[l], m0[l], m1[l], m2[l], in ? (double)in[i + l] : 0.0);
+  s->count = (s->count + n) % REST_FRAMES; /* the integrators are not looked at for rest */
+}
 
 /* n frames, whole cells. The operations of cell_frame, four frames at a time. */
 #if PE_SIMD_LANES > 4
@@ -77,7 +150,12 @@ PE_RT static void PE_SIMD_NAME(biquad_process)(void *state, const PeBlock *b) {
   float *out = b->outputs[0];
   const uint32_t mode = mode_of(b->params), first = first_steady(s, b);
   uint32_t i = 0;
-  for (; i < first; i++) out[i] = frame_moving(s, b, mode, i, in ? (double)in[i] : 0.0);
+  for (; i < first && s->fade_remaining > 0; i++) out[i] = frame_moving(s, b, mode, i, in ? (double)in[i] : 0.0);
+  while (i < first) {
+    const uint32_t n = first - i < MOVING_FRAMES ? first - i : MOVING_FRAMES;
+    frames_moving(s, b, mode, i, n, in, out);
+    i += n;
+  }
   if (i == b->n_frames) return;
   settle(s, b, mode, i);
   while (i < b->n_frames) {
@@ -185,6 +263,12 @@ PE_RT static void PE_SIMD_NAME(biquad_process_bank)(const PeBankBlock *b) {
   }
 }
 
+#undef Mixes
+#undef mixes_of
+#undef target_mixes
+#undef frames_moving
+#undef MOVING_FRAMES
+#undef at
 #undef cells
 #undef BankHalf
 #undef half_load

@@ -42,6 +42,8 @@ typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
 #undef vf_min
 #undef vf_max
 #undef vi_abs
+#undef vd_min
+#undef vd_max
 #undef vf_of_ints
 #undef vd_of_floats
 #undef vf_of_doubles
@@ -58,6 +60,8 @@ typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
 #define vf_min PE_SIMD_NAME(pe_vf_min)
 #define vf_max PE_SIMD_NAME(pe_vf_max)
 #define vi_abs PE_SIMD_NAME(pe_vi_abs)
+#define vd_min PE_SIMD_NAME(pe_vd_min)
+#define vd_max PE_SIMD_NAME(pe_vd_max)
 #define vf_of_ints PE_SIMD_NAME(pe_vf_of_ints)
 #define vd_of_floats PE_SIMD_NAME(pe_vd_of_floats)
 #define vf_of_doubles PE_SIMD_NAME(pe_vf_of_doubles)
@@ -110,6 +114,33 @@ PE_V VF vf_max(VF v, VF limit) {
 #else
   const VI is_more = v > limit;
   return (VF)(((VI)v & is_more) | ((VI)limit & ~is_more));
+#endif
+}
+
+/* The same of doubles. */
+PE_V VD vd_min(VD v, VD limit) {
+#if PE_SIMD_LANES == 16
+  return (VD)_mm512_min_pd((__m512d)v, (__m512d)limit);
+#elif PE_SIMD_LANES == 8
+  return (VD)_mm256_min_pd((__m256d)v, (__m256d)limit);
+#elif defined(__x86_64__)
+  return (VD)_mm_min_pd((__m128d)v, (__m128d)limit);
+#else
+  const VU is_less = (VU)(v < limit);
+  return (VD)(((VU)v & is_less) | ((VU)limit & ~is_less));
+#endif
+}
+
+PE_V VD vd_max(VD v, VD limit) {
+#if PE_SIMD_LANES == 16
+  return (VD)_mm512_max_pd((__m512d)v, (__m512d)limit);
+#elif PE_SIMD_LANES == 8
+  return (VD)_mm256_max_pd((__m256d)v, (__m256d)limit);
+#elif defined(__x86_64__)
+  return (VD)_mm_max_pd((__m128d)v, (__m128d)limit);
+#else
+  const VU is_more = (VU)(v > limit);
+  return (VD)(((VU)v & is_more) | ((VU)limit & ~is_more));
 #endif
 }
 

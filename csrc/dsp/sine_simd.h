@@ -1,6 +1,8 @@
 /* RT: no locks, no allocation, no syscalls, no unbounded loops. */
 /* simple_sine for one instruction set: vectors over time for one voice, over voices for a bank. */
 
+#include "param_simd.h"
+
 #define sine_of PE_SIMD_NAME(sine_of)
 #define sine_steady PE_SIMD_NAME(sine_steady)
 #define sine_moving PE_SIMD_NAME(sine_moving)
@@ -39,22 +41,26 @@ PE_RT static uint64_t sine_steady(uint64_t phase, uint64_t increment, float gain
 }
 
 PE_RT static uint64_t sine_moving(const Sine *s, const PeBlock *b, float *out) {
-  uint64_t phase = s->phase;
+  uint64_t phase = s->phase + SINE_QUARTER_TURN;
   for (uint32_t i = 0; i < b->n_frames; i += PE_SIMD_LANES) {
     const uint32_t n = b->n_frames - i < PE_SIMD_LANES ? b->n_frames - i : PE_SIMD_LANES;
-    uint64_t phases[PE_SIMD_LANES] = {0};
-    float gains[PE_SIMD_LANES] = {0}, sines[PE_SIMD_LANES];
-    for (uint32_t l = 0; l < n; l++) {
-      phases[l] = phase + SINE_QUARTER_TURN;
-      gains[l] = gain_at(b, i + l);
-      phase += increment_at(s, b, i + l);
+    uint64_t phases[PE_SIMD_LANES];
+    double freqs_hz[PE_SIMD_LANES] = {0}, gains[PE_SIMD_LANES] = {0};
+    float sines[PE_SIMD_LANES];
+    for (uint32_t h = 0; h < n; h += PE_SIMD_LANES / 2) {
+      vd_store(freqs_hz + h, vd_param(b, FREQ, i + h, n - h, params[FREQ].min, s->max_hz));
+      vd_store(gains + h, vd_param(b, GAIN, i + h, n - h, params[GAIN].min, params[GAIN].max));
+    }
+    for (uint32_t l = 0; l < PE_SIMD_LANES; l++) {
+      phases[l] = phase;
+      if (l < n) phase += increment_of(s, freqs_hz[l]);
     }
     VU v, w;
     vu_load(phases, &v, &w);
-    vf_store(sines, vf_load(gains) * sine_of(v, w));
+    vf_store(sines, vf_of_doubles(vd_load(gains), vd_load(gains + PE_SIMD_LANES / 2)) * sine_of(v, w));
     memcpy(out + i, sines, n * sizeof *sines);
   }
-  return phase;
+  return phase - SINE_QUARTER_TURN;
 }
 
 PE_RT static void PE_SIMD_NAME(sine_process)(void *state, const PeBlock *b) {

@@ -12,6 +12,16 @@
 
 uint32_t drive_count(void) { return pe_n_shipped_modules; }
 
+uint32_t drive_isa_count(void) {
+#if defined(__x86_64__)
+  if (!__builtin_cpu_supports("avx2")) return 1;
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512bw") ? 3 : 2;
+#else
+  return 1;
+#endif
+}
+
 void drive_info(uint32_t module, PeModuleInfo *info) {
   const PeModule *m = pe_shipped_modules[module];
   *info = (PeModuleInfo){.name = m->name, .help = m->help, .inputs = m->inputs, .outputs = m->outputs,
@@ -61,7 +71,10 @@ static void process(const PeModule *m, const DriveRun *run, uint64_t at, uint32_
   for (uint32_t k = 0; k < m->n_outputs; k++) outputs[k] = run->outputs[k] + at;
   const PeBlock block = {.n_frames = n, .inputs = inputs, .outputs = outputs, .params = params, .mods = mods};
   stack_fill((uint8_t)run->fill);
-  m->process(state, &block);
+  if (m->isa)
+    m->isa[run->isa].process(state, &block);
+  else
+    m->process(state, &block);
   for (uint32_t k = 0; k < m->n_params; k++) pe_smooth_advance(&params[k], n);
 }
 

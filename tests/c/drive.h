@@ -15,6 +15,7 @@ typedef struct DriveRun {
   double sample_rate_hz;
   uint64_t n_frames;
   uint32_t n_commands, n_splits;
+  uint32_t isa, reserved;           /* instruction set, drive_isa_count() of them */
   const DriveCommand *commands;     /* in order of frame */
   const uint32_t *splits;           /* lengths of the blocks, over and over; commands split too */
   const float *const *inputs;       /* [n_inputs] of n_frames, or NULL */
@@ -24,6 +25,7 @@ typedef struct DriveRun {
 } DriveRun;
 
 uint32_t drive_count(void);
+uint32_t drive_isa_count(void); /* that this machine can run */
 void drive_info(uint32_t module, PeModuleInfo *info);
 uint64_t drive_state_bytes(uint32_t module);
 int drive_run(const DriveRun *run); /* 0; 1 no memory; 2 prepare failed; 3 the module wrote beside its state */

@@ -157,8 +157,12 @@ def run(
     splits: Sequence[int] = (64,),
     rate_hz: float = RATE_HZ,
     fill: int = 0,
+    isa: int | None = None,
 ) -> Result:
-    """Render n_frames of a new module. inputs: an array or None for each; cables: what drives a parameter."""
+    """Render n_frames of a new module. inputs: an array or None for each; cables: what drives a parameter.
+
+    isa: the number of an instruction set, the best one by default.
+    """
     ffi, lib, _ = build()
     module = modules()[name]
     cables = cables or {}
@@ -183,9 +187,16 @@ def run(
     job.n_splits, job.splits = len(splits), lengths
     job.inputs, job.mods, job.outputs = (_pointers(ffi, a, keep) for a in (ins, mods, outs))
     job.state = state
+    job.isa = lib.drive_isa_count() - 1 if isa is None else isa
     result = lib.drive_run(job)
     assert result == 0, f"drive_run({name}) gave {result}"
     return Result(outs, bytes(ffi.buffer(state)))
+
+
+def n_isas() -> int:
+    """Return how many instruction sets this machine can run."""
+    _, lib, _ = build()
+    return int(lib.drive_isa_count())
 
 
 def decibels(ratio: float) -> float:

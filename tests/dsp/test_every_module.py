@@ -59,7 +59,9 @@ def scenario(module: Module, seed: int, *, loudness: float = 1.0) -> Scenario:
     return Scenario(commands, inputs, cables)
 
 
-def play(module: Module, s: Scenario, *, splits: list[int] | None = None, fill: int = 0) -> drive.Result:
+def play(
+    module: Module, s: Scenario, *, splits: list[int] | None = None, fill: int = 0, isa: int | None = None
+) -> drive.Result:
     return drive.run(
         module.name,
         N_FRAMES,
@@ -68,6 +70,7 @@ def play(module: Module, s: Scenario, *, splits: list[int] | None = None, fill: 
         cables=s.cables,
         splits=splits or [64],
         fill=fill,
+        isa=isa,
     )
 
 
@@ -91,6 +94,15 @@ def test_any_split_into_blocks_gives_the_same_bits(module: Module, seed: int, sp
 def test_single_frames_give_the_same_bits_as_one_block(module: Module, seed: int) -> None:
     s = scenario(module, seed)
     assert_same(play(module, s, splits=[1]), play(module, s, splits=[N_FRAMES]))
+
+
+@every_module
+@property_based
+@given(seed=SEEDS, splits=SPLITS)
+def test_every_instruction_set_gives_the_same_bits(module: Module, seed: int, splits: list[int]) -> None:
+    s = scenario(module, seed)
+    for isa in range(drive.n_isas()):
+        assert_same(play(module, s, splits=splits, isa=isa), play(module, s, splits=[N_FRAMES], isa=0))
 
 
 @every_module

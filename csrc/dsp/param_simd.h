@@ -1,0 +1,82 @@
+/* RT: no locks, no allocation, no syscalls, no unbounded loops. */
+/* Parameters and the functions of approx.h over PE_SIMD_LANES / 2 frames, for one instruction set: the same operations
+ * in the same order as for one frame, so the same bits. Included once a turn, behind simd.h. */
+
+#undef vd_select
+#undef vd_param
+#undef vd_sin_pi
+#undef vd_cos_pi
+#undef vd_tan_pi
+#undef vd_exp2
+#define vd_select PE_SIMD_NAME(pe_vd_select)
+#define vd_param PE_SIMD_NAME(pe_vd_param)
+#define vd_sin_pi PE_SIMD_NAME(pe_vd_sin_pi)
+#define vd_cos_pi PE_SIMD_NAME(pe_vd_cos_pi)
+#define vd_tan_pi PE_SIMD_NAME(pe_vd_tan_pi)
+#define vd_exp2 PE_SIMD_NAME(pe_vd_exp2)
+
+/* a where all bits of the lane are set, otherwise b. */
+PE_V VD vd_select(VU mask, VD a, VD b) { return (VD)(((VU)a & mask) | ((VU)b & ~mask)); }
+
+/* pe_block_param of frames i and after, of which n (at most PE_SIMD_LANES / 2) are there; the others repeat the last. */
+PE_V VD vd_param(const PeBlock *b, uint32_t param, uint32_t i, uint32_t n, double min, double max) {
+  const PeSmooth *s = &b->params[param];
+  double left[PE_SIMD_LANES / 2], mods[PE_SIMD_LANES / 2]; /* frames to the ramp's end: whole numbers, exact */
+  for (uint32_t l = 0; l < PE_SIMD_LANES / 2; l++) left[l] = (double)s->remaining - (double)(i + (l < n ? l : n - 1));
+  VD v = s->target - s->step * vd_max(vd_load(left), vd_all(0.0));
+  if (b->mods[param]) {
+    for (uint32_t l = 0; l < PE_SIMD_LANES / 2; l++) mods[l] = (double)b->mods[param][i + (l < n ? l : n - 1)];
+    v += vd_load(mods);
+  }
+  return vd_min(vd_max(v, vd_all(min)), vd_all(max));
+}
+
+PE_V VD vd_sin_pi(VD y) {
+  const VD z = y * y;
+  VD p = vd_all(0x1.e3eed5d067092p-12);
+  p = p * z - 0x1.e30063a02fddap-8;
+  p = p * z + 0x1.50782fca38c05p-4;
+  p = p * z - 0x1.32d2cce2d5361p-1;
+  p = p * z + 0x1.466bc67758700p+1;
+  p = p * z - 0x1.4abbce625be41p+2;
+  p = p * z + 0x1.921fb54442d18p+1;
+  return p * y;
+}
+
+PE_V VD vd_cos_pi(VD y) {
+  const VD z = y * y;
+  VD p = vd_all(-0x1.b263c34f1bd5ap-14);
+  p = p * z + 0x1.f9cc40acb9222p-10;
+  p = p * z - 0x1.a6d1ec7e0b97dp-6;
+  p = p * z + 0x1.e1f5068367b21p-3;
+  p = p * z - 0x1.55d3c7e3c9280p+0;
+  p = p * z + 0x1.03c1f081b5aaep+2;
+  p = p * z - 0x1.3bd3cc9be45dep+2;
+  return p * z + 1.0;
+}
+
+PE_V VD vd_tan_pi(VD part, double whole) {
+  const VU is_upper = (VU)(part > 0.25 * whole);
+  const VD y = vd_select(is_upper, 0.5 * whole - part, part) / whole;
+  const VD s = vd_sin_pi(y), c = vd_cos_pi(y);
+  return vd_select(is_upper, c, s) / vd_select(is_upper, s, c);
+}
+
+/* The sum with 1.5 x 2^52 holds the whole number in its lowest bits: these become the exponent. */
+PE_V VD vd_exp2(VD x) {
+  const VD shifted = x + 0x1.8p52;
+  const VD r = x - (shifted - 0x1.8p52);
+  VD p = vd_all(0x1.e79bb2c58cbeap-32);
+  p = p * r + 0x1.e61b4f84266bbp-28;
+  p = p * r + 0x1.b5267ce271c23p-24;
+  p = p * r + 0x1.62bfc79d5939dp-20;
+  p = p * r + 0x1.ffcbfba97fd94p-17;
+  p = p * r + 0x1.4309130ed8c73p-13;
+  p = p * r + 0x1.5d87fe78cd6d2p-10;
+  p = p * r + 0x1.3b2ab6fba011ap-7;
+  p = p * r + 0x1.c6b08d7049fe8p-5;
+  p = p * r + 0x1.ebfbdff82c5a4p-3;
+  p = p * r + 0x1.62e42fefa39efp-1;
+  p = p * r + 1.0;
+  return p * (VD)(((VU)shifted + 1023u) << 52);
+}
