@@ -190,6 +190,14 @@ class ModuleSpec:
     params: tuple[ParamSpec, ...]
     index: int
     state_version: int
+    gate_param: ParamSpec | None = field(init=False, repr=False, compare=False)
+    """The parameter that /gate/ID sets, or None."""
+    _by_name: dict[str, ParamSpec] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gate_param", next((param for param in self.params if param.is_gate), None))
+        names = {name: param for param in reversed(self.params) for name in (param.alias, param.name) if name}
+        object.__setattr__(self, "_by_name", names)
 
     def param(self, name: str, *, node: str = "") -> ParamSpec:
         """Return a parameter by its name or alias. Raises UnknownNameError with the nearest."""
@@ -200,15 +208,7 @@ class ModuleSpec:
 
     def find_param(self, name: str) -> ParamSpec | None:
         """Return a parameter by its name or alias, or None."""
-        for param in self.params:
-            if name == param.name or (name and name == param.alias):
-                return param
-        return None
-
-    @property
-    def gate_param(self) -> ParamSpec | None:
-        """The parameter that /gate/ID sets, or None."""
-        return next((param for param in self.params if param.is_gate), None)
+        return self._by_name.get(name)
 
     @property
     def cable_params(self) -> tuple[ParamSpec, ...]:
