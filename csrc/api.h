@@ -93,6 +93,11 @@ typedef struct PePlanSpec {
   const PeCableSpec *cables;
 } PePlanSpec;
 
+typedef struct PeSetting {
+  uint32_t handle, param;
+  double value;
+} PeSetting;
+
 typedef struct PeWarmup {
   double max_rms, peak;     /* of the loudest block / sample over all channels */
   double block_cpu_ns;      /* median thread CPU time of a block */
@@ -104,6 +109,7 @@ typedef struct PePlan PePlan;
 PeStatus pe_plan_new(const PeRegistry *registry, const PePlanSpec *spec, PePlan **plan); /* copies the spec; the registry must outlive it; [setup] */
 void pe_plan_free(PePlan *plan);                                                           /* [setup] */
 PeStatus pe_plan_set(PePlan *plan, uint32_t handle, uint32_t param, double value);         /* at once, without a ramp; only before the plan runs; [setup] */
+PeStatus pe_plan_set_all(PePlan *plan, const PeSetting *settings, uint32_t n, uint32_t *n_set); /* each as pe_plan_set does, in order; ends at the first that is refused, which is settings[*n_set]; [setup] */
 PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, const volatile uint32_t *stop,
                         PeWarmup *result); /* states are as before afterwards; ends after the block in which *stop becomes 1; [setup] */
 uint64_t pe_plan_state_bytes(const PePlan *plan);                                          /* [any] */

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import mmap
 import os
+import struct
 import tempfile
 import weakref
 from collections.abc import Iterable, Sequence
@@ -171,6 +172,19 @@ class Warmup:
     n_blocks: int
 
 
+SETTING = struct.Struct("@IId")
+"""PeSetting: handle, parameter, value; a test compares the sizes."""
+
+
+def _rows(type: str, rows: bytes | Sequence[tuple[int, ...]]) -> Any:
+    """Return a native array of structs, of rows or around the bytes of them. Raises NativeError for half a row."""
+    if not isinstance(rows, bytes):
+        return ffi.new(f"{type}[]", list(rows))
+    if len(rows) % ffi.sizeof(type):
+        raise NativeError(f"{len(rows)} bytes are no whole number of {type}", status=int(lib.PE_BAD_SIZE))
+    return ffi.from_buffer(f"{type}[]", rows)
+
+
 class Stop:
     """A flag that another thread may set to end a warm-up early."""
 
@@ -186,21 +200,23 @@ class Plan:
 
     def __init__(
         self,
-        nodes: Sequence[tuple[int, int]],
-        cables: Sequence[tuple[int, int, int, int, int]],
+        nodes: bytes | Sequence[tuple[int, int]],
+        cables: bytes | Sequence[tuple[int, int, int, int, int]],
         *,
         sample_rate_hz: float,
         max_block_frames: int,
         n_channels: int,
     ) -> None:
-        """nodes: (handle, module index); cables: (source, source_port, dest, dest_port, to_param)."""
-        node_array = ffi.new("PeNodeSpec[]", list(nodes))
-        cable_array = ffi.new("PeCableSpec[]", list(cables))
+        """nodes: (handle, module index); cables: (source, source_port, dest, dest_port, to_param); each a list of
+        rows, or the same numbers as the bytes of an array of uint32.
+        """
+        node_array = _rows("PeNodeSpec", nodes)
+        cable_array = _rows("PeCableSpec", cables)
         spec = ffi.new("PePlanSpec *")
         spec.sample_rate_hz = sample_rate_hz
         spec.max_block_frames = max_block_frames
         spec.n_channels = n_channels
-        spec.n_nodes, spec.n_cables = len(nodes), len(cables)
+        spec.n_nodes, spec.n_cables = len(node_array), len(cable_array)
         spec.nodes, spec.cables = node_array, cable_array
         out = ffi.new("PePlan **")
         check(lib.pe_plan_new(_registry(), spec, out), "cannot build the plan")
@@ -217,6 +233,14 @@ class Plan:
             lib.pe_plan_set(self.pointer, handle, param, value),
             f"cannot set parameter {param} of node {handle}",
         )
+
+    def set_all(self, settings: bytes) -> None:
+        """Set parameters at once, in order, by one call; settings: rows of SETTING. Only before the plan runs."""
+        rows, n_set = _rows("PeSetting", settings), ffi.new("uint32_t *")
+        status = lib.pe_plan_set_all(self.pointer, rows, len(rows), n_set)
+        if status != lib.PE_OK:
+            row = rows[n_set[0]]
+            check(status, f"cannot set parameter {row.param} of node {row.handle}")
 
     def warm_up(self, n_blocks: int, block_frames: int, stop: Stop | None = None) -> Warmup:
         """Render n_blocks with all gates open and measure them; every state is as before afterwards."""

@@ -9,11 +9,10 @@ from typing import Any
 from pyengine._native import Record
 from pyengine.commands import Abort, Clear, Connect, Create, Delete, Disconnect
 from pyengine.errors import Fault, PatchError
-from pyengine.patch import Node, Patch
+from pyengine.patch import MAX_CABLES, MAX_NODES, Node, Patch
 from pyengine.specs import ParamSpec, unknown_name
 
 MAX_UNDO = 100
-MAX_NODES = 16384  # PE_MAX_NODES: pending edits stop there too, not only a commit
 
 Edit = Create | Delete | Connect | Disconnect | Clear | Abort
 
@@ -49,7 +48,7 @@ class Desk:
 
     @property
     def has_edits(self) -> bool:
-        return self.pending.structure() != self.committed.structure() or self.pending != self.committed
+        return not self.pending.is_built_like(self.committed) or self.pending != self.committed
 
     @property
     def undo_depth(self) -> int:
@@ -60,12 +59,12 @@ class Desk:
     def edit(self, command: Edit) -> None:
         """Change the pending patch. Raises PatchError, and then nothing has changed."""
         if isinstance(command, Create):
-            if len(self.pending.nodes) >= MAX_NODES:
-                raise PatchError(Fault(f"the patch has {MAX_NODES} nodes, the limit; delete some first"))
+            _check_room("nodes", len(self.pending.nodes), MAX_NODES)
             self.pending.create(command.module_id, command.module_type)
         elif isinstance(command, Delete):
             self.pending.delete(command.module_id)
         elif isinstance(command, Connect):
+            _check_room("cables", self.pending.n_cables, MAX_CABLES)
             self.pending.connect(command.source, command.dest)
         elif isinstance(command, Disconnect):
             self.pending.disconnect(command.source, command.dest)
@@ -165,8 +164,7 @@ class Desk:
             if playing is None or playing.handle != node.handle:
                 patch.renew(id)
                 continue
-            for name, value in playing.params.items():
-                patch.set(id, name, value)
+            patch.keep_values(id, playing.params)
         patch.validate(self.sample_rate_hz)
         self.pending.next_handle = max(self.pending.next_handle, patch.next_handle)
         self.candidate = patch
@@ -194,7 +192,7 @@ class Desk:
             self._undo = [patch.copy() for patch in self._undo]  # the way back keeps its own
             self._follow(self._undo.pop(), now)
             self._set_pending(now)
-        elif before.structure() != now.structure():
+        elif not before.is_built_like(now):
             self._undo = [*self._undo[-(MAX_UNDO - 1) :], before]
         self.committed = now
         self._end()
@@ -258,3 +256,9 @@ class Desk:
             "has_edits": self.has_edits,
             "undo_depth": self.undo_depth,
         }
+
+
+def _check_room(what: str, count: int, most: int) -> None:
+    """Raise PatchError when one more is too many: pending edits stop at a patch's limits, not only a commit."""
+    if count >= most:
+        raise PatchError(Fault(f"the patch has {most} {what}, the most it may have; delete some first", limit=most))

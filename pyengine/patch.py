@@ -82,6 +82,10 @@ class Patch:
         return tuple(self._cables)
 
     @property
+    def n_cables(self) -> int:
+        return len(self._cables)
+
+    @property
     def next_handle(self) -> int:
         """The handle of the next node created. Set it upward to keep handles apart across patches."""
         return self._next_handle

@@ -226,7 +226,7 @@ class Supervisor:
         return (active.index, active.generation, self.desk.committed) if active is not None and is_in_step else None
 
     def _log_plan(self, stage: Stage, source: int) -> None:
-        self.session.plan(stage.generation, stage.patch, stage.ops, stage.fade_frames, source)
+        self.session.plan(stage.generation, stage.patch, None, stage.fade_frames, source)
 
     def _log_restart(self, stage: Stage) -> None:
         begun = stage.restart
