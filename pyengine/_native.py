@@ -328,7 +328,7 @@ class Config:
     n_commands: int = 1 << 16
     n_journal: int = 1 << 20
     tap_frames: int = 1 << 18
-    checkpoint_bytes: int = 1 << 22
+    checkpoint_bytes: int = 1 << 25  # PE_MAX_NODES of 2 kB; memory is taken when a patch needs it
     is_free_running: bool = False
     checkpoint_blocks: int = 0
 
@@ -574,7 +574,7 @@ class Join:
     """
 
     def __init__(self, plan: Plan, generation: int) -> None:
-        _ = plan.pointer  # refused before it is given away
+        self.state_bytes = plan.state_bytes  # of the largest of its plans
         out = ffi.new("PeJoin **")
         self._join = ffi.NULL
         check(lib.pe_join_new(plan.give(), generation, out), "cannot begin to join")
@@ -604,7 +604,7 @@ class Join:
 
     def then(self, plan: Plan, generation: int, fade_frames: int) -> None:
         """Add the plan that came next; it is turned to at its SWITCH."""
-        _ = plan.pointer  # refused before it is given away
+        self.state_bytes = max(self.state_bytes, plan.state_bytes)
         status = lib.pe_join_then(self.pointer, plan.give(), generation, fade_frames)
         check(status, f"cannot add generation {generation}")
 
@@ -628,6 +628,7 @@ class Worker:
         out = ffi.new("PeWorker **")
         check(lib.pe_worker_new(segment.pointer, seat, out), "cannot make the worker")
         self._segment = segment  # the worker points into it
+        self._seat = seat
         self._worker = out[0]
         self._closing = weakref.finalize(self, _free_with, lib.pe_worker_free, self._worker, segment)
 
@@ -650,9 +651,14 @@ class Worker:
 
     def arm(self, plan: Plan, generation: int, fade_frames: int) -> None:
         """Hand a plan over, to be turned to at SWITCH `generation`."""
-        _ = plan.pointer  # refused before it is given away
+        self._reserve(plan.state_bytes)
         status = lib.pe_worker_arm(self.pointer, plan.give(), generation, fade_frames)
         check(status, "cannot arm the new plan")
+
+    def _reserve(self, state_bytes: int) -> None:
+        """Make the memory for checkpoints of such a plan: the render thread must not meet a page that is not there."""
+        status = lib.pe_seat_reserve(self._segment.pointer, self._seat, state_bytes)
+        check(status, f"cannot hold a checkpoint of {state_bytes} bytes")
 
     def disarm(self) -> None:
         """Take the armed plan back, unless it was turned to already."""
@@ -661,6 +667,7 @@ class Worker:
     def join(self, join: Join, timeout_ms: int) -> None:
         """Render what the join lacks, then hand it to the render thread."""
         _ = join.pointer  # refused before it is given away
+        self._reserve(join.state_bytes)
         check(lib.pe_worker_join(self.pointer, join.give(), timeout_ms), "cannot join")
 
     def park(self, timeout_ms: int) -> None:
@@ -804,8 +811,11 @@ def limit_realtime_cpu(soft_us: int, hard_us: int) -> bool:
     return bool(lib.pe_process_guard(soft_us, hard_us) == lib.PE_OK)
 
 
-def lock_memory() -> bool:
-    return bool(lib.pe_process_lock_memory() == lib.PE_OK)
+def lock_memory(segment: Segment) -> bool:
+    """Keep the process in memory, and the segment but for checkpoints that nobody needs yet; False where that is
+    refused. Before other threads use the segment.
+    """
+    return bool(lib.pe_process_lock_memory(segment.pointer) == lib.PE_OK)
 
 
 def die_with_parent(parent_pid: int) -> bool:
@@ -871,7 +881,10 @@ def stream_records(segment: Segment, first_seq: int) -> list[Record]:
 
 def checkpoint_image(segment: Segment, generation: int) -> bytes:
     """Return the newest checkpoint of a generation as one byte string (see csrc/api.h), b"" if there is none."""
-    size = 64 + ffi.sizeof("PeCommand") * int(lib.PE_SCHEDULE_SIZE) + segment.config.checkpoint_bytes
+    info = ffi.new("PeCheckpointInfo *")
+    if lib.pe_checkpoint_latest(segment.pointer, generation, KEEP_ALL, KEEP_ALL, info) != lib.PE_OK:
+        return b""
+    size = 64 + ffi.sizeof("PeCommand") * int(lib.PE_SCHEDULE_SIZE) + info.state_bytes  # a later one has as many
     room = ffi.new("uint64_t[]", (size + 7) // 8)
     n_bytes = lib.pe_checkpoint_image(segment.pointer, generation, room, size)
     return bytes(ffi.buffer(room, n_bytes))

@@ -207,10 +207,8 @@ class Builder:
         plan, self._plan = self._plan, None
         with plan:
             if plan.state_bytes > config.checkpoint_bytes:
-                text = (
-                    f"its states take {plan.state_bytes} bytes, {config.checkpoint_bytes} are allowed; make it smaller"
-                )
-                raise Refusal("invalid", text)
+                text = f"its states take {plan.state_bytes} bytes, more than the {config.checkpoint_bytes}"
+                raise Refusal("invalid", f"{text} that a checkpoint holds; take modules out")
             plan.set_all(self._settings)
             warnings = prime(plan, self._patch, message["ops"], config.sample_rate_hz)
             warmup = self.worker.warm_up(plan, message["warmup"], hurry)
@@ -393,7 +391,7 @@ def main(arguments: str) -> None:
     # No limit on the CPU, no real-time priority: a fault of ours must not starve the machine.
     builder = Builder(segment, given["priority"] if is_limited else 0)
     registry()  # read now, not when it is needed
-    is_locked = _native.lock_memory()
+    is_locked = _native.lock_memory(segment)
     channel.send([{"type": "hello", "is_locked": is_locked, "is_limited": is_limited}])
     inbox = _Inbox(channel)
     while (message := inbox.messages.get()) is not None and message["type"] != "stop":
