@@ -18,6 +18,7 @@ __all__ = ["MAX_CABLES", "MAX_NODES", "Cable", "Node", "Op", "Patch", "parse_gat
 
 MAX_NODES = 16384  # PE_MAX_NODES and PE_MAX_CABLES of csrc/api.h; a test compares
 MAX_CABLES = 65536
+MAX_JSON_BYTES = 1 << 25  # twice what the largest patch takes, every value set and every id as long as it may be
 _MAX_HANDLE = 0xFFFFFFFF
 _MAX_READ_FAULTS = 200
 _VERSION = 1
@@ -380,11 +381,8 @@ class Patch:
         return id, param.index, True
 
     def _limit_errors(self) -> Iterator[PatchError]:
-        counts = (("nodes", len(self._nodes), MAX_NODES), ("cables", len(self._cables), MAX_CABLES))
-        for what, count, most in counts:
-            if count > most:
-                text = f"{count} {what} are more than the {most} a patch may have; delete {count - most}"
-                yield PatchError(Fault(text, limit=most))
+        yield from _too_many("nodes", len(self._nodes), MAX_NODES)
+        yield from _too_many("cables", len(self._cables), MAX_CABLES)
 
     def _range_errors(self, sample_rate_hz: float) -> Iterator[PatchError]:
         for node, _, param, value in self.settings():
@@ -442,6 +440,12 @@ def parse_op(op: object, patch: Patch | None = None, sample_rate_hz: float | Non
 
 def _op_of(id: str, spec: ModuleSpec, param: ParamSpec, value: float) -> Op:
     return ("gate", id, None, int(value)) if param is spec.gate_param else ("mod", id, param.name, value)
+
+
+def _too_many(what: str, count: int, most: int) -> Iterator[PatchError]:
+    if count > most:
+        text = f"{count} {what} are more than the {most} a patch may have; delete {count - most}"
+        yield PatchError(Fault(text, limit=most))
 
 
 def _checked_handle(handle: object) -> int:
@@ -528,6 +532,9 @@ class _Reader:
     def read(self, data: str | bytes | Mapping[str, Any]) -> Patch:
         content: Any = data
         if isinstance(data, (str, bytes)):
+            if len(data) > MAX_JSON_BYTES:
+                text = f"the patch is {len(data)} bytes of JSON, the most that is read is {MAX_JSON_BYTES}"
+                raise PatchError(Fault(f"{text}; make it smaller", limit=MAX_JSON_BYTES))
             try:
                 content = json.loads(data)
             except (ValueError, RecursionError) as error:
@@ -550,10 +557,15 @@ class _Reader:
         if isinstance(version, bool) or version != _VERSION:
             self.fault(f"the patch has version {shown(version)}; this engine reads version {_VERSION}")
             return
-        for number, row in enumerate(self.rows(data, "nodes")):
+        nodes, cables = self.rows(data, "nodes"), self.rows(data, "cables")
+        beyond = [*_too_many("nodes", len(nodes), MAX_NODES), *_too_many("cables", len(cables), MAX_CABLES)]
+        if beyond:  # nothing of it is built
+            self.errors += beyond
+            return
+        for number, row in enumerate(nodes):
             if self.keys(row, f"nodes[{number}]", ("id", "type", "params"), ("id", "type")):
                 self.node(row)
-        for number, row in enumerate(self.rows(data, "cables")):
+        for number, row in enumerate(cables):
             where = f"cables[{number}]"
             if self.keys(row, where, ("from", "to"), ("from", "to")) and "from" in row and "to" in row:
                 self.attempt(self.patch.connect, row["from"], row["to"])

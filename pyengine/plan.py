@@ -35,9 +35,7 @@ class Blueprint:
         index = {spec.name: spec.index for spec in patch.registry.modules}
         nodes = [n for node in patch.nodes.values() for n in (node.handle, index[node.type])]
         cables = [
-            n
-            for c in patch.cables
-            for n in (number[c.source], c.source_port, number[c.dest], c.dest_port, c.to_param)
+            n for c in patch.cables for n in (number[c.source], c.source_port, number[c.dest], c.dest_port, c.to_param)
         ]
         row = _native.SETTING.pack
         settings = b"".join([row(node.handle, param.index, value) for node, _, param, value in patch.settings()])

@@ -135,7 +135,9 @@ class SessionLog:
         self._image = b""
         self._give_up_s = 0.0
         self._written_s = 0.0
-        self._early: list[Event | Callable[[], Entry] | tuple[int, list[Record]]] = []  # what came while the log was starting
+        self._early: list[
+            Event | Callable[[], Entry] | tuple[int, list[Record]]
+        ] = []  # what came while the log was starting
 
     def __repr__(self) -> str:
         log = self._log

@@ -129,7 +129,9 @@ def test_the_work_of_edits_and_of_a_commit_grows_in_a_straight_line(is_mixed: bo
         desk = Desk(RATE_HZ)
         made = voices(0, n)
         if is_mixed:  # filters and envelopes are created before what feeds them
-            made.sort(key=lambda c: (not isinstance(c, Create), isinstance(c, Create) and c.module_type == "simple_sine"))
+            made.sort(
+                key=lambda c: (not isinstance(c, Create), isinstance(c, Create) and c.module_type == "simple_sine")
+            )
         steps = [
             lambda: do(desk, made),
             desk.begin,
@@ -219,7 +221,9 @@ def test_a_patch_that_no_checkpoint_holds_is_refused_with_the_limit(
         frame = live.engine.commit(crossfade_ms=0)["frame"]
         for future in live.engine.submit_bundle(voices(2, 20)):
             future.result(60)
-        with pytest.raises(CommitRefused, match="more than the 4096 that a checkpoint holds; take modules out") as caught:
+        with pytest.raises(
+            CommitRefused, match="more than the 4096 that a checkpoint holds; take modules out"
+        ) as caught:
             live.engine.commit()
         assert caught.value.reason == "invalid"
         live.advance(640)

@@ -403,9 +403,7 @@ def test_a_blueprint_of_a_process_that_numbers_its_module_types_otherwise_means_
         plan.render(_native.commands([]), 0, 64, 64, out)
     assert same_bits(out[:, 0], rendered(patch, 64))
     with pytest.raises(UnknownNameError, match="unknown module type 'theremin'"):
-        replace(blueprint, types=("theremin", *types[1:])).plan(
-            sample_rate_hz=48000, max_block_frames=64, n_channels=1
-        )
+        replace(blueprint, types=("theremin", *types[1:])).plan(sample_rate_hz=48000, max_block_frames=64, n_channels=1)
 
 
 def test_a_setting_that_the_core_refuses_is_named_and_those_before_it_are_taken() -> None:
