@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from pyengine._native import Record
@@ -97,7 +98,7 @@ class Desk:
     def _set(self, id: str, resolve: Callable[[Patch], tuple[ParamSpec, float]]) -> Setting:
         patches = [p for p in self._patches() if id in p.nodes]
         if not patches:
-            raise unknown_name("module id", id, {**self.committed.nodes, **self.pending.nodes})
+            raise unknown_name("module id", id, dict.fromkeys(chain(self.committed.nodes, self.pending.nodes)))
         param, number = resolve(patches[0])
         sent: list[Record] = []
         held: list[Record] = []
@@ -163,8 +164,8 @@ class Desk:
             playing = self.committed.nodes.get(id)
             if playing is None or playing.handle != node.handle:
                 patch.renew(id)
-                continue
-            patch.keep_values(id, playing.params)
+            elif playing is not node:
+                patch.keep_values(id, playing.params)
         patch.validate(self.sample_rate_hz)
         self.pending.next_handle = max(self.pending.next_handle, patch.next_handle)
         self.candidate = patch
@@ -189,7 +190,6 @@ class Desk:
         kept = set(carried)
         self._back = (before, list(self._undo))
         if self._is_undo:
-            self._undo = [patch.copy() for patch in self._undo]  # the way back keeps its own
             self._follow(self._undo.pop(), now)
             self._set_pending(now)
         elif not before.is_built_like(now):
@@ -204,12 +204,14 @@ class Desk:
 
     def _follow(self, then: Patch, now: Patch) -> None:
         """Modules that came back under new handles are the same ones in all patches before."""
-        renewed = {node.handle: now.nodes[id].handle for id, node in then.nodes.items()}
-        self._undo = [patch.copy() for patch in self._undo]  # the ones as they were may have to come back
-        for patch in self._undo:
-            for id, node in list(patch.nodes.items()):
-                if renewed.get(node.handle, node.handle) != node.handle:
-                    patch.renew(id, renewed[node.handle])
+        pairs = ((node, now.nodes[id].handle) for id, node in then.nodes.items())
+        renewed = [(node.id, node.handle, handle) for node, handle in pairs if handle != node.handle]
+        for n, patch in enumerate(self._undo):
+            theirs = [(id, new) for id, old, new in renewed if id in patch.nodes and patch.nodes[id].handle == old]
+            if theirs:
+                self._undo[n] = patch = patch.copy()  # the one as it was may have to come back
+                for id, handle in theirs:
+                    patch.renew(id, handle)
 
     def settle(self) -> None:
         """The patch on probation has lived: it is not taken back any more."""

@@ -14,6 +14,7 @@ from pyengine.errors import Fault, ParamRangeError, UnknownNameError, shown
 
 _RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE = 1, 2, 4, 8, 16  # PE_PARAM_... of csrc/api.h; a test compares
 _MANY_NAMES = 300  # above this the search for the nearest name is narrowed first: it answers strangers
+_NAMES_SCANNED, _NAMES_ALIKE = 4096, 100  # then: so many are looked at, and so many of them compared
 _NYQUIST_MARGIN_HZ = 10.0
 _GATE_WORDS = {"on": 1, "true": 1, "off": 0, "false": 0}
 
@@ -23,8 +24,9 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
     wanted = name[:64].lower()
     pool = list(names)
     if len(pool) > _MANY_NAMES:
-        alike = (n for n in pool if abs(len(n) - len(wanted)) <= 2 and n[:1].lower() == wanted[:1])
-        pool = list(islice(alike, _MANY_NAMES))
+        scanned = islice(pool, _NAMES_SCANNED)
+        alike = (n for n in scanned if n[:1].lower() == wanted[:1] and abs(len(n) - len(wanted)) <= 2)
+        pool = list(islice(alike, _NAMES_ALIKE))
     return _closest(wanted, tuple(pool))
 
 
