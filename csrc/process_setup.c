@@ -52,12 +52,11 @@ PeStatus pe_segment_lock(PeSegment *s) {
 /* mlockall makes all pages that may be accessed. Those it passes over are locked too, once they are there. */
 static int lock_all(PeSegment *s, int flags) {
   unsigned char *states;
-  int is_done = 1;
   for (uint32_t i = 0; i < N_PLACES; i++) {
     const uint64_t bytes = whole_pages(s, i, &states);
     if (bytes > 0) mprotect(states, bytes, PROT_NONE); /* where that fails they are made, and nothing is wrong */
   }
-  is_done = mlockall(flags) == 0;
+  int is_done = mlockall(flags) == 0;
   for (uint32_t i = 0; i < N_PLACES; i++) {
     const uint64_t bytes = whole_pages(s, i, &states);
     if (bytes > 0) is_done = mprotect(states, bytes, PROT_READ | PROT_WRITE) == 0 && is_done;
