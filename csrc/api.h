@@ -99,6 +99,11 @@ typedef struct PePlanSpec {
   const PeCableSpec *cables;
 } PePlanSpec;
 
+typedef struct PeSetting {
+  uint32_t handle, param;
+  double value;
+} PeSetting;
+
 typedef struct PeWarmup {
   double max_rms, peak;     /* of the loudest block / sample over all channels */
   double block_cpu_ns;      /* median thread CPU time of a block */
@@ -110,6 +115,7 @@ typedef struct PePlan PePlan;
 PeStatus pe_plan_new(const PeRegistry *registry, const PePlanSpec *spec, PePlan **plan); /* copies the spec; the registry must outlive it; [setup] */
 void pe_plan_free(PePlan *plan);                                                           /* [setup] */
 PeStatus pe_plan_set(PePlan *plan, uint32_t handle, uint32_t param, double value);         /* at once, without a ramp; only before the plan runs; [setup] */
+PeStatus pe_plan_set_all(PePlan *plan, const PeSetting *settings, uint32_t n, uint32_t *n_set); /* each as pe_plan_set does, in order; ends at the first that is refused, which is settings[*n_set]; [setup] */
 PeStatus pe_plan_warmup(PePlan *plan, uint32_t n_blocks, uint32_t block_frames, const volatile uint32_t *stop,
                         PeWarmup *result); /* states are as before afterwards; ends after the block in which *stop becomes 1; [setup] */
 uint64_t pe_plan_state_bytes(const PePlan *plan);                                          /* [any] */
@@ -319,6 +325,7 @@ typedef struct PeCheckpointInfo {
 } PeCheckpointInfo;
 
 void pe_checkpoint_request(PeSegment *s, uint32_t slot, uint64_t generation); /* that slot writes one at the next block edge at which it runs the generation and fades nothing; [any] */
+PeStatus pe_seat_reserve(PeSegment *s, uint32_t seat, uint64_t state_bytes); /* makes the memory that checkpoints of so large a plan need, in the process that writes them; PE_TOO_LARGE beyond checkpoint_bytes, PE_NO_MEMORY; [setup] */
 PeStatus pe_checkpoint_latest(const PeSegment *s, uint64_t generation, uint64_t below, uint64_t last_block, PeCheckpointInfo *info); /* the newest whole one, numbered below `below`, of `last_block` at the latest; PE_NO_CHECKPOINT if there is none; [any] */
 
 /* ---- the worker ----------------------------------------------------------------------------- */
@@ -392,8 +399,8 @@ uint32_t pe_clock_wait(PeClock *clock, uint64_t frame, uint32_t timeout_ms); /* 
 /* ---- process ------------------------------------------------------------------------------------ */
 
 PeStatus pe_process_guard(uint32_t soft_us, uint32_t hard_us);  /* RLIMIT_RTTIME; [setup] */
-PeStatus pe_segment_lock(PeSegment *segment);                   /* mlock; PE_BUSY where refused; [setup] */
-PeStatus pe_process_lock_memory(void);                          /* mlockall; PE_BUSY where refused; [setup] */
+PeStatus pe_segment_lock(PeSegment *segment);                   /* mlock, but for the states of checkpoints; PE_BUSY where refused; [setup] */
+PeStatus pe_process_lock_memory(PeSegment *segment);            /* mlockall, but for those that are not there yet; before other threads use the segment; PE_BUSY where refused; [setup] */
 PeStatus pe_process_die_with_parent(int32_t parent_pid);        /* PR_SET_PDEATHSIG where there is one; PE_STALE if the parent is gone already; [setup] */
 
 /* ---- the session log, and its replay --------------------------------------------------------------- */

@@ -98,6 +98,9 @@ PE_RT static inline uint32_t pe_seat_of(const PeSegment *s, uint32_t slot) {
   return atomic_load_explicit(&s->slots[slot].seat, memory_order_acquire) % PE_SEATS; /* its ring was in order before */
 }
 
+/* Where the states of a seat's checkpoint lie, in one of its two places: checkpoint_bytes of them. [any] */
+void *pe_segment_states(PeSegment *s, uint32_t seat, uint32_t place);
+
 /* A seat's audio ring: heads, and planar samples [channel][frame]. */
 PE_RT static inline PeBlockHead *pe_block_head(PeSegment *s, uint32_t seat, uint64_t block) {
   return (PeBlockHead *)pe_segment_at(s, s->heads_at[seat]) + (block & (s->ring_blocks - 1));

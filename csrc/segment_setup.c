@@ -2,6 +2,8 @@
 
 #include "segment.h"
 
+#define PLACE_HEAD_BYTES (sizeof(PeCheckpointHead) + (uint64_t)PE_SCHEDULE_SIZE * sizeof(PeCommand))
+
 static uint64_t align64(uint64_t n) { return (n + 63u) & ~(uint64_t)63u; }
 
 static int is_power_of_two(uint32_t n) { return n != 0 && (n & (n - 1)) == 0; }
@@ -49,7 +51,7 @@ static uint64_t lay_out(const PeConfig *c, PeSegment *s) {
   for (uint32_t i = 0; i < PE_SEATS; i++)
     for (uint32_t k = 0; k < 2; k++) {
       s->checkpoint_at[i][k] = at;
-      at += sizeof(PeCheckpointHead) + (uint64_t)PE_SCHEDULE_SIZE * sizeof(PeCommand) + align64(c->checkpoint_bytes);
+      at += PLACE_HEAD_BYTES + align64(c->checkpoint_bytes);
     }
   return align64(at);
 }
@@ -61,7 +63,12 @@ PeStatus pe_segment_init(void *memory, uint64_t bytes, const PeConfig *config) {
   if (memory == NULL || need == 0 || ((uintptr_t)memory & 63u) != 0) return PE_BAD_ARGUMENT;
   if (bytes < need) return PE_BAD_SIZE;
   PeSegment *s = memory;
-  memset(memory, 0, (size_t)need); /* every page that the real-time side will touch is there from now on */
+  PeSegment places; /* where they lie */
+  lay_out(config, &places);
+  /* Every page that the real-time side will touch is there from now on; those of states when a plan needs them. */
+  memset(memory, 0, (size_t)places.checkpoint_at[0][0]);
+  for (uint32_t i = 0; i < PE_SEATS; i++)
+    for (uint32_t k = 0; k < 2; k++) memset(pe_segment_at(s, places.checkpoint_at[i][k]), 0, PLACE_HEAD_BYTES);
   s->config = *config;
   lay_out(config, s);
   s->bytes = need;
@@ -95,6 +102,10 @@ PeStatus pe_segment_attach(void *memory, uint64_t bytes, PeSegment **segment) {
   if (s->bytes > bytes || pe_segment_bytes(&s->config) != s->bytes) return PE_BAD_SIZE;
   *segment = s;
   return PE_OK;
+}
+
+void *pe_segment_states(PeSegment *s, uint32_t seat, uint32_t place) {
+  return pe_segment_at(s, s->checkpoint_at[seat][place] + PLACE_HEAD_BYTES);
 }
 
 void pe_segment_config(const PeSegment *s, PeConfig *config) { *config = s->config; }

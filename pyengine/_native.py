@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import mmap
 import os
+import struct
 import tempfile
 import weakref
 from collections.abc import Iterable, Sequence
@@ -186,6 +187,19 @@ class Warmup:
     n_blocks: int
 
 
+SETTING = struct.Struct("@IId")
+"""PeSetting: handle, parameter, value; a test compares the sizes."""
+
+
+def _rows(type: str, rows: bytes | Sequence[tuple[int, ...]]) -> Any:
+    """Return a native array of structs, of rows or around the bytes of them. Raises NativeError for half a row."""
+    if not isinstance(rows, bytes):
+        return ffi.new(f"{type}[]", list(rows))
+    if len(rows) % ffi.sizeof(type):
+        raise NativeError(f"{len(rows)} bytes are no whole number of {type}", status=int(lib.PE_BAD_SIZE))
+    return ffi.from_buffer(f"{type}[]", rows)
+
+
 class Stop:
     """A flag that another thread may set to end a warm-up early."""
 
@@ -201,21 +215,23 @@ class Plan:
 
     def __init__(
         self,
-        nodes: Sequence[tuple[int, int]],
-        cables: Sequence[tuple[int, int, int, int, int]],
+        nodes: bytes | Sequence[tuple[int, int]],
+        cables: bytes | Sequence[tuple[int, int, int, int, int]],
         *,
         sample_rate_hz: float,
         max_block_frames: int,
         n_channels: int,
     ) -> None:
-        """nodes: (handle, module index); cables: (source, source_port, dest, dest_port, to_param)."""
-        node_array = ffi.new("PeNodeSpec[]", list(nodes))
-        cable_array = ffi.new("PeCableSpec[]", list(cables))
+        """nodes: (handle, module index); cables: (source, source_port, dest, dest_port, to_param); each a list of
+        rows, or the same numbers as the bytes of an array of uint32.
+        """
+        node_array = _rows("PeNodeSpec", nodes)
+        cable_array = _rows("PeCableSpec", cables)
         spec = ffi.new("PePlanSpec *")
         spec.sample_rate_hz = sample_rate_hz
         spec.max_block_frames = max_block_frames
         spec.n_channels = n_channels
-        spec.n_nodes, spec.n_cables = len(nodes), len(cables)
+        spec.n_nodes, spec.n_cables = len(node_array), len(cable_array)
         spec.nodes, spec.cables = node_array, cable_array
         out = ffi.new("PePlan **")
         check(lib.pe_plan_new(_registry(), spec, out), "cannot build the plan")
@@ -232,6 +248,14 @@ class Plan:
             lib.pe_plan_set(self.pointer, handle, param, value),
             f"cannot set parameter {param} of node {handle}",
         )
+
+    def set_all(self, settings: bytes) -> None:
+        """Set parameters at once, in order, by one call; settings: rows of SETTING. Only before the plan runs."""
+        rows, n_set = _rows("PeSetting", settings), ffi.new("uint32_t *")
+        status = lib.pe_plan_set_all(self.pointer, rows, len(rows), n_set)
+        if status != lib.PE_OK:
+            row = rows[n_set[0]]
+            check(status, f"cannot set parameter {row.param} of node {row.handle}")
 
     def warm_up(self, n_blocks: int, block_frames: int, stop: Stop | None = None) -> Warmup:
         """Render n_blocks with all gates open and measure them; every state is as before afterwards."""
@@ -324,7 +348,7 @@ class Config:
     n_commands: int = 1 << 16
     n_journal: int = 1 << 20
     tap_frames: int = 1 << 18
-    checkpoint_bytes: int = 1 << 22
+    checkpoint_bytes: int = 1 << 25  # PE_MAX_NODES of 2 kB; memory is taken when a patch needs it
     is_free_running: bool = False
     checkpoint_blocks: int = 0
 
@@ -570,7 +594,7 @@ class Join:
     """
 
     def __init__(self, plan: Plan, generation: int) -> None:
-        _ = plan.pointer  # refused before it is given away
+        self.state_bytes = plan.state_bytes  # of the largest of its plans
         out = ffi.new("PeJoin **")
         self._join = ffi.NULL
         check(lib.pe_join_new(plan.give(), generation, out), "cannot begin to join")
@@ -600,7 +624,7 @@ class Join:
 
     def then(self, plan: Plan, generation: int, fade_frames: int) -> None:
         """Add the plan that came next; it is turned to at its SWITCH."""
-        _ = plan.pointer  # refused before it is given away
+        self.state_bytes = max(self.state_bytes, plan.state_bytes)
         status = lib.pe_join_then(self.pointer, plan.give(), generation, fade_frames)
         check(status, f"cannot add generation {generation}")
 
@@ -624,6 +648,7 @@ class Worker:
         out = ffi.new("PeWorker **")
         check(lib.pe_worker_new(segment.pointer, seat, out), "cannot make the worker")
         self._segment = segment  # the worker points into it
+        self._seat = seat
         self._worker = out[0]
         self._closing = weakref.finalize(self, _free_with, lib.pe_worker_free, self._worker, segment)
 
@@ -646,9 +671,14 @@ class Worker:
 
     def arm(self, plan: Plan, generation: int, fade_frames: int) -> None:
         """Hand a plan over, to be turned to at SWITCH `generation`."""
-        _ = plan.pointer  # refused before it is given away
+        self._reserve(plan.state_bytes)
         status = lib.pe_worker_arm(self.pointer, plan.give(), generation, fade_frames)
         check(status, "cannot arm the new plan")
+
+    def _reserve(self, state_bytes: int) -> None:
+        """Make the memory for checkpoints of such a plan: the render thread must not meet a page that is not there."""
+        status = lib.pe_seat_reserve(self._segment.pointer, self._seat, state_bytes)
+        check(status, f"cannot hold a checkpoint of {state_bytes} bytes")
 
     def disarm(self) -> None:
         """Take the armed plan back, unless it was turned to already."""
@@ -657,6 +687,7 @@ class Worker:
     def join(self, join: Join, timeout_ms: int) -> None:
         """Render what the join lacks, then hand it to the render thread."""
         _ = join.pointer  # refused before it is given away
+        self._reserve(join.state_bytes)
         check(lib.pe_worker_join(self.pointer, join.give(), timeout_ms), "cannot join")
 
     def park(self, timeout_ms: int) -> None:
@@ -800,8 +831,11 @@ def limit_realtime_cpu(soft_us: int, hard_us: int) -> bool:
     return bool(lib.pe_process_guard(soft_us, hard_us) == lib.PE_OK)
 
 
-def lock_memory() -> bool:
-    return bool(lib.pe_process_lock_memory() == lib.PE_OK)
+def lock_memory(segment: Segment) -> bool:
+    """Keep the process in memory, and the segment but for checkpoints that nobody needs yet; False where that is
+    refused. Before other threads use the segment.
+    """
+    return bool(lib.pe_process_lock_memory(segment.pointer) == lib.PE_OK)
 
 
 def die_with_parent(parent_pid: int) -> bool:
@@ -867,7 +901,10 @@ def stream_records(segment: Segment, first_seq: int) -> list[Record]:
 
 def checkpoint_image(segment: Segment, generation: int) -> bytes:
     """Return the newest checkpoint of a generation as one byte string (see csrc/api.h), b"" if there is none."""
-    size = 64 + ffi.sizeof("PeCommand") * int(lib.PE_SCHEDULE_SIZE) + segment.config.checkpoint_bytes
+    info = ffi.new("PeCheckpointInfo *")
+    if lib.pe_checkpoint_latest(segment.pointer, generation, KEEP_ALL, KEEP_ALL, info) != lib.PE_OK:
+        return b""
+    size = 64 + ffi.sizeof("PeCommand") * int(lib.PE_SCHEDULE_SIZE) + info.state_bytes  # a later one has as many
     room = ffi.new("uint64_t[]", (size + 7) // 8)
     n_bytes = lib.pe_checkpoint_image(segment.pointer, generation, room, size)
     return bytes(ffi.buffer(room, n_bytes))

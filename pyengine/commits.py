@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyengine import _native
@@ -14,10 +14,10 @@ from pyengine.channel import Message
 from pyengine.commands import Commit, Undo
 from pyengine.crew import Crew
 from pyengine.errors import CommitRefused, PatchError
-from pyengine.lineage import Stage, build_messages
+from pyengine.lineage import Stage
 from pyengine.loop import Timer
 from pyengine.mending import Mender
-from pyengine.patch import Op, Patch
+from pyengine.patch import Patch
 from pyengine.slots import Happening, Slot, State
 from pyengine.worker import prime_message
 
@@ -39,9 +39,7 @@ class Attempt:
     phase: str = "waiting"
     generation: int = 0
     slot: int = -1
-    ops: tuple[Op, ...] = ()
-    fade_frames: int = 0
-    switch_seq: int = 0
+    stage: Stage | None = None  # from priming on
     held: list[_native.Record] = field(default_factory=list)
     ready_ms: float = 0.0
     received_frame: int = 0
@@ -166,22 +164,18 @@ class Commits:
         attempt.generation, attempt.slot, attempt.phase = board.next_generation(), standby.index, "priming"
         board.segment.reset_prime_ready(standby.index, attempt.generation)
         board.move(standby.index, Happening.COMMIT)
-        same = attempt.patch.structure() == board.desk.committed.structure()
+        same = attempt.patch.is_built_like(board.desk.committed)
         crossfade_ms = attempt.command.crossfade_ms
         fade_ms = options.crossfade_ms if crossfade_ms is None else crossfade_ms
-        attempt.ops = tuple(attempt.patch.ops())
-        attempt.fade_frames = 0 if same else round(fade_ms * options.sample_rate_hz / 1e3)
-        messages = build_messages(attempt.patch, attempt.generation)
-        messages.append(
-            prime_message(
-                attempt.ops,
-                WARMUP_BLOCKS,
-                fade_frames=attempt.fade_frames,
-                allow_silence=attempt.command.allow_silence,
-                max_share=options.max_block_share,
-            )
+        fade_frames = 0 if same else round(fade_ms * options.sample_rate_hz / 1e3)
+        attempt.stage = Stage.of(attempt.generation, attempt.patch, fade_frames)
+        prime = prime_message(
+            WARMUP_BLOCKS,
+            fade_frames=fade_frames,
+            allow_silence=attempt.command.allow_silence,
+            max_share=options.max_block_share,
         )
-        self._crew.send(standby.index, messages)
+        self._crew.send(standby.index, [*attempt.stage.build_messages(), prime])
         self._set_timer(attempt, self._timeout_ms(attempt.command) / 1e3, self._on_prime_timeout)
 
     def _set_timer(self, attempt: Attempt, seconds: float, action: Callable[[], None]) -> None:
@@ -236,16 +230,13 @@ class Commits:
         attempt.ready_ms = 1e3 * (time.monotonic() - attempt.started_s)
         board.move(slot, Happening.PRIMED)
         board.desk.switching()
-        attempt.switch_seq = board.intake.sent + board.intake.n_waiting + 1
-        self.on_plan(self._stage(attempt), board.segment.slot_generation(slot))
+        assert attempt.stage is not None
+        attempt.stage = replace(attempt.stage, switch_seq=board.intake.sent + board.intake.n_waiting + 1)
+        self.on_plan(attempt.stage, board.segment.slot_generation(slot))
         board.segment.open_gate(attempt.generation)
         switch = _native.Record(0, 0, 0.0, switch_to=attempt.generation)
         board.intake.send([switch, *attempt.held])
         self._set_timer(attempt, SWAP_TIMEOUT_S, self._on_swap_timeout)
-
-    def _stage(self, attempt: Attempt) -> Stage:
-        a = attempt
-        return Stage(a.generation, a.patch.copy(), a.ops, a.fade_frames, a.switch_seq)
 
     # ---- swap ---------------------------------------------------------------------------------------------
 
@@ -286,7 +277,8 @@ class Commits:
         else:  # it had taken over from a dead one and turned in place
             board.slots[new] = Slot(new, State.ACTIVE, event.generation)
         report = self._report(attempt, event)
-        board.lineage.add(self._stage(attempt))
+        assert attempt.stage is not None
+        board.lineage.add(attempt.stage)
         self.done += 1
         logger.info(
             "swap committed generation=%d slot=%d block=%d late_blocks=%d nodes=%d ready_ms=%.2f",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from pyengine._native import Record
 from pyengine.commands import Abort, Clear, Connect, Create, Delete, Disconnect
 from pyengine.errors import Fault, PatchError
-from pyengine.patch import Node, Patch
+from pyengine.patch import MAX_CABLES, MAX_NODES, Node, Patch
 from pyengine.specs import ParamSpec, unknown_name
 
 MAX_UNDO = 100
-MAX_NODES = 16384  # PE_MAX_NODES: pending edits stop there too, not only a commit
 
 Edit = Create | Delete | Connect | Disconnect | Clear | Abort
 
@@ -49,7 +49,7 @@ class Desk:
 
     @property
     def has_edits(self) -> bool:
-        return self.pending.structure() != self.committed.structure() or self.pending != self.committed
+        return not self.pending.is_built_like(self.committed) or self.pending != self.committed
 
     @property
     def undo_depth(self) -> int:
@@ -60,12 +60,12 @@ class Desk:
     def edit(self, command: Edit) -> None:
         """Change the pending patch. Raises PatchError, and then nothing has changed."""
         if isinstance(command, Create):
-            if len(self.pending.nodes) >= MAX_NODES:
-                raise PatchError(Fault(f"the patch has {MAX_NODES} nodes, the limit; delete some first"))
+            _check_room("nodes", len(self.pending.nodes), MAX_NODES)
             self.pending.create(command.module_id, command.module_type)
         elif isinstance(command, Delete):
             self.pending.delete(command.module_id)
         elif isinstance(command, Connect):
+            _check_room("cables", self.pending.n_cables, MAX_CABLES)
             self.pending.connect(command.source, command.dest)
         elif isinstance(command, Disconnect):
             self.pending.disconnect(command.source, command.dest)
@@ -98,7 +98,7 @@ class Desk:
     def _set(self, id: str, resolve: Callable[[Patch], tuple[ParamSpec, float]]) -> Setting:
         patches = [p for p in self._patches() if id in p.nodes]
         if not patches:
-            raise unknown_name("module id", id, {**self.committed.nodes, **self.pending.nodes})
+            raise unknown_name("module id", id, dict.fromkeys(chain(self.committed.nodes, self.pending.nodes)))
         param, number = resolve(patches[0])
         sent: list[Record] = []
         held: list[Record] = []
@@ -164,9 +164,8 @@ class Desk:
             playing = self.committed.nodes.get(id)
             if playing is None or playing.handle != node.handle:
                 patch.renew(id)
-                continue
-            for name, value in playing.params.items():
-                patch.set(id, name, value)
+            elif playing is not node:
+                patch.keep_values(id, playing.params)
         patch.validate(self.sample_rate_hz)
         self.pending.next_handle = max(self.pending.next_handle, patch.next_handle)
         self.candidate = patch
@@ -191,10 +190,9 @@ class Desk:
         kept = set(carried)
         self._back = (before, list(self._undo))
         if self._is_undo:
-            self._undo = [patch.copy() for patch in self._undo]  # the way back keeps its own
             self._follow(self._undo.pop(), now)
             self._set_pending(now)
-        elif before.structure() != now.structure():
+        elif not before.is_built_like(now):
             self._undo = [*self._undo[-(MAX_UNDO - 1) :], before]
         self.committed = now
         self._end()
@@ -206,12 +204,14 @@ class Desk:
 
     def _follow(self, then: Patch, now: Patch) -> None:
         """Modules that came back under new handles are the same ones in all patches before."""
-        renewed = {node.handle: now.nodes[id].handle for id, node in then.nodes.items()}
-        self._undo = [patch.copy() for patch in self._undo]  # the ones as they were may have to come back
-        for patch in self._undo:
-            for id, node in list(patch.nodes.items()):
-                if renewed.get(node.handle, node.handle) != node.handle:
-                    patch.renew(id, renewed[node.handle])
+        pairs = ((node, now.nodes[id].handle) for id, node in then.nodes.items())
+        renewed = [(node.id, node.handle, handle) for node, handle in pairs if handle != node.handle]
+        for n, patch in enumerate(self._undo):
+            theirs = [(id, new) for id, old, new in renewed if id in patch.nodes and patch.nodes[id].handle == old]
+            if theirs:
+                self._undo[n] = patch = patch.copy()  # the one as it was may have to come back
+                for id, handle in theirs:
+                    patch.renew(id, handle)
 
     def settle(self) -> None:
         """The patch on probation has lived: it is not taken back any more."""
@@ -258,3 +258,9 @@ class Desk:
             "has_edits": self.has_edits,
             "undo_depth": self.undo_depth,
         }
+
+
+def _check_room(what: str, count: int, most: int) -> None:
+    """Raise PatchError when one more is too many: pending edits stop at a patch's limits, not only a commit."""
+    if count >= most:
+        raise PatchError(Fault(f"the patch has {most} {what}, the most it may have; delete some first", limit=most))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from pyengine.dispatch import Dispatcher
 from pyengine.errors import CommandError, EngineError, WorkerError, shown
 from pyengine.loop import Loop
 from pyengine.server import OscServer
+from pyengine.specs import number_text
 from pyengine.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -57,7 +61,7 @@ class Engine:
     ) -> None:
         options = Options(
             device=str(device),
-            sample_rate_hz=float(sample_rate),
+            sample_rate_hz=sample_rate,
             block_frames=block_frames,
             lead_blocks=lead_blocks,
             n_channels=channels,
@@ -73,7 +77,7 @@ class Engine:
             session=None if session is None else Path(session),
         )
         _check(options)
-        self.options = options
+        self.options = options = replace(options, sample_rate_hz=float(sample_rate))
         self._is_closed = False
         self._loop = Loop()
         self._server: OscServer | None = None
@@ -385,9 +389,21 @@ def _settler(future: Future[Any]) -> Any:
     return settle
 
 
+def _fault(name: str, value: object, low: float, high: float, is_whole: bool) -> str:
+    """Return what is wrong with an option's number, '' if nothing is."""
+    allowed = f"{low:.12g}..{high:.12g}"
+    if isinstance(value, bool) or not isinstance(value, Integral if is_whole else Real):
+        return f"{name}={shown(value)} is not a {'whole ' if is_whole else ''}number; give {allowed}"
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    return "" if low <= number <= high else f"{name}={number_text(number)} is outside {allowed}"
+
+
 def _check(options: Options) -> None:
     """Raise one CommandError that names every option outside its range."""
-    rows: list[tuple[str, float, float, float]] = [
+    rows: list[tuple[str, object, float, float]] = [
         ("sample_rate", options.sample_rate_hz, 1000, 768000),
         ("block_frames", options.block_frames, 1, 8192),
         ("lead_blocks", options.lead_blocks, 1, 8),
@@ -399,9 +415,8 @@ def _check(options: Options) -> None:
     ]
     if options.osc_port is not None:
         rows.append(("osc_port", options.osc_port, 0, 65535))
-    faults = [
-        f"{name}={value:g} is outside {low:g}..{high:g}" for name, value, low, high in rows if not low <= value <= high
-    ]
+    whole = ("block_frames", "lead_blocks", "channels", "osc_port")
+    faults = [text for name, value, low, high in rows if (text := _fault(name, value, low, high, name in whole))]
     if options.on_prime_timeout not in ("keep", "swap"):
         faults.append(f"on_prime_timeout={options.on_prime_timeout!r} is neither 'keep' nor 'swap'")
     if options.standby not in ("hot", "cold"):

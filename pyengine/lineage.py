@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pyengine.patch import Op, Patch
+from pyengine.patch import Patch
+from pyengine.plan import Blueprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,45 +22,43 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A generation: the patch as it was primed, with its ops and the frames of its crossfade."""
+    """A generation: the patch as it was primed, which nobody changes any more, and the frames of its crossfade."""
 
     generation: int
     patch: Patch
-    ops: tuple[Op, ...] = ()
+    blueprint: Blueprint
     fade_frames: int = 0
     switch_seq: int = 0  # number of the SWITCH record that led to it
     restart: Restart | None = None
 
+    @classmethod
+    def of(cls, generation: int, patch: Patch, fade_frames: int = 0, switch_seq: int = 0) -> Stage:
+        """Return the stage of a patch as it is now."""
+        return cls(generation, patch.copy(), Blueprint.of(patch), fade_frames, switch_seq)
+
     def to_message(self) -> dict[str, Any]:
-        """Return what a worker builds it from."""
+        """Return what a worker builds it from, values and all."""
         return {
             "generation": self.generation,
-            "messages": build_messages(self.patch, self.generation),
-            "ops": list(self.ops),
+            "messages": self.build_messages(),
             "fade_frames": self.fade_frames,
             "switch_seq": self.switch_seq,
         }
 
-
-def build_messages(patch: Patch, generation: int) -> list[dict[str, Any]]:
-    """Return the messages that make a worker build a patch from nothing."""
-    messages: list[dict[str, Any]] = [{"type": "abort"}]
-    messages += [
-        {"type": "create", "module_id": node.id, "module_type": node.type, "handle": node.handle}
-        for node in patch.nodes.values()
-    ]
-    for cable in patch.cables:
-        source, dest = patch.cable_text(cable)
-        messages.append({"type": "connect", "source_id": source, "dest_id": dest})
-    messages.append({"type": "commit", "generation": generation})
-    return messages
+    def build_messages(self) -> list[dict[str, Any]]:
+        """Return the messages that make a worker build it from nothing: as many for any number of nodes."""
+        return [
+            {"type": "abort"},
+            {"type": "build", "blueprint": self.blueprint},
+            {"type": "commit", "generation": self.generation},
+        ]
 
 
 class Lineage:
     """The stages in the order they were heard. The last one is what is to be heard."""
 
     def __init__(self) -> None:
-        self._stages = [Stage(0, Patch())]
+        self._stages = [Stage.of(0, Patch())]
         self._checkpoints: list[tuple[int, int]] = []  # (generation, number) of the two newest that lead to the last
         self._beyond: tuple[int, int] | None = None  # the newest of the stage before, from beyond the SWITCH
         self._is_settled = True  # the stage before does not come back

@@ -503,16 +503,14 @@ class Mender:
         if is_again:
             source = None
             desk.step_back()
-            structure = desk.committed.structure()
             for stage in board.lineage.chain():
-                if stage.patch.structure() == structure and stage.generation in self._lived:
+                if stage.patch.is_built_like(desk.committed) and stage.generation in self._lived:
                     source = stage.generation
-        patch = desk.committed.copy()
-        stage = Stage(board.next_generation(), patch, tuple(patch.ops()))
+        stage = Stage.of(board.next_generation(), desk.committed)
         logger.error(
             "patch restarted generation=%d nodes=%d from_generation=%s: %s",
             stage.generation,
-            len(patch.nodes),
+            len(stage.patch.nodes),
             source,
             "the one before killed its workers" if is_again else "a command or the patch itself killed its workers",
         )
@@ -526,9 +524,9 @@ class Mender:
 
     def _begin_again(self, last: Stage, restart: Restart) -> None:
         """A restarted patch has left no checkpoint to go on from: restart it once more, from the same states."""
-        board, patch = self._board, self._board.desk.committed.copy()
+        board = self._board
         board.lineage.drop_last()
-        self._restart = Stage(board.next_generation(), patch, tuple(patch.ops()))
+        self._restart = Stage.of(board.next_generation(), board.desk.committed)
         self._restart_source = restart.source
         board.lineage.add(self._restart)
         logger.error("patch restarted generation=%d: %d has no checkpoint", self._restart.generation, last.generation)

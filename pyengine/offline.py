@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pyengine import _native
 from pyengine.errors import CommandError, shown
 from pyengine.patch import Patch, parse_op
-from pyengine.plan import address, new_plan, prime
+from pyengine.plan import Blueprint, address
 from pyengine.specs import number_text
 
 MAX_SECONDS = 24 * 3600.0
@@ -55,8 +55,9 @@ def render(
     patch.validate(sample_rate_hz)
     records = _records(patch, events, sample_rate_hz, n_frames, bool(immediate))
     out = np.zeros((n_frames, n_channels), dtype=np.float32)
-    with new_plan(patch, sample_rate_hz=sample_rate_hz, max_block_frames=n_block, n_channels=n_channels) as plan:
-        prime(plan, patch, patch.ops(), sample_rate_hz)
+    blueprint = Blueprint.of(patch)
+    with blueprint.plan(sample_rate_hz=sample_rate_hz, max_block_frames=n_block, n_channels=n_channels) as plan:
+        plan.set_all(blueprint.settings)
         if n_frames:
             plan.render(_native.commands(records), len(records), n_frames, n_block, out)
     return out

@@ -7,10 +7,11 @@ bundle, recurses on nested bundles and keeps a time tag only as a float. Bundles
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -49,6 +50,8 @@ MAX_ADDRESS_BYTES = 255
 MAX_STRING_BYTES = 1024  # of an argument of a request
 MAX_ARGUMENTS = 64
 MAX_MESSAGES = 4096  # of one bundle: PE_COMMAND_BUDGET
+MAX_REPORT_BYTES = 65000  # of JSON in a datagram with its address and padding
+MAX_LISTED = 100
 MAX_DEPTH = 8  # of bundles in bundles
 _MAX_HINTS = 32  # faults of a bundle that get the nearest name: the search takes 0.3 ms
 
@@ -264,6 +267,19 @@ def encode_reply(ok: bool, address: str, *args: Argument) -> bytes:
         return _message("/fail", [_clean(address)[:MAX_ADDRESS_BYTES], text])
     text = " ".join(str(arg) for arg in args)[:8000] + " ... (shortened)"
     return _message("/fail", [_clean(address)[:MAX_ADDRESS_BYTES], _clean(text)])
+
+
+def encode_report(address: str, report: Mapping[str, Any]) -> bytes:
+    """Return /done with a report as JSON. Where that does not fit a datagram, each of its long lists is cut to the
+    first MAX_LISTED, and n_NAME says how many there are.
+    """
+    text = json.dumps(report, separators=(",", ":"))
+    if len(text) > MAX_REPORT_BYTES:
+        long = {name: value for name, value in report.items() if isinstance(value, list) and len(value) > MAX_LISTED}
+        cut: dict[str, Any] = {name: value[:MAX_LISTED] for name, value in long.items()}
+        counts = {f"n_{name}": len(value) for name, value in long.items()}
+        text = json.dumps({**report, **cut, **counts}, separators=(",", ":"))
+    return encode_reply(True, address, text)
 
 
 def decode_reply(datagram: bytes) -> Reply:

@@ -18,6 +18,7 @@ __all__ = ["MAX_CABLES", "MAX_NODES", "Cable", "Node", "Op", "Patch", "parse_gat
 
 MAX_NODES = 16384  # PE_MAX_NODES and PE_MAX_CABLES of csrc/api.h; a test compares
 MAX_CABLES = 65536
+MAX_JSON_BYTES = 1 << 25  # twice what the largest patch takes, every value set and every id as long as it may be
 _MAX_HANDLE = 0xFFFFFFFF
 _MAX_READ_FAULTS = 200
 _VERSION = 1
@@ -61,7 +62,7 @@ class Patch:
         self._registry = registry if registry is not None else _default_registry()
         self._nodes: dict[str, Node] = {}
         self._cables: dict[Cable, None] = {}
-        self._touching: dict[str, dict[Cable, None]] = {}  # the cables of each node: edits stay cheap
+        self._touching: dict[str, dict[Cable, None]] | None = None  # the cables of each node, once they are asked for
         self._next_handle = 1
         self.next_handle = next_handle
 
@@ -80,6 +81,10 @@ class Patch:
     def cables(self) -> tuple[Cable, ...]:
         """The cables, in order of connection."""
         return tuple(self._cables)
+
+    @property
+    def n_cables(self) -> int:
+        return len(self._cables)
 
     @property
     def next_handle(self) -> int:
@@ -110,13 +115,26 @@ class Patch:
         """Return what two patches share when only values differ between them; hashable."""
         return tuple((n.id, n.handle, n.type) for n in self._nodes.values()), self.cables
 
+    def is_built_like(self, other: Patch) -> bool:
+        """Return whether the other has the same structure(), without making either."""
+        if len(self._nodes) != len(other._nodes) or len(self._cables) != len(other._cables):
+            return False
+        pairs = zip(self._nodes.values(), other._nodes.values(), strict=True)
+        is_same = all(a is b or (a.id, a.handle, a.type) == (b.id, b.handle, b.type) for a, b in pairs)
+        return is_same and list(self._cables) == list(other._cables)
+
     def ops(self) -> list[Op]:
         """Return all that was set, as ops of priming, in order."""
-        return [
-            self._op(node.id, self._registry.get(node.type).param(name), value)
-            for node in self._nodes.values()
-            for name, value in node.params.items()
-        ]
+        return [_op_of(node.id, spec, param, value) for node, spec, param, value in self.settings()]
+
+    def settings(self) -> Iterator[tuple[Node, ModuleSpec, ParamSpec, float]]:
+        """Yield all that was set, in order."""
+        specs = self._registry
+        for node in self._nodes.values():
+            if node.params:
+                spec = specs.get(node.type)
+                for name, value in node.params.items():
+                    yield node, spec, spec.param(name), value
 
     def cable_text(self, cable: Cable) -> tuple[str, str]:
         """Return (source, dest) of a cable as connect() takes them, ports named where they need to be."""
@@ -147,7 +165,8 @@ class Patch:
             raise PatchError(Fault("no handles are left; restart the engine", node=id))
         own = self._next_handle if handle is None else _checked_handle(handle)
         self._nodes[id] = Node(id, own, spec.name)
-        self._touching[id] = {}
+        if self._touching is not None:
+            self._touching[id] = {}
         self._next_handle = max(self._next_handle, own + 1)
         return self
 
@@ -161,9 +180,10 @@ class Patch:
     def delete(self, id: str) -> Patch:
         """Remove a node and its cables."""
         self.node(id)
-        for cable in list(self._touching[id]):
+        touching = self._cables_by_node()
+        for cable in list(touching[id]):
             self._unplug(cable)
-        del self._touching[id], self._nodes[id]
+        del touching[id], self._nodes[id]
         return self
 
     def connect(self, source: str, dest: str) -> Patch:
@@ -175,15 +195,17 @@ class Patch:
         if cable in self._cables:
             raise PatchError(Fault(f"the cable {self._arrow(cable)} is there already; nothing to do"))
         self._cables[cable] = None
-        self._touching[cable.source][cable] = None
-        self._touching[cable.dest][cable] = None
+        if self._touching is not None:
+            self._touching[cable.source][cable] = None
+            self._touching[cable.dest][cable] = None
         return self
 
     def disconnect(self, source: str, dest: str) -> Patch:
         """Remove a cable, named as for connect()."""
         cable = self.resolve_cable(source, dest)
         if cable not in self._cables:
-            near = {**self._touching[cable.source], **self._touching[cable.dest]}
+            touching = self._cables_by_node()
+            near = {**touching[cable.source], **touching[cable.dest]}
             listed = ", ".join(self._arrow(c) for c in islice(near, 12)) or "none"
             more = f" and {len(near) - 12} more" if len(near) > 12 else ""
             text = f"there is no cable {self._arrow(cable)}; cables of these modules: {listed}{more}"
@@ -195,7 +217,13 @@ class Patch:
         """Set a parameter by name or alias. value: a number, the name of a choice, or as gate() takes it."""
         spec, number = self.resolve_value(id, param, value, sample_rate_hz)
         node = self._nodes[id]
-        self._nodes[id] = replace(node, params={**node.params, spec.name: number})
+        self._nodes[id] = Node(id, node.handle, node.type, {**node.params, spec.name: number})
+        return self
+
+    def keep_values(self, id: str, values: Mapping[str, float]) -> Patch:
+        """Give a node values that were taken by another patch's module of its type, by proper name."""
+        node = self.node(id)
+        self._nodes[id] = Node(id, node.handle, node.type, {**node.params, **values})
         return self
 
     def gate(self, id: str, value: object) -> Patch:
@@ -206,7 +234,7 @@ class Patch:
         """Remove everything; handles go on from where they are."""
         self._nodes.clear()
         self._cables.clear()
-        self._touching.clear()
+        self._touching = None
         return self
 
     def copy(self) -> Patch:
@@ -214,7 +242,6 @@ class Patch:
         twin = Patch(registry=self._registry, next_handle=self._next_handle)
         twin._nodes = self._nodes.copy()
         twin._cables = self._cables.copy()
-        twin._touching = {id: cables.copy() for id, cables in self._touching.items()}
         return twin
 
     # ---- checking, without editing ----
@@ -288,10 +315,11 @@ class Patch:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Patch):
             return NotImplemented
-        mine, theirs = self._nodes.values(), other._nodes.values()
-        return [(n.id, n.type, n.params) for n in mine] == [
-            (n.id, n.type, n.params) for n in theirs
-        ] and self.cables == other.cables
+        if len(self._nodes) != len(other._nodes) or len(self._cables) != len(other._cables):
+            return False
+        pairs = zip(self._nodes.values(), other._nodes.values(), strict=True)
+        is_same = all(a is b or (a.id, a.type, a.params) == (b.id, b.type, b.params) for a, b in pairs)
+        return is_same and list(self._cables) == list(other._cables)
 
     def __repr__(self) -> str:
         nodes = ", ".join(f"{n.id} {n.type}" for n in islice(self._nodes.values(), 6))
@@ -301,20 +329,25 @@ class Patch:
     def _arrow(self, cable: Cable) -> str:
         return " -> ".join(self.cable_text(cable))
 
-    def _op(self, id: str, param: ParamSpec, value: float) -> Op:
-        if param is self.spec(id).gate_param:
-            return ("gate", id, None, int(value))
-        return ("mod", id, param.name, value)
-
     def _plain_params(self, node: Node) -> dict[str, float]:
         spec = self._registry.get(node.type)
         whole = {p.name for p in spec.params if p.is_integer or p.is_gate}
         return {name: int(value) if name in whole else value for name, value in node.params.items()}
 
+    def _cables_by_node(self) -> dict[str, dict[Cable, None]]:
+        """Return the cables of each node: made once, then kept up, so that copies cost little and edits too."""
+        if self._touching is None:
+            self._touching = {id: {} for id in self._nodes}
+            for cable in self._cables:
+                self._touching[cable.source][cable] = None
+                self._touching[cable.dest][cable] = None
+        return self._touching
+
     def _unplug(self, cable: Cable) -> None:
         del self._cables[cable]
-        del self._touching[cable.source][cable]
-        self._touching[cable.dest].pop(cable, None)
+        if self._touching is not None:
+            del self._touching[cable.source][cable]
+            self._touching[cable.dest].pop(cable, None)
 
     def _output(self, text: str) -> tuple[str, int]:
         id, port = _split(text, "source")
@@ -348,23 +381,20 @@ class Patch:
         return id, param.index, True
 
     def _limit_errors(self) -> Iterator[PatchError]:
-        counts = (("nodes", len(self._nodes), MAX_NODES), ("cables", len(self._cables), MAX_CABLES))
-        for what, count, most in counts:
-            if count > most:
-                text = f"{count} {what} are more than the {most} a patch may have; delete {count - most}"
-                yield PatchError(Fault(text, limit=most))
+        yield from _too_many("nodes", len(self._nodes), MAX_NODES)
+        yield from _too_many("cables", len(self._cables), MAX_CABLES)
 
     def _range_errors(self, sample_rate_hz: float) -> Iterator[PatchError]:
-        for node in self._nodes.values():
-            if node.params:
-                spec = self._registry.get(node.type)
-                for name, value in node.params.items():
-                    try:
-                        spec.param(name).check_range(value, sample_rate_hz, node=node.id)
-                    except PatchError as error:
-                        yield error
+        for node, _, param, value in self.settings():
+            try:
+                param.check_range(value, sample_rate_hz, node=node.id)
+            except PatchError as error:
+                yield error
 
     def _cycle_errors(self) -> Iterator[PatchError]:
+        number = {id: n for n, id in enumerate(self._nodes)}
+        if all(number[cable.source] < number[cable.dest] for cable in self._cables):
+            return  # every cable leads onward: there is no way back
         following: dict[str, list[str]] = {id: [] for id in self._nodes}
         for cable in self._cables:
             following[cable.source].append(cable.dest)
@@ -399,13 +429,23 @@ def parse_op(op: object, patch: Patch | None = None, sample_rate_hz: float | Non
         raise CommandError(f"the parameter of a 'mod' op must be a string, not {shown(param)}")
     if patch is not None:
         found, number = patch.resolve_value(id, param, value, sample_rate_hz)
-        return patch._op(id, found, number)
+        return _op_of(id, patch.spec(id), found, number)
     if isinstance(value, bool) or not isinstance(value, Real):
         raise CommandError(f"the value of a 'mod' op must be a number, not {shown(value)}")
     try:
         return ("mod", id, param, float(value))
     except OverflowError:
         raise CommandError(f"the value of a 'mod' op is too large: {shown(value)}") from None
+
+
+def _op_of(id: str, spec: ModuleSpec, param: ParamSpec, value: float) -> Op:
+    return ("gate", id, None, int(value)) if param is spec.gate_param else ("mod", id, param.name, value)
+
+
+def _too_many(what: str, count: int, most: int) -> Iterator[PatchError]:
+    if count > most:
+        text = f"{count} {what} are more than the {most} a patch may have; delete {count - most}"
+        yield PatchError(Fault(text, limit=most))
 
 
 def _checked_handle(handle: object) -> int:
@@ -492,6 +532,9 @@ class _Reader:
     def read(self, data: str | bytes | Mapping[str, Any]) -> Patch:
         content: Any = data
         if isinstance(data, (str, bytes)):
+            if len(data) > MAX_JSON_BYTES:
+                text = f"the patch is {len(data)} bytes of JSON, the most that is read is {MAX_JSON_BYTES}"
+                raise PatchError(Fault(f"{text}; make it smaller", limit=MAX_JSON_BYTES))
             try:
                 content = json.loads(data)
             except (ValueError, RecursionError) as error:
@@ -514,10 +557,15 @@ class _Reader:
         if isinstance(version, bool) or version != _VERSION:
             self.fault(f"the patch has version {shown(version)}; this engine reads version {_VERSION}")
             return
-        for number, row in enumerate(self.rows(data, "nodes")):
+        nodes, cables = self.rows(data, "nodes"), self.rows(data, "cables")
+        beyond = [*_too_many("nodes", len(nodes), MAX_NODES), *_too_many("cables", len(cables), MAX_CABLES)]
+        if beyond:  # nothing of it is built
+            self.errors += beyond
+            return
+        for number, row in enumerate(nodes):
             if self.keys(row, f"nodes[{number}]", ("id", "type", "params"), ("id", "type")):
                 self.node(row)
-        for number, row in enumerate(self.rows(data, "cables")):
+        for number, row in enumerate(cables):
             where = f"cables[{number}]"
             if self.keys(row, where, ("from", "to"), ("from", "to")) and "from" in row and "to" in row:
                 self.attempt(self.patch.connect, row["from"], row["to"])

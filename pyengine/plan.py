@@ -2,32 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from pyengine import _native
 from pyengine.errors import PatchError
 from pyengine.patch import Op, Patch, parse_op
+from pyengine.specs import registry
+
+_UINT32 = "I" if array("I").itemsize == 4 else "L"
 
 
-def plan_rows(patch: Patch) -> tuple[list[tuple[int, int]], list[tuple[int, int, int, int, int]]]:
-    """Return (nodes, cables) as _native.Plan takes them, in the patch's stored order."""
-    number = {id: i for i, id in enumerate(patch.nodes)}
-    specs = [patch.spec(id) for id in patch.nodes]
-    nodes = [(node.handle, spec.index) for node, spec in zip(patch.nodes.values(), specs, strict=True)]
-    cables = [(number[c.source], c.source_port, number[c.dest], c.dest_port, int(c.to_param)) for c in patch.cables]
-    return nodes, cables
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A patch in a handful of byte strings: all that a plan is built and primed from, however many nodes it has.
+
+    types: all module types, in the order that the numbers in `nodes` mean. nodes, cables: as _native.Plan takes them.
+    settings: what was set, as Plan.set_all takes it. ids: of the nodes, separated by spaces.
+    """
+
+    types: tuple[str, ...]
+    nodes: bytes
+    cables: bytes
+    settings: bytes
+    ids: str
+
+    @classmethod
+    def of(cls, patch: Patch) -> Blueprint:
+        """Return the blueprint of a valid patch as it is now."""
+        number = {id: i for i, id in enumerate(patch.nodes)}
+        index = {spec.name: spec.index for spec in patch.registry.modules}
+        nodes = [n for node in patch.nodes.values() for n in (node.handle, index[node.type])]
+        cables = [
+            n for c in patch.cables for n in (number[c.source], c.source_port, number[c.dest], c.dest_port, c.to_param)
+        ]
+        row = _native.SETTING.pack
+        settings = b"".join([row(node.handle, param.index, value) for node, _, param, value in patch.settings()])
+        names, ids = patch.registry.names, " ".join(patch.nodes)
+        return cls(names, array(_UINT32, nodes).tobytes(), array(_UINT32, cables).tobytes(), settings, ids)
+
+    def plan(self, *, sample_rate_hz: float, max_block_frames: int, n_channels: int) -> _native.Plan:
+        """Return the plan, with the descriptors' defaults. Raises UnknownNameError for a type not known here."""
+        return _native.Plan(
+            self._nodes_here(),
+            self.cables,
+            sample_rate_hz=sample_rate_hz,
+            max_block_frames=max_block_frames,
+            n_channels=n_channels,
+        )
+
+    def _nodes_here(self) -> bytes:
+        """Return `nodes` with the numbers that the types have in this process."""
+        if self.types == registry().names:
+            return self.nodes
+        index = [registry().get(name).index for name in self.types]
+        nodes = array(_UINT32, self.nodes)
+        nodes[1::2] = array(_UINT32, [index[n] for n in nodes[1::2]])
+        return nodes.tobytes()
+
+    def addresses(self) -> Iterator[tuple[str, str, int, int]]:
+        """Yield (id, parameter name, handle, parameter index) of every parameter of every node."""
+        nodes = array(_UINT32, self.nodes)
+        for id, handle, type in zip(self.ids.split(), nodes[0::2], nodes[1::2], strict=True):
+            for param in registry().get(self.types[type]).params:
+                yield id, param.name, handle, param.index
 
 
 def new_plan(patch: Patch, *, sample_rate_hz: float, max_block_frames: int, n_channels: int) -> _native.Plan:
     """Return the plan of a valid patch with the descriptors' defaults; nothing the user set is in it yet."""
-    nodes, cables = plan_rows(patch)
-    return _native.Plan(
-        nodes,
-        cables,
-        sample_rate_hz=sample_rate_hz,
-        max_block_frames=max_block_frames,
-        n_channels=n_channels,
-    )
+    blueprint = Blueprint.of(patch)
+    return blueprint.plan(sample_rate_hz=sample_rate_hz, max_block_frames=max_block_frames, n_channels=n_channels)
 
 
 def address(patch: Patch, op: Op) -> tuple[int, int, float]:

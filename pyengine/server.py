@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import socket
 import struct
@@ -81,7 +80,7 @@ class OscServer:
             elif isinstance(result, tuple):
                 self._send(osc.encode_reply(True, address, *result), sender)
             else:
-                self._send(osc.encode_reply(True, address, json.dumps(result, separators=(",", ":"))), sender)
+                self._send(osc.encode_report(address, result), sender)
 
         return reply
 

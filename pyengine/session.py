@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,14 +128,16 @@ class SessionLog:
         self._thread: threading.Thread | None = None
         self._sound = self._sound_then = _Sound()
         self._declick_frames = round(DECLICK_S * segment.config.sample_rate_hz) + 1
-        self._newest_plan: tuple[int, Patch, Sequence[Op], int, int] | None = None
+        self._newest_plan: tuple[int, Patch, Sequence[Op] | None, int, int] | None = None
         self._asked: tuple[int, int] | None = None
         self._n_asked = 0
         self._has_checkpoint = False
         self._image = b""
         self._give_up_s = 0.0
         self._written_s = 0.0
-        self._early: list[Event | Entry | tuple[int, list[Record]]] = []  # what came while the log was starting
+        self._early: list[
+            Event | Callable[[], Entry] | tuple[int, list[Record]]
+        ] = []  # what came while the log was starting
 
     def __repr__(self) -> str:
         log = self._log
@@ -262,11 +265,23 @@ class SessionLog:
 
     # ---- what the engine's loop hands over ----------------------------------------------------------------
 
-    def plan(self, generation: int, patch: Patch, ops: Sequence[Op], fade_frames: int, source: int) -> None:
-        """A plan is being primed, to be turned to from the generation `source`; before its SWITCH record is sent."""
+    def plan(self, generation: int, patch: Patch, ops: Sequence[Op] | None, fade_frames: int, source: int) -> None:
+        """A plan is being primed, to be turned to from the generation `source`; before its SWITCH record is sent.
+
+        patch: nobody changes it any more: the log's own thread reads it. ops: None for all that is set in it.
+        """
         self._newest_plan = (generation, patch, ops, fade_frames, source)
         if self._log:
-            self._note({"plan": plan_row(generation, patch, ops, fade_frames, source)})
+            self._note_plan(*self._newest_plan)
+
+    def _note_plan(
+        self, generation: int, patch: Patch, ops: Sequence[Op] | None, fade_frames: int, source: int
+    ) -> None:
+        def entry() -> Entry:
+            given = patch.ops() if ops is None else ops
+            return {"plan": plan_row(generation, patch, given, fade_frames, source)}
+
+        self._note(entry)
 
     def restart(
         self,
@@ -287,10 +302,14 @@ class SessionLog:
         log = self._log
         if log is None:
             return
-        row = plan_row(generation, patch, patch.ops(), 0, source)
         is_known = log.state == "logging" and from_block >= log.begun
-        text = session_file.pack(image) if image and not is_known else ""
-        self._note({"restart": row | {"from_block": from_block, "block": block, "base": base, "image": text}})
+
+        def entry() -> Entry:
+            row = plan_row(generation, patch, patch.ops(), 0, source)
+            text = session_file.pack(image) if image and not is_known else ""
+            return {"restart": row | {"from_block": from_block, "block": block, "base": base, "image": text}}
+
+        self._note(entry)
 
     def records(self, first_seq: int, records: list[Record]) -> None:
         """Records were sent, numbered from first_seq on."""
@@ -328,14 +347,15 @@ class SessionLog:
         if log is not None and log.state == "starting":
             self._early.append(event)
         elif log is not None:
-            self._note(_event_entry(event))
+            self._note(lambda: _event_entry(event))
 
-    def _note(self, entry: Entry) -> None:
+    def _note(self, make: Callable[[], Entry]) -> None:
+        """Note an entry, which the log's thread makes."""
         assert self._log is not None
         if self._log.state == "starting":
-            self._early.append(entry)
+            self._early.append(make)
         else:
-            self._push(self._log, lambda: entry)
+            self._push(self._log, make)
 
     # ---- the checkpoint a log begins with --------------------------------------------------------------------
 
@@ -390,10 +410,15 @@ class SessionLog:
             return False
         log.state, log.begun, log.block, log.seq = "logging", block, block, seq
         log.first_frame = log.frames = first_frame
-        row = plan_row(generation, patch, patch.ops(), 0, generation)
-        self._push(log, lambda: _start_entry(generation, block, seq, first_frame, row, image))
+        patch = patch.copy()  # values are set in it while the log's thread writes it
+
+        def entry() -> Entry:
+            row = plan_row(generation, patch, patch.ops(), 0, generation)
+            return _start_entry(generation, block, seq, first_frame, row, image)
+
+        self._push(log, entry)
         if self._newest_plan and self._newest_plan[0] > generation:
-            self._note({"plan": plan_row(*self._newest_plan)})
+            self._note_plan(*self._newest_plan)
         self._begin_after(seq, block)
         logger.info("session log begun name=%r block=%d generation=%d", log.name, block, generation)
         done, log.done = log.done, None
@@ -411,7 +436,7 @@ class SessionLog:
                     self.records(item[0] + skip, item[1][skip:])
             elif isinstance(item, Event):
                 if item.block >= block and not (item.kind == "resumed" and item.block == block):
-                    self._note(_event_entry(item))
+                    self._note(partial(_event_entry, item))
             else:
                 self._note(item)
 

@@ -14,6 +14,7 @@ from pyengine.errors import Fault, ParamRangeError, UnknownNameError, shown
 
 _RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE = 1, 2, 4, 8, 16  # PE_PARAM_... of csrc/api.h; a test compares
 _MANY_NAMES = 300  # above this the search for the nearest name is narrowed first: it answers strangers
+_NAMES_SCANNED, _NAMES_ALIKE = 4096, 100  # then: so many are looked at, and so many of them compared
 _NYQUIST_MARGIN_HZ = 10.0
 _GATE_WORDS = {"on": 1, "true": 1, "off": 0, "false": 0}
 
@@ -23,8 +24,9 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
     wanted = name[:64].lower()
     pool = list(names)
     if len(pool) > _MANY_NAMES:
-        alike = (n for n in pool if abs(len(n) - len(wanted)) <= 2 and n[:1].lower() == wanted[:1])
-        pool = list(islice(alike, _MANY_NAMES))
+        scanned = islice(pool, _NAMES_SCANNED)
+        alike = (n for n in scanned if n[:1].lower() == wanted[:1] and abs(len(n) - len(wanted)) <= 2)
+        pool = list(islice(alike, _NAMES_ALIKE))
     return _closest(wanted, tuple(pool))
 
 
@@ -190,6 +192,14 @@ class ModuleSpec:
     params: tuple[ParamSpec, ...]
     index: int
     state_version: int
+    gate_param: ParamSpec | None = field(init=False, repr=False, compare=False)
+    """The parameter that /gate/ID sets, or None."""
+    _by_name: dict[str, ParamSpec] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gate_param", next((param for param in self.params if param.is_gate), None))
+        names = {name: param for param in reversed(self.params) for name in (param.alias, param.name) if name}
+        object.__setattr__(self, "_by_name", names)
 
     def param(self, name: str, *, node: str = "") -> ParamSpec:
         """Return a parameter by its name or alias. Raises UnknownNameError with the nearest."""
@@ -200,15 +210,7 @@ class ModuleSpec:
 
     def find_param(self, name: str) -> ParamSpec | None:
         """Return a parameter by its name or alias, or None."""
-        for param in self.params:
-            if name == param.name or (name and name == param.alias):
-                return param
-        return None
-
-    @property
-    def gate_param(self) -> ParamSpec | None:
-        """The parameter that /gate/ID sets, or None."""
-        return next((param for param in self.params if param.is_gate), None)
+        return self._by_name.get(name)
 
     @property
     def cable_params(self) -> tuple[ParamSpec, ...]:

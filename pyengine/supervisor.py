@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import time
 
 from pyengine import _native
 from pyengine.board import Board, Options
@@ -27,6 +28,7 @@ from pyengine.worker import WorkerProcess
 logger = logging.getLogger(__name__)
 
 CLOCK_PRIORITY = 4
+GRANT_PAUSES = 3.0  # of the time that a granted block took to be played
 RTTIME_SOFT_US, RTTIME_HARD_US = 1_000_000, 2_000_000
 
 
@@ -65,6 +67,7 @@ class Supervisor:
         self.driver: Outlet | None = None
         self.time_base: TimeBase | None = None
         self._allowed = 0
+        self._granted_s = self._unplayed_s = 0.0  # when the last block was granted, and last seen not to be played
         self._may_realtime = False
         self._told_class = False
 
@@ -226,7 +229,7 @@ class Supervisor:
         return (active.index, active.generation, self.desk.committed) if active is not None and is_in_step else None
 
     def _log_plan(self, stage: Stage, source: int) -> None:
-        self.session.plan(stage.generation, stage.patch, stage.ops, stage.fade_frames, source)
+        self.session.plan(stage.generation, stage.patch, None, stage.fade_frames, source)
 
     def _log_restart(self, stage: Stage) -> None:
         begun = stage.restart
@@ -258,10 +261,16 @@ class Supervisor:
         return self._allowed
 
     def grant(self) -> None:
-        """Let a paused free-running clock play one block more: something waits for it."""
+        """Let a paused free-running clock play one block more: something waits for it. A block that took long is
+        followed by a pause: a slot that joins must gain on the clock, and may have no faster processor.
+        """
         if self.driver is None or self.driver.kind != "free" or self._allowed == _native.NO_LIMIT:
             return
-        if self.frames >= self._allowed:
+        now = time.monotonic()
+        if self.frames < self._allowed:
+            self._unplayed_s = now
+        elif now - self._unplayed_s >= GRANT_PAUSES * (self._unplayed_s - self._granted_s):
+            self._granted_s = self._unplayed_s = now
             self.allow(self.board.options.block_frames)
 
     def _free_clock(self) -> _native.Clock:

@@ -23,7 +23,7 @@ from pyengine import _native
 from pyengine.channel import Channel, Message
 from pyengine.errors import EngineError, NativeError
 from pyengine.patch import Op, Patch
-from pyengine.plan import new_plan, prime
+from pyengine.plan import Blueprint, prime
 from pyengine.specs import registry
 
 MIN_RMS = 0.001  # below this a patch whose gates are open counts as silent
@@ -101,9 +101,11 @@ def spawn(segment: _native.Segment, priority: int) -> WorkerProcess:
 
 
 def prime_message(
-    ops: Sequence[Op], warmup: int, *, fade_frames: int, allow_silence: bool, max_share: float
+    warmup: int, *, ops: Sequence[Op] = (), fade_frames: int, allow_silence: bool, max_share: float
 ) -> Message:
-    """Return the message that primes what was built. max_share: of the block period, for one block."""
+    """Return the message that primes what was built. max_share: of the block period, for one block. ops: beyond
+    the values in the blueprint, for modules that were created by a message each.
+    """
     return {
         "type": "prime",
         "ops": list(ops),
@@ -132,7 +134,8 @@ class Builder:
         self._forget()
 
     def _forget(self) -> None:
-        self._patch = Patch()
+        self._patch = Patch()  # of modules and cables that came in a message each
+        self._blueprint: Blueprint | None = None  # of a patch that came whole
         self._plan: _native.Plan | None = None
         self._generation = 0
         self._build_ms = 0.0
@@ -160,6 +163,10 @@ class Builder:
     def connect(self, message: Message) -> None:
         self._patch.connect(message["source_id"], message["dest_id"])
 
+    def build(self, message: Message) -> None:
+        """Take a patch whole."""
+        self._blueprint = message["blueprint"]
+
     def abort(self, message: Message) -> None:
         """Forget what was built; take back what was armed."""
         self.worker.disarm()
@@ -168,12 +175,13 @@ class Builder:
         self._forget()
 
     def commit(self, message: Message) -> None:
-        """Build the plan of what was created and connected."""
+        """Build the plan of what was created and connected, or taken whole."""
         start = time.perf_counter()
         config = self._segment.config
         self._generation = message["generation"]
-        self._plan = new_plan(
-            self._patch,
+        if self._blueprint is None:
+            self._blueprint = Blueprint.of(self._patch)
+        self._plan = self._blueprint.plan(
             sample_rate_hz=config.sample_rate_hz,
             max_block_frames=config.block_frames,
             n_channels=config.n_channels,
@@ -199,10 +207,9 @@ class Builder:
         plan, self._plan = self._plan, None
         with plan:
             if plan.state_bytes > config.checkpoint_bytes:
-                text = (
-                    f"its states take {plan.state_bytes} bytes, {config.checkpoint_bytes} are allowed; make it smaller"
-                )
-                raise Refusal("invalid", text)
+                text = f"its states take {plan.state_bytes} bytes, more than the {config.checkpoint_bytes}"
+                raise Refusal("invalid", f"{text} that a checkpoint holds; take modules out")
+            plan.set_all(self._settings)
             warnings = prime(plan, self._patch, message["ops"], config.sample_rate_hz)
             warmup = self.worker.warm_up(plan, message["warmup"], hurry)
             is_hurried = warmup.n_blocks < message["warmup"]
@@ -216,6 +223,11 @@ class Builder:
             self.worker.disarm()
             raise Refusal("aborted", "the commit was given up while it was priming")
         return {"is_ready": True, "warnings": warnings, "is_hurried": is_hurried, "warmup": asdict(warmup)}
+
+    @property
+    def _settings(self) -> bytes:
+        assert self._blueprint is not None
+        return self._blueprint.settings
 
     def _judge(self, warmup: _native.Warmup, message: Message) -> None:
         config = self._segment.config
@@ -280,7 +292,7 @@ class Builder:
                     continue
             for stage in stages[first + 1 :]:
                 plan = self._build(stage)
-                prime(plan, self._patch, stage["ops"], self._segment.config.sample_rate_hz)
+                plan.set_all(self._settings)
                 join.then(plan, stage["generation"], stage["fade_frames"])
             return join
         raise EngineError("there is no checkpoint of any generation to start from")
@@ -288,7 +300,7 @@ class Builder:
     def _begun(self, stage: Message) -> _native.Join:
         """Build a stage, and prime it as it was for its commit."""
         plan = self._build(stage)
-        prime(plan, self._patch, stage["ops"], self._segment.config.sample_rate_hz)
+        plan.set_all(self._settings)
         return _native.Join(plan, stage["generation"])
 
     def _restarted(self, message: Message, reply: Message) -> _native.Join:
@@ -306,10 +318,9 @@ class Builder:
         block = self._segment.play_block
         join.restart(self._segment, block, restart["base"])
         reply["restart"] = {"block": block, "base": restart["base"], "source": source, "source_block": source_block}
+        assert self._blueprint is not None
         reply["values"] = {
-            (node.id, param.name): join.value(node.handle, param.index)
-            for node in self._patch.nodes.values()
-            for param in self._patch.spec(node.id).params
+            (id, name): join.value(handle, index) for id, name, handle, index in self._blueprint.addresses()
         }
         return join
 
@@ -380,7 +391,7 @@ def main(arguments: str) -> None:
     # No limit on the CPU, no real-time priority: a fault of ours must not starve the machine.
     builder = Builder(segment, given["priority"] if is_limited else 0)
     registry()  # read now, not when it is needed
-    is_locked = _native.lock_memory()
+    is_locked = _native.lock_memory(segment)
     channel.send([{"type": "hello", "is_locked": is_locked, "is_limited": is_limited}])
     inbox = _Inbox(channel)
     while (message := inbox.messages.get()) is not None and message["type"] != "stop":

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live import Live, assert_same, rms, second_difference, stereo, tone
+from live import Live, assert_same, chain, rms, second_difference, stereo, tone
 from waiting import wait_until
 
 from pyengine import CommitRefused, Patch
@@ -409,28 +409,37 @@ def test_a_patch_of_1000_nodes_is_committed_and_sounds_as_it_does_offline(tmp_pa
     assert_same(x, stereo(patch, len(x)))
 
 
-def test_prime_ops_that_name_nothing_are_counted_as_warnings(live: Live) -> None:
-    """The supervisor never sends such; here its own copy is given one."""
+def piece_by_piece(messages: list[Any], patch: Patch) -> list[Any]:
+    """Return the messages of a commit with one for each module and cable, and the values as ops, one of them stray."""
+    abort, _, commit, prime = messages
+    creates = [
+        {"type": "create", "module_id": n.id, "module_type": n.type, "handle": n.handle} for n in patch.nodes.values()
+    ]
+    cables = map(patch.cable_text, patch.cables)
+    connects = [{"type": "connect", "source_id": source, "dest_id": dest} for source, dest in cables]
+    return [abort, *creates, *connects, commit, prime | {"ops": [*patch.ops(), ("mod", "nobody", "freq", 1.0)]}]
+
+
+def test_a_worker_takes_a_patch_piece_by_piece_and_counts_ops_that_name_nothing_as_warnings(live: Live) -> None:
+    """The supervisor sends patches whole, and no stray op; the forms of the patch queue stay."""
     supervisor: Any = live.engine._supervisor
-    live.client.create("osc1", "simple_sine")
-    begin = supervisor.desk.begin
+    send, patch = supervisor.crew.send, chain(3, freq=330.0).gate("env1", 1)
 
-    def begin_with_a_stray_op() -> Patch:
-        patch = begin()
-        ops = [*patch.ops(), ("mod", "nobody", "freq", 1.0)]
+    def send_in_pieces(slot: int, messages: list[Any]) -> None:
+        is_commit = [m["type"] for m in messages] == ["abort", "build", "commit", "prime"]
+        send(slot, piece_by_piece(messages, supervisor.desk.candidate) if is_commit else messages)
 
-        class Stray(Patch):
-            def ops(self) -> Any:
-                return ops
-
-        stray = Stray.from_json(patch.to_dict())
-        supervisor.desk.candidate = stray
-        return stray
-
-    supervisor.desk.begin = begin_with_a_stray_op
-    report = live.commit()
+    supervisor.crew.send = send_in_pieces
+    for node in patch.nodes.values():
+        add(live, node.id, node.type, **node.params)
+    for cable in patch.cables:
+        live.client.connect(*patch.cable_text(cable))
+    report = live.commit(crossfade_ms=0)
     assert len(report["warnings"]) == 1 and "nobody" in report["warnings"][0]
     assert live.status()["prime_warnings"] == 1
+    live.advance(9600)
+    x = live.samples()[report["frame"] :]
+    assert_same(x, stereo(patch, len(x)))
 
 
 def test_the_report_of_a_commit_has_its_figures(live: Live) -> None:

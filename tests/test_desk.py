@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from pyengine.commands import Abort, Clear, Connect, Create, Delete, Disconnect
-from pyengine.desk import MAX_NODES, MAX_UNDO, Desk, Setting
+from pyengine.desk import MAX_UNDO, Desk, Setting
 from pyengine.errors import ParamRangeError, PatchError, UnknownNameError
-from pyengine.patch import Patch
+from pyengine.patch import MAX_CABLES, MAX_NODES, Patch
 
 RATE_HZ = 48000.0
 
@@ -67,8 +67,26 @@ def test_the_pending_patch_takes_no_more_nodes_than_a_plan_does() -> None:
     desk = Desk(RATE_HZ)
     for n in range(MAX_NODES):
         desk.edit(Create(f"n{n}", "simple_sine"))
-    with pytest.raises(PatchError, match=f"{MAX_NODES} nodes, the limit"):
+    with pytest.raises(PatchError, match=f"has {MAX_NODES} nodes, the most it may have"):
         desk.edit(Create("more", "simple_sine"))
+    desk.edit(Delete("n0"))
+    desk.edit(Create("more", "simple_sine"))
+
+
+def test_the_pending_patch_takes_no_more_cables_than_a_plan_does() -> None:
+    desk = Desk(RATE_HZ)
+    for n in range(257):
+        desk.edit(Create(f"osc{n}", "simple_sine"))
+        desk.edit(Create(f"filt{n}", "biquad_filter"))
+    for n in range(MAX_CABLES):
+        desk.edit(Connect(f"osc{n // 256}", f"filt{n % 256}"))
+    for edit in (Connect("osc256", "filt256"), Connect("osc0", "filt256.cutoff")):
+        with pytest.raises(PatchError, match=f"has {MAX_CABLES} cables, the most it may have") as caught:
+            desk.edit(edit)
+        assert caught.value.limit == MAX_CABLES
+    desk.edit(Disconnect("osc0", "filt0"))
+    desk.edit(Connect("osc256", "filt256"))
+    desk.begin()
 
 
 def test_abort_throws_edits_away_and_never_gives_a_handle_twice() -> None:

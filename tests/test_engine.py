@@ -43,6 +43,12 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         ("crossfade_ms", -1, "0..1000"),
         ("crossfade_ms", math.inf, "0..1000"),
         ("on_prime_timeout", "wait", "'keep' nor 'swap'"),
+        ("sample_rate", "fast", "not a number; give 1000..768000"),
+        ("sample_rate", 10**400, "1000..768000"),
+        ("block_frames", 64.5, "not a whole number; give 1..8192"),
+        ("block_frames", None, "not a whole number; give 1..8192"),
+        ("lead_blocks", True, "not a whole number; give 1..8"),
+        ("stall_ms", "long", "not a number; give 200..60000"),
     ],
 )
 def test_an_option_out_of_range_is_named_with_its_range(option: str, value: Any, text: str) -> None:

@@ -83,6 +83,7 @@ SOURCES = {
     "process": "segment.h",
     "wake": "segment.h",
     "offline": "render.h",
+    "prime": "plan.h",
     "session": "journal.h",
     "replay": "swap.h",
 }

@@ -550,5 +550,5 @@ def test_a_worker_of_an_engine_without_a_patch_starts_from_a_checkpoint_and_not_
         found = rig.segment.checkpoint(0)
         builder = Builder(rig.segment, 0)
         builder._worker = rig.workers[1]
-        join = builder._chain({"stages": [Stage(0, Patch()).to_message()], "is_alone": False})
+        join = builder._chain({"stages": [Stage.of(0, Patch()).to_message()], "is_alone": False})
         assert found is not None and join.block == found[0] > 80

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from pyengine.lineage import Lineage, Restart, Stage, build_messages
+from dataclasses import replace
+
+from pyengine._native import SETTING
+from pyengine.lineage import Lineage, Restart, Stage
 from pyengine.patch import Patch
 
 
@@ -9,7 +12,7 @@ def lineage(*switches: int) -> Lineage:
     lineage = Lineage()
     for generation, seq in enumerate(switches, 1):
         lineage.settle()
-        lineage.add(Stage(generation, Patch(), switch_seq=seq))
+        lineage.add(Stage.of(generation, Patch(), switch_seq=seq))
     return lineage
 
 
@@ -80,11 +83,11 @@ def test_after_a_roll_back_the_patch_before_starts_from_its_own_checkpoints() ->
 def test_a_restart_begins_a_chain_and_a_generation_after_it_goes_on() -> None:
     a = lineage(10)
     a.settle()
-    a.add(Stage(2, Patch(), restart=Restart(block=100, base=15, source=1)))
+    a.add(replace(Stage.of(2, Patch()), restart=Restart(block=100, base=15, source=1)))
     a.settle()
     assert [stage.generation for stage in a.chain()] == [2]
     a.note_checkpoint(1, 14)  # of the one that died, told late
-    a.add(Stage(3, Patch(), switch_seq=20))
+    a.add(Stage.of(3, Patch(), switch_seq=20))
     assert [stage.generation for stage in a.chain()] == [2, 3]
     assert a.drop_last().generation == 3 and [stage.generation for stage in a.chain()] == [2]
 
@@ -92,9 +95,12 @@ def test_a_restart_begins_a_chain_and_a_generation_after_it_goes_on() -> None:
 def test_a_stage_tells_a_worker_how_to_build_and_prime_it() -> None:
     patch = Patch().create("osc1", "simple_sine").create("env1", "adsr").connect("osc1", "env1")
     patch.set("osc1", "freq", 550.0)
-    message = Stage(7, patch, tuple(patch.ops()), fade_frames=240, switch_seq=9).to_message()
-    assert message["messages"] == build_messages(patch, 7)
-    assert [m["type"] for m in message["messages"]] == ["abort", "create", "create", "connect", "commit"]
+    stage = Stage.of(7, patch, fade_frames=240, switch_seq=9)
+    patch.set("osc1", "freq", 660.0).delete("env1")  # the stage is the patch as it was
+    message = stage.to_message()
+    assert [m["type"] for m in message["messages"]] == ["abort", "build", "commit"]
     assert message["messages"][-1]["generation"] == message["generation"] == 7
     assert (message["fade_frames"], message["switch_seq"]) == (240, 9)
-    assert ("mod", "osc1", "freq", 550.0) in message["ops"]
+    blueprint = message["messages"][1]["blueprint"]
+    assert blueprint.ids == "osc1 env1" and list(SETTING.iter_unpack(blueprint.settings)) == [(1, 0, 550.0)]
+    assert stage.patch.ops() == [("mod", "osc1", "freq", 550.0)]

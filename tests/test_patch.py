@@ -13,7 +13,7 @@ from hypothesis import given
 from strategies import REGISTRY, graph_patch, graphs, patches
 
 from pyengine.errors import CommandError, ParamRangeError, PatchError, UnknownNameError
-from pyengine.patch import MAX_CABLES, MAX_NODES, Cable, Patch, parse_op
+from pyengine.patch import MAX_CABLES, MAX_JSON_BYTES, MAX_NODES, Cable, Patch, parse_op
 
 
 @pytest.fixture
@@ -359,6 +359,31 @@ def test_more_nodes_and_cables_than_the_engine_takes_are_faults(patch: Patch) ->
     with pytest.raises(PatchError) as caught:
         patch.validate()
     assert [fault.limit for fault in caught.value.faults] == [MAX_NODES, MAX_CABLES]
+
+
+def test_a_file_beyond_the_limits_is_refused_before_anything_of_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [{"id": f"n{n}", "type": "adsr"} for n in range(MAX_NODES + 1)]
+    cables = [{"from": "n0", "to": "n1"}] * (MAX_CABLES + 2)
+    monkeypatch.setattr(Patch, "create", lambda *_: pytest.fail("something of it was built"))
+    with pytest.raises(PatchError) as caught:
+        Patch.from_json(json.dumps({"version": 1, "nodes": nodes, "cables": cables}))
+    assert [str(fault) for fault in caught.value.faults] == [
+        f"{MAX_NODES + 1} nodes are more than the {MAX_NODES} a patch may have; delete 1",
+        f"{MAX_CABLES + 2} cables are more than the {MAX_CABLES} a patch may have; delete 2",
+    ]
+    with pytest.raises(PatchError, match=f"bytes of JSON, the most that is read is {MAX_JSON_BYTES}; make it smaller"):
+        Patch.from_json(b" " * (MAX_JSON_BYTES + 1))
+
+
+def test_the_largest_patch_there_can_be_is_not_too_large_a_file(patch: Patch) -> None:
+    for n in range(MAX_NODES):
+        id = f"{n:064}"
+        patch.create(id, "biquad_filter")
+        for param in patch.spec(id).params:
+            patch.set(id, param.name, param.range_at(48000)[1] - (0 if param.is_integer else 1 / 3))
+    for n in range(MAX_CABLES):
+        patch.connect(f"{n // 10:064}", f"{7000 + n % 10:064}.cutoff")
+    assert MAX_JSON_BYTES / 4 < len(patch.to_json(indent=1)) < MAX_JSON_BYTES
 
 
 @pytest.mark.parametrize(

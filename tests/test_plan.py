@@ -7,8 +7,10 @@ csrc/plan.c; all comparisons are bit for bit.
 from __future__ import annotations
 
 import random
+import struct
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from strategies import SAMPLE_RATE_HZ, graph_patch, graphs, patches
 from pyengine import _native, render
 from pyengine.errors import CommandError, NativeError, PatchError, UnknownNameError
 from pyengine.patch import Op, Patch
-from pyengine.plan import address, new_plan, plan_rows, prime
+from pyengine.plan import Blueprint, address, new_plan, prime
 
 sys.path.append(str(Path(__file__).parent / "dsp"))
 import drive  # noqa: E402
@@ -367,18 +369,55 @@ def test_the_state_after_rendering_does_not_depend_on_the_block(block: int) -> N
 # ---- the functions of plan.py --------------------------------------------------------------------------------
 
 
-def test_rows_number_nodes_and_cables_in_the_stored_order() -> None:
+def test_a_blueprint_numbers_nodes_and_cables_in_the_stored_order() -> None:
     patch = Patch(next_handle=7).create("b", "biquad_filter").create("a", "simple_sine").create("e", "adsr")
     patch.connect("a", "b").connect("e", "b.q").connect("a", "e")
     registry = patch.registry
     q = registry["biquad_filter"].param("q").index
-    nodes, cables = plan_rows(patch)
-    assert nodes == [
+    patch.set("b", "q", 2.0).gate("e", 0)
+    blueprint = Blueprint.of(patch)
+    assert list(struct.iter_unpack("=II", blueprint.nodes)) == [
         (7, registry["biquad_filter"].index),
         (8, registry["simple_sine"].index),
         (9, registry["adsr"].index),
     ]
-    assert cables == [(1, 0, 0, 0, 0), (2, 0, 0, q, 1), (1, 0, 2, 0, 0)]
+    assert list(struct.iter_unpack("=5I", blueprint.cables)) == [(1, 0, 0, 0, 0), (2, 0, 0, q, 1), (1, 0, 2, 0, 0)]
+    gate = registry["adsr"].param("gate").index
+    assert list(_native.SETTING.iter_unpack(blueprint.settings)) == [(7, q, 2.0), (9, gate, 0.0)]
+    assert (blueprint.types, blueprint.ids) == (registry.names, "b a e")
+    assert len(list(blueprint.addresses())) == sum(len(registry[type].params) for type in registry.names)
+    assert ("b", "q", 7, q) in blueprint.addresses()
+
+
+def test_a_blueprint_of_a_process_that_numbers_its_module_types_otherwise_means_the_same() -> None:
+    patch = Patch().create("a", "simple_sine").create("e", "adsr").connect("a", "e").set("a", "freq", 300.0)
+    blueprint = Blueprint.of(patch)
+    types = tuple(reversed(blueprint.types))
+    rows = struct.iter_unpack("=II", blueprint.nodes)
+    nodes = b"".join(struct.pack("=II", handle, len(types) - 1 - type) for handle, type in rows)
+    other = replace(blueprint, types=types, nodes=nodes)
+    assert set(other.addresses()) == set(blueprint.addresses())
+    out = np.zeros((64, 1), np.float32)
+    with other.plan(sample_rate_hz=48000, max_block_frames=64, n_channels=1) as plan:
+        plan.set_all(other.settings)
+        plan.render(_native.commands([]), 0, 64, 64, out)
+    assert same_bits(out[:, 0], rendered(patch, 64))
+    with pytest.raises(UnknownNameError, match="unknown module type 'theremin'"):
+        replace(blueprint, types=("theremin", *types[1:])).plan(sample_rate_hz=48000, max_block_frames=64, n_channels=1)
+
+
+def test_a_setting_that_the_core_refuses_is_named_and_those_before_it_are_taken() -> None:
+    patch = Patch().create("osc1", "simple_sine")
+    rows = [(1, 1, 0.5), (1, 9, 1.0), (1, 0, 300.0)]
+    packed = b"".join(_native.SETTING.pack(*row) for row in rows)
+    out = np.zeros((64, 1), np.float32)
+    with new_plan(patch, sample_rate_hz=48000, max_block_frames=64, n_channels=1) as plan:
+        with pytest.raises(NativeError, match="cannot set parameter 9 of node 1"):
+            plan.set_all(packed)
+        with pytest.raises(NativeError, match="no whole number of PeSetting"):
+            plan.set_all(packed[:-1])
+        plan.render(_native.commands([]), 0, 64, 64, out)
+    assert same_bits(out[:, 0], rendered(patch.set("osc1", "gain", 0.5), 64))
 
 
 def test_an_address_is_handle_parameter_and_value() -> None:

@@ -229,6 +229,7 @@ static PePlan *new_plan(uint64_t generation) {
 
 static void lay_out(unsigned char *memory) {
   PeSegment *s = segment_at(memory);
+  memset(memory, 0, segment_bytes); /* as new memory is: states of checkpoints are left as they are */
   CHECK(pe_segment_init(memory, segment_bytes, &config) == PE_OK);
   atomic_store(&s->effective_lead, N_BLOCKS); /* so many, and then it sleeps */
   for (uint32_t i = 0; i < PE_SLOTS; i++) pe_slot_set_playable(s, i, PE_PLAY_ALL);
