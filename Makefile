@@ -2,6 +2,7 @@
 # make test   set up, pass the tests
 # make bench  set up, print the benches (figures; never pass or fail)
 # make torture  set up, pass tests/test_torture.py with thousands of deaths, say what was done
+# make profile  set up, count instructions with valgrind, write them into docs/performance.md
 # make soak   set up, play random sessions with deaths for an hour (PYENGINE_SOAK_S=60: for a minute), compare all bits
 # make check  formatting, lint, types
 # make docs   write docs/osc.md and docs/modules.md anew from the engine's own tables
@@ -13,7 +14,7 @@ STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py build_ext.py MANIFEST.in \
            $(wildcard pyengine/*.py csrc/*.h csrc/*.c csrc/dsp/*.h csrc/dsp/*.c)
 
-.PHONY: run test torture bench soak check docs clean
+.PHONY: run test torture bench profile soak check docs clean
 
 run: $(STAMP)
 	$(VENV)/bin/pyengine demo
@@ -26,6 +27,9 @@ torture: $(STAMP)
 
 bench: $(STAMP)
 	$(VENV)/bin/pytest bench
+
+profile: $(STAMP)
+	$(VENV)/bin/python bench/profile_plan.py
 
 soak: $(STAMP)
 	PYENGINE_SOAK_S=$(PYENGINE_SOAK_S) $(VENV)/bin/pytest -s tests/test_random_sessions.py -k until_the_time_is_over

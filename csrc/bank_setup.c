@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan_build.h"
+#include "plan_setup.h"
 
 #define LEAST_LANES 4u     /* fewer are single nodes */
 #define MOST_SOURCES 16u   /* of one input of a node in a bank */

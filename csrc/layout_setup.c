@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan_build.h"
+#include "plan_setup.h"
 
 typedef struct Arena { /* bump allocation over one block; a null block only measures */
   unsigned char *memory;

@@ -5,8 +5,9 @@
 #include "dsp/module.h"
 
 typedef struct PeMix {
-  /* acc += x, [frame][lane]; a lane outside `lanes` may hold anything and adds nothing. [rt] */
-  void (*accumulate)(float *acc, const float *x, uint32_t lanes, uint32_t n_frames);
+  /* acc += x, [frame][lane]; a lane outside `lanes` may hold anything and adds nothing. is_first: acc holds nothing yet,
+   * and is +0. [rt] */
+  void (*accumulate)(float *acc, const float *x, uint32_t lanes, int is_first, uint32_t n_frames);
   /* The fixed tree over the accumulators: stride 8, 4, 2, 1. [rt] */
   void (*finish)(const float *acc, float *out, uint32_t n_frames);
 } PeMix;

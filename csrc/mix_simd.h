@@ -13,22 +13,24 @@ PE_V VI vf_mask(uint32_t lanes) {
   return mask;
 }
 
-PE_V void add_lanes(float *acc, const float *x, VI mask, int is_masked, uint32_t n_frames) {
+PE_V void add_lanes(float *acc, const float *x, VI mask, int is_masked, int is_first, uint32_t n_frames) {
   for (uint32_t f = 0; f < n_frames; f++) {
     const size_t at = (size_t)f * PE_LANES;
-    const VF v = vf_load(x + at);
-    vf_store(acc + at, vf_load(acc + at) + (is_masked ? (VF)((VI)v & mask) : v));
+    const VF v = is_masked ? (VF)((VI)vf_load(x + at) & mask) : vf_load(x + at);
+    vf_store(acc + at, is_first ? 0.0f + v : vf_load(acc + at) + v);
   }
 }
 
-PE_RT static void PE_SIMD_NAME(accumulate)(float *acc, const float *x, uint32_t lanes, uint32_t n_frames) {
-  const uint32_t all = PE_SIMD_LANES == 32 ? 0xffffffffu : (1u << PE_SIMD_LANES) - 1u;
+PE_RT static void PE_SIMD_NAME(accumulate)(float *acc, const float *x, uint32_t lanes, int is_first, uint32_t n_frames) {
+  const uint32_t all = (1u << PE_SIMD_LANES) - 1u;
   for (uint32_t l = 0; l < PE_LANES; l += PE_SIMD_LANES) {
     const uint32_t here = lanes >> l & all;
-    if (here == all)
-      add_lanes(acc + l, x + l, (VI){0}, 0, n_frames);
+    if (is_first)
+      add_lanes(acc + l, x + l, vf_mask(here), 1, 1, n_frames);
+    else if (here == all)
+      add_lanes(acc + l, x + l, (VI){0}, 0, 0, n_frames);
     else if (here != 0)
-      add_lanes(acc + l, x + l, vf_mask(here), 1, n_frames);
+      add_lanes(acc + l, x + l, vf_mask(here), 1, 0, n_frames);
   }
 }
 

@@ -40,6 +40,10 @@ PE_RT void pe_sum(const PeSum *s, float *dest, uint32_t n_frames) {
     memset(dest, 0, n_frames * sizeof(float));
     return;
   }
+  if (s->n_sources == 1) {
+    for (uint32_t f = 0; f < n_frames; f++) dest[f] = 0.0f + s->sources[0][f];
+    return;
+  }
   for (uint32_t at = 0; at < n_frames; at += PE_CHUNK_FRAMES)
     sum_chunk(dest, s->sources, s->n_sources, at, n_frames - at < PE_CHUNK_FRAMES ? n_frames - at : PE_CHUNK_FRAMES);
 }
@@ -125,19 +129,26 @@ static void run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue 
     pe_sum(&plan->output, out, n_frames);
     return;
   }
-  memset(acc, 0, n_frames * PE_ACCUMULATORS * sizeof *acc);
+  int is_first = 1;
   for (uint32_t i = 0; i < plan->n_heard; i++) {
     const PeHeardSource *h = &plan->heard[i];
     if (h->bank == PE_NONE) {
+      if (is_first) memset(acc, 0, n_frames * PE_ACCUMULATORS * sizeof *acc);
+      is_first = 0;
       for (uint32_t f = 0; f < n_frames; f++) acc[(size_t)f * PE_ACCUMULATORS + h->lane] += h->mono[f];
       continue;
     }
     PeBank *bank = &plan->banks[h->bank];
     if (i + 1 < plan->n_heard && h[1].bank != PE_NONE) pe_bank_fetch(&plan->banks[h[1].bank]);
     pe_bank_run(plan, bank, n_frames, due, at, marker);
-    if (bank->heard) plan->mix->accumulate(acc, bank->nodes[bank->n_nodes - 1].output, bank->heard, n_frames);
+    if (bank->heard == 0) continue;
+    plan->mix->accumulate(acc, bank->nodes[bank->n_nodes - 1].output, bank->heard, is_first, n_frames);
+    is_first = 0;
   }
-  plan->mix->finish(acc, out, n_frames);
+  if (is_first)
+    memset(out, 0, n_frames * sizeof *out);
+  else
+    plan->mix->finish(acc, out, n_frames);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------ */

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan_build.h"
+#include "plan_setup.h"
 
 static void build_free(Build *b) {
   free(b->modules);

@@ -71,19 +71,19 @@ static void run_fade(PeRun *run, uint32_t n, float *const *planes, const PeDue *
 
 /* What is NaN or infinite is not put out, whatever a module does: an exponent of ones alone. */
 static uint64_t make_finite(float *x, uint32_t n) {
-  uint32_t bits[PE_CHUNK_FRAMES];
-  uint64_t n_found = 0;
-  for (uint32_t at = 0; at < n; at += PE_CHUNK_FRAMES) {
-    const uint32_t here = n - at < PE_CHUNK_FRAMES ? n - at : PE_CHUNK_FRAMES;
-    uint32_t found = 0;
-    memcpy(bits, x + at, here * sizeof *bits);
-    for (uint32_t f = 0; f < here; f++) found |= (bits[f] & 0x7f800000u) == 0x7f800000u;
-    for (uint32_t f = 0; found && f < here; f++)
-      if ((bits[f] & 0x7f800000u) == 0x7f800000u) {
-        x[at + f] = 0.0f;
-        n_found++;
-      }
+  uint32_t found = 0;
+  for (uint32_t f = 0; f < n; f++) {
+    uint32_t bits;
+    memcpy(&bits, &x[f], sizeof bits);
+    found |= (bits & 0x7f800000u) + 0x00800000u; /* the sign bit, for such an exponent only */
   }
+  if (!(found & 0x80000000u)) return 0;
+  uint64_t n_found = 0;
+  for (uint32_t f = 0; f < n; f++)
+    if (x[f] - x[f] != 0.0f) {
+      x[f] = 0.0f;
+      n_found++;
+    }
   return n_found;
 }
 

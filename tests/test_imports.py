@@ -63,10 +63,19 @@ HEADERS = [
     "dsp/smooth.h",
     "dsp/approx.h",
     "dsp/module.h",
+    "dsp/simd.h",
+    "dsp/param_simd.h",
+    "dsp/sine_simd.h",
+    "dsp/adsr_simd.h",
+    "dsp/biquad_simd.h",
+    "mix_simd.h",
+    "dsp/simd_each.h",
     "dsp/registry.h",
     "registry_setup.h",
     "schedule.h",
+    "mix.h",
     "plan.h",
+    "plan_setup.h",
     "journal.h",
     "render.h",
     "checkpoint.h",
@@ -84,6 +93,9 @@ SOURCES = {
     "wake": "segment.h",
     "offline": "render.h",
     "prime": "plan.h",
+    "bank": "plan_setup.h",
+    "layout": "plan_setup.h",
+    "warmup": "plan.h",
     "session": "journal.h",
     "replay": "swap.h",
 }
@@ -115,7 +127,10 @@ def rank(path: Path) -> int:
     if path.suffix == ".h":
         return HEADERS.index(name)
     stem = name.removesuffix(".c").removesuffix("_setup")
-    for own in (f"{stem}.h", f"{stem}_setup.h", SOURCES.get(stem, "")):
+    own_names = [f"{stem}.h", f"{stem}_setup.h", SOURCES.get(stem, "")]
+    if path.stem.endswith("_setup"):
+        own_names[:2] = reversed(own_names[:2])
+    for own in own_names:
         if own in HEADERS:
             return HEADERS.index(own) + 1
     assert stem.startswith("dsp/"), f"{name} has no place in the list of tests/test_imports.py"

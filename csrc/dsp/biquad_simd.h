@@ -5,7 +5,9 @@
 
 #define Mixes PE_SIMD_NAME(Mixes)
 #define mixes_of PE_SIMD_NAME(mixes_of)
-#define target_mixes PE_SIMD_NAME(target_mixes)
+#define Targets PE_SIMD_NAME(Targets)
+#define targets_of PE_SIMD_NAME(targets_of)
+#define targets_keep PE_SIMD_NAME(targets_keep)
 #define frames_moving PE_SIMD_NAME(frames_moving)
 #define cells PE_SIMD_NAME(cells)
 #define BankHalf PE_SIMD_NAME(BankHalf)
@@ -36,49 +38,65 @@ PE_V Mixes mixes_of(uint32_t mode, VD tangent, VD q, VD root) {
   }
 }
 
-#define at PE_SIMD_NAME(at)
-PE_V double at(VD v, uint32_t l) {
+/* What target_update keeps, frame by frame. */
+typedef struct Targets {
+  VD cutoff_hz, q, gain_db, tangent, root;
+  Mixes mixes;
+} Targets;
+
+/* target_update of n frames from i on. What stands still was brought up to date before. */
+PE_V Targets targets_of(const Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i, uint32_t n) {
+  Targets t = {.tangent = vd_all(s->tangent), .root = vd_all(s->root_gain)};
+  t.cutoff_hz = vd_param(b, CUTOFF, i, n, params[CUTOFF].min, s->max_hz);
+  t.q = vd_param(b, Q, i, n, params[Q].min, params[Q].max);
+  t.gain_db = vd_param(b, GAIN_DB, i, n, params[GAIN_DB].min, params[GAIN_DB].max);
+  if (!pe_block_param_is_constant(b, CUTOFF)) t.tangent = vd_tan_pi(t.cutoff_hz, s->sample_rate_hz);
+  if (!pe_block_param_is_constant(b, GAIN_DB)) t.root = vd_exp2(t.gain_db * GAIN_DB_TO_ROOT);
+  t.mixes = mixes_of(mode, t.tangent, t.q, t.root);
+  return t;
+}
+
+#define last_of PE_SIMD_NAME(last_of)
+PE_V double last_of(VD v, uint32_t n) {
   double values[MOVING_FRAMES];
   vd_store(values, v);
-  return values[l];
+  return values[n - 1];
 }
 
-/* target_update of n frames from i on; what it leaves in the state is that of the last one. */
-PE_V Mixes target_mixes(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i, uint32_t n) {
-  const VD cutoff_hz = vd_param(b, CUTOFF, i, n, params[CUTOFF].min, s->max_hz);
-  const VD q = vd_param(b, Q, i, n, params[Q].min, params[Q].max);
-  const VD gain_db = vd_param(b, GAIN_DB, i, n, params[GAIN_DB].min, params[GAIN_DB].max);
-  const VD tangent = vd_tan_pi(cutoff_hz, s->sample_rate_hz);
-  const VD root = vd_exp2(gain_db * GAIN_DB_TO_ROOT);
-  const Mixes mixes = mixes_of(mode, tangent, q, root);
-  s->cutoff_hz = at(cutoff_hz, n - 1);
-  s->q = at(q, n - 1);
-  s->gain_db = at(gain_db, n - 1);
-  s->mode = mode;
-  s->tangent = at(tangent, n - 1);
-  s->root_gain = at(root, n - 1);
-  s->target_mix = (Mix){at(mixes.g, n - 1), at(mixes.k, n - 1), at(mixes.m0, n - 1), at(mixes.m1, n - 1), at(mixes.m2, n - 1)};
-  s->is_computed = 1;
+/* What target_update would have kept at the last of n frames. */
+PE_V void targets_keep(Biquad *s, const Targets *t, uint32_t n) {
+  const Mixes *m = &t->mixes;
+  s->cutoff_hz = last_of(t->cutoff_hz, n);
+  s->q = last_of(t->q, n);
+  s->gain_db = last_of(t->gain_db, n);
+  s->tangent = last_of(t->tangent, n);
+  s->root_gain = last_of(t->root, n);
+  s->target_mix = (Mix){last_of(m->g, n), last_of(m->k, n), last_of(m->m0, n), last_of(m->m1, n), last_of(m->m2, n)};
+  s->mix = s->target_mix;
   s->is_cell_computed = 0;
-  return mixes;
 }
 
-/* frame_moving of n frames (at most MOVING_FRAMES) in which no mode fades. */
-PE_RT static void frames_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i, uint32_t n, const float *in, float *out) {
+/* frame_moving of frames i to `end`, at least one, in which no mode fades. */
+PE_RT static void frames_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i, uint32_t end, const float *in, float *out) {
   double a1[MOVING_FRAMES], a2[MOVING_FRAMES], a3[MOVING_FRAMES], m0[MOVING_FRAMES], m1[MOVING_FRAMES], m2[MOVING_FRAMES];
   if (s->is_cellular) cell_leave(s, s->mix.g);
-  const Mixes mixes = target_mixes(s, b, mode, i, n);
-  const VD first = 1.0 / (1.0 + mixes.g * (mixes.g + mixes.k)), second = mixes.g * first;
-  s->mix = s->target_mix;
-  vd_store(a1, first);
-  vd_store(a2, second);
-  vd_store(a3, mixes.g * second);
-  vd_store(m0, mixes.m0);
-  vd_store(m1, mixes.m1);
-  vd_store(m2, mixes.m2);
-  for (uint32_t l = 0; l < n; l++)
-    out[i + l] = integrate_with(s, a1[l], a2[l], a3[l], m0[l], m1[l], m2[l], in ? (double)in[i + l] : 0.0);
-  s->count = (s->count + n) % REST_FRAMES; /* the integrators are not looked at for rest */
+  target_update(s, b, mode, i);
+  s->count = (s->count + end - i) % REST_FRAMES; /* the integrators are not looked at for rest */
+  while (i < end) {
+    const uint32_t n = end - i < MOVING_FRAMES ? end - i : MOVING_FRAMES;
+    const Targets t = targets_of(s, b, mode, i, n);
+    const VD first = 1.0 / (1.0 + t.mixes.g * (t.mixes.g + t.mixes.k)), second = t.mixes.g * first;
+    vd_store(a1, first);
+    vd_store(a2, second);
+    vd_store(a3, t.mixes.g * second);
+    vd_store(m0, t.mixes.m0);
+    vd_store(m1, t.mixes.m1);
+    vd_store(m2, t.mixes.m2);
+    for (uint32_t l = 0; l < n; l++)
+      out[i + l] = integrate_with(s, a1[l], a2[l], a3[l], m0[l], m1[l], m2[l], in ? (double)in[i + l] : 0.0);
+    i += n;
+    if (i == end) targets_keep(s, &t, n);
+  }
 }
 
 /* n frames, whole cells. The operations of cell_frame, four frames at a time. */
@@ -151,11 +169,8 @@ PE_RT static void PE_SIMD_NAME(biquad_process)(void *state, const PeBlock *b) {
   const uint32_t mode = mode_of(b->params), first = first_steady(s, b);
   uint32_t i = 0;
   for (; i < first && s->fade_remaining > 0; i++) out[i] = frame_moving(s, b, mode, i, in ? (double)in[i] : 0.0);
-  while (i < first) {
-    const uint32_t n = first - i < MOVING_FRAMES ? first - i : MOVING_FRAMES;
-    frames_moving(s, b, mode, i, n, in, out);
-    i += n;
-  }
+  if (i < first) frames_moving(s, b, mode, i, first, in, out);
+  i = first;
   if (i == b->n_frames) return;
   settle(s, b, mode, i);
   while (i < b->n_frames) {
@@ -265,10 +280,12 @@ PE_RT static void PE_SIMD_NAME(biquad_process_bank)(const PeBankBlock *b) {
 
 #undef Mixes
 #undef mixes_of
-#undef target_mixes
+#undef Targets
+#undef targets_of
+#undef targets_keep
+#undef last_of
 #undef frames_moving
 #undef MOVING_FRAMES
-#undef at
 #undef cells
 #undef BankHalf
 #undef half_load

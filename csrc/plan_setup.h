@@ -1,6 +1,6 @@
 /* What is known of a patch while a plan is built from it. */
-#ifndef PE_PLAN_BUILD_H
-#define PE_PLAN_BUILD_H
+#ifndef PE_PLAN_SETUP_H
+#define PE_PLAN_SETUP_H
 
 #include "plan.h"
 #include "registry_setup.h"
