@@ -236,11 +236,14 @@ class Commits:
         attempt.ready_ms = 1e3 * (time.monotonic() - attempt.started_s)
         board.move(slot, Happening.PRIMED)
         board.desk.switching()
-        attempt.switch_seq = board.intake.sent + board.intake.n_waiting + 1
         self.on_plan(self._stage(attempt), board.segment.slot_generation(slot))
         board.segment.open_gate(attempt.generation)
         switch = _native.Record(0, 0, 0.0, switch_to=attempt.generation)
-        board.intake.send([switch, *attempt.held])
+
+        def numbered(first: int, newest: int, is_all: bool) -> None:
+            attempt.switch_seq = first
+
+        board.intake.send([switch, *attempt.held], numbered=numbered)
         self._set_timer(attempt, SWAP_TIMEOUT_S, self._on_swap_timeout)
 
     def _stage(self, attempt: Attempt) -> Stage:

@@ -38,6 +38,7 @@ MODULES = [
     "intake",
     "desk",
     "lineage",
+    "shortway",
     "board",
     "crew",
     "mending",
@@ -73,9 +74,12 @@ HEADERS = [
     "thread_setup.h",
     "worker.h",
     "swap.h",
+    "timeline.h",
     "output.h",
     "port.h",
     "clock.h",
+    "wire.h",
+    "inbox.h",
 ]
 # Where a source without a header of its own name belongs; all others stand with theirs.
 SOURCES = {
@@ -85,6 +89,7 @@ SOURCES = {
     "offline": "render.h",
     "session": "journal.h",
     "replay": "swap.h",
+    "inbox_socket": "inbox.h",
 }
 
 
