@@ -17,7 +17,14 @@ static void write_u32(uint8_t *b, uint32_t v) {
   b[3] = (uint8_t)v;
 }
 
-static int is_bundle(const uint8_t *b, uint32_t n) { return n >= 16 && memcmp(b, bundle_head, 8) == 0; }
+static int is_same(const void *a, const void *b, uint32_t n) {
+  const uint8_t *x = a, *y = b;
+  for (uint32_t i = 0; i < n; i++)
+    if (x[i] != y[i]) return 0;
+  return 1;
+}
+
+static int is_bundle(const uint8_t *b, uint32_t n) { return n >= 16 && is_same(b, bundle_head, 8); }
 
 /* Length up to a zero, or n if there is none. */
 static uint32_t length(const uint8_t *b, uint32_t n) {
@@ -33,7 +40,7 @@ static uint32_t part(const uint8_t *b, uint32_t n, uint8_t end) {
   return i;
 }
 
-static int begins(const uint8_t *b, uint32_t n, const char *with, uint32_t n_with) { return n >= n_with && memcmp(b, with, n_with) == 0; }
+static int begins(const uint8_t *b, uint32_t n, const char *with, uint32_t n_with) { return n >= n_with && is_same(b, with, n_with); }
 
 static uint32_t find_module(const PeTable *t, const uint8_t *id, uint32_t n) { /* its number + 1, 0 for none */
   if (t->n_modules == 0) return 0;
@@ -42,7 +49,7 @@ static uint32_t find_module(const PeTable *t, const uint8_t *id, uint32_t n) { /
     const uint32_t found = t->places[at];
     if (found == 0) return 0;
     const PeInboxModule *m = &t->modules[found - 1];
-    if (m->id_bytes == n && memcmp(t->ids + m->id_at, id, n) == 0) return found;
+    if (m->id_bytes == n && is_same(t->ids + m->id_at, id, n)) return found;
   }
   return 0;
 }
