@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.ndimage import median_filter
 
 HERE = Path(__file__).resolve().parent
 
@@ -58,8 +60,11 @@ def jack_server(rate_hz: float, period_frames: int, log: Path) -> Iterator[dict[
 class Steps:
     """The client that tells of steps; a context manager."""
 
-    def __init__(self, program: Path, client: str, n_steps: int, file: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, program: Path, client: str, rate_hz: float, n_steps: int, file: Path, environment: dict[str, str]
+    ) -> None:
         self._file = file
+        self._rate_hz = rate_hz
         self.process = subprocess.Popen(
             [str(program), client, str(n_steps), str(file)],
             env=os.environ | environment,
@@ -74,16 +79,29 @@ class Steps:
         if line != word:
             pytest.skip(f"the JACK client did not get {word!r}: {line!r}; is another server in the way?")
 
-    def end(self, is_complete: bool) -> tuple[list[tuple[float, int]], int]:
-        """Return (value, ns) of each step, and the server's xruns meanwhile."""
+    def end(self, is_complete: bool) -> tuple[list[tuple[float, float]], int]:
+        """Return (value, ns) of each step, and the server's xruns meanwhile.
+
+        The time of a frame is that of the cycles around it, at the median of 201 of them: no jitter of a wake-up is in it.
+        """
         if not is_complete:
             self.process.terminate()
         assert self.process.stdout is not None
         n_steps, n_xruns = map(int, self.process.stdout.readline().split())
         self.process.wait(10)
         rows = [line.split() for line in self._file.read_text().splitlines()]
-        assert len(rows) == n_steps
-        return [(float(value), int(ns)) for value, ns in rows], n_xruns
+        steps = [(float(a), int(b)) for kind, a, b in rows if kind == "s"]
+        frames, ns = np.array([(int(a), int(b)) for kind, a, b in rows if kind == "c"], np.int64).T
+        assert len(steps) == n_steps
+        frame_ns = 1e9 / self._rate_hz
+        late = (ns - ns[0]) - (frames - frames[0]) * frame_ns
+        steady = median_filter(late, 201, mode="nearest")
+
+        def time_of(frame: int) -> float:
+            at = int(np.searchsorted(frames, frame, "right")) - 1
+            return float(ns[0] + (frame - frames[0]) * frame_ns + steady[at])
+
+        return [(value, time_of(frame)) for value, frame in steps], n_xruns
 
     def __enter__(self) -> Steps:
         return self

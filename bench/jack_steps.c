@@ -1,6 +1,7 @@
 /* Tell each step of what a JACK client called CLIENT puts out on its first port: jack_steps CLIENT N_STEPS FILE
- * Writes a line per step, "VALUE NS": the value after it, and when its sample is put out, on CLOCK_MONOTONIC as JACK
- * has it. Then one line to stdout: steps, xruns. Says "ready" once it is active and "connected" when it listens. */
+ * Writes a line per step, "s VALUE FRAME": the value after it and the frame, and one per cycle, "c FRAME NS": when it began
+ * here, on CLOCK_MONOTONIC. (JACK's own time of a frame takes seconds to settle.) Then one line to stdout: steps, xruns.
+ * Says "ready" once it is active and "connected" when it listens. */
 #include <jack/jack.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -11,28 +12,37 @@
 #include <time.h>
 #include <unistd.h>
 
+#define MAX_CYCLES 200000u
+
 typedef struct Step {
-  float  value;
-  double us;
+  float value;
+  jack_nframes_t frame;
 } Step;
+
+typedef struct Cycle {
+  jack_nframes_t frame;
+  uint64_t ns;
+} Cycle;
 
 static jack_port_t *port;
 static Step *steps;
-static size_t n_wanted, n_got;
+static Cycle cycles[MAX_CYCLES];
+static size_t n_wanted, n_got, n_cycles;
 static float last;
 static atomic_int is_connected, is_done, is_ended, n_xruns;
 
 static int process(jack_nframes_t n_frames, void *client) {
-  jack_nframes_t frame;
-  jack_time_t start, next;
-  float period_us;
+  struct timespec ts;
   if (!atomic_load(&is_connected) || atomic_load(&is_done)) return 0;
-  if (jack_get_cycle_times(client, &frame, &start, &next, &period_us)) return 0;
+  clock_gettime(CLOCK_MONOTONIC, &ts);
+  const jack_nframes_t frame = jack_last_frame_time(client);
+  if (n_cycles < MAX_CYCLES)
+    cycles[n_cycles++] = (Cycle){.frame = frame, .ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec};
   const float *in = jack_port_get_buffer(port, n_frames);
   for (jack_nframes_t f = 0; f < n_frames && n_got < n_wanted; f++) {
     if (in[f] == last) continue;
     last = in[f];
-    steps[n_got++] = (Step){.value = last, .us = (double)start + (double)period_us * f / n_frames};
+    steps[n_got++] = (Step){.value = last, .frame = frame + f};
   }
   if (n_got == n_wanted) atomic_store(&is_done, 1);
   return 0;
@@ -58,14 +68,6 @@ static int connect_first(jack_client_t *client, const char *name) {
   return ok;
 }
 
-/* JACK's clock is CLOCK_MONOTONIC in microseconds; should it have another origin, this is the difference. */
-static double origin_us(void) {
-  struct timespec ts;
-  clock_gettime(CLOCK_MONOTONIC, &ts);
-  const double apart = 1.0e6 * (double)ts.tv_sec + 1.0e-3 * (double)ts.tv_nsec - (double)jack_get_time();
-  return apart < 1.0e3 && apart > -1.0e3 ? 0.0 : apart;
-}
-
 int main(int argc, char **argv) {
   if (argc != 4) return 2;
   n_wanted = (size_t)atol(argv[2]);
@@ -84,14 +86,14 @@ int main(int argc, char **argv) {
   printf("ready\n");
   fflush(stdout);
   while (!atomic_load(&is_ended) && !connect_first(client, argv[1])) usleep(5000);
-  const double origin = origin_us();
   atomic_store(&is_connected, 1);
   printf("connected\n");
   fflush(stdout);
   while (!atomic_load(&is_ended) && !atomic_load(&is_done)) usleep(5000);
   FILE *file = fopen(argv[3], "w");
   if (file == NULL) return 4;
-  for (size_t i = 0; i < n_got; i++) fprintf(file, "%.9g %.0f\n", (double)steps[i].value, 1000.0 * (steps[i].us + origin));
+  for (size_t i = 0; i < n_got; i++) fprintf(file, "s %.9g %u\n", (double)steps[i].value, steps[i].frame);
+  for (size_t i = 0; i < n_cycles; i++) fprintf(file, "c %u %llu\n", cycles[i].frame, (unsigned long long)cycles[i].ns);
   fclose(file);
   printf("%zu %d\n", n_got, atomic_load(&n_xruns));
   fflush(stdout);

@@ -15,15 +15,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def serve(recordings: str, rate_hz: float, block_frames: int, device: str, options: dict[str, Any]) -> None:
-    """The child: an engine; a line on stdin asks for the newest (frame, ns) pair."""
+    """The child: an engine; a line on stdin asks for the newest (frame, ns) pair, or for its patches ("dump")."""
     import pyengine
 
     with pyengine.Engine(
         device, sample_rate=rate_hz, block_frames=block_frames, osc_port=0, recordings=recordings, **options
     ) as engine:
         print(json.dumps({"port": engine.osc_port}), flush=True)
-        for _ in sys.stdin:
-            print(json.dumps(engine._supervisor._audio.time()), flush=True)
+        for line in sys.stdin:
+            print(json.dumps(engine.dump() if line == "dump\n" else engine._supervisor._audio.time()), flush=True)
 
 
 class Playing:
@@ -59,13 +59,21 @@ class Playing:
         assert self._process.stdout is not None
         return json.loads(self._process.stdout.readline())
 
+    def _ask(self, what: bytes) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(what + b"\n")
+        self._process.stdin.flush()
+        return self._line()
+
     def newest(self) -> tuple[int, int]:
         """Return the first frame of the newest request, and when it was made."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"\n")
-        self._process.stdin.flush()
-        frame, at_ns = self._line()
+        frame, at_ns = self._ask(b"")
         return frame, at_ns
+
+    def dump(self) -> dict[str, Any]:
+        """Return both patches, which may be too large for a datagram."""
+        patches: dict[str, Any] = self._ask(b"dump")
+        return patches
 
     def put_out_ns(self, frame: int) -> float:
         """Return when the callback put out this frame, on the clock of time.monotonic_ns."""

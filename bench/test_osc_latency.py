@@ -106,7 +106,7 @@ def through_jack(folder: Path, lead: int, latency: str) -> Report:
         here.mkdir()
         with (
             jack_server(RATE_HZ, BLOCK_FRAMES, here / "jackd.log") as environment,
-            Steps(program, "PortAudio", N_MESSAGES, here / "steps", environment) as steps,
+            Steps(program, "PortAudio", RATE_HZ, N_MESSAGES, here / "steps", environment) as steps,
         ):
             steps.await_word("ready")
             with playing(here, "system", lead, latency, environment) as engine, Client(port=engine.port) as client:
@@ -122,7 +122,7 @@ def through_jack(folder: Path, lead: int, latency: str) -> Report:
         if (is_quiet(before, after) and n_xruns == 0) or attempt == ATTEMPTS - 1:
             break
     more = {"xruns": n_xruns, "attempts": attempt + 1, "latency_ms": after["latency_ms"]}
-    return figures(latencies_ms(sent_ns, [(v, float(ns)) for v, ns in heard]), **more, **raised_of(before, after))
+    return figures(latencies_ms(sent_ns, heard), **more, **raised_of(before, after))
 
 
 def times_of(engine: Playing, n: int) -> np.ndarray[Any, Any]:
