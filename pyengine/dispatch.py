@@ -52,6 +52,7 @@ class Dispatcher:
         self._syncs: deque[tuple[int, int, Reply]] = deque()  # number, frame, whom to tell
         self._group: list[_native.Record] = []  # to be sent together
         self._group_syncs: list[Reply] = []
+        self._answers: list[tuple[Reply, Any]] | None = None  # to be given when the group is sent
         self._group_frame = -1  # where its settings take effect; below 0: as soon as they are read
         self._is_stamped = False  # that follows from when it came, not from a time tag
         self.late_commands = 0
@@ -86,10 +87,12 @@ class Dispatcher:
             for _, reply in commands:
                 reply(error)
             return
+        answers = self._answers = []
         try:
             for command, reply in commands:
-                self.execute(command, reply, received_s)
+                self.execute(command, self._after_the_group(reply), received_s)
         finally:
+            self._answers = None
             records, self._group = self._group, []
             syncs, self._group_syncs = self._group_syncs, []
             self._supervisor.intake.send(
@@ -97,6 +100,19 @@ class Dispatcher:
                 is_stamped=self._is_stamped,
                 numbered=partial(self._wait_for_sent, syncs, self._group_frame) if syncs else None,
             )
+            for reply, result in answers:  # whoever has an answer finds what he did before what he does next
+                reply(result)
+
+    def _after_the_group(self, reply: Reply) -> Reply:
+        """Return a reply that waits until the settings of the group at work are in the stream."""
+
+        def answer(result: Any) -> None:
+            if self._answers is None:
+                reply(result)
+            else:
+                self._answers.append((reply, result))
+
+        return answer
 
     def _frame_of(self, wall_s: float) -> int:
         assert self._supervisor.time_base is not None
