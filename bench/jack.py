@@ -82,7 +82,8 @@ class Steps:
     def end(self, is_complete: bool) -> tuple[list[tuple[float, float]], int]:
         """Return (value, ns) of each step, and the server's xruns meanwhile.
 
-        The time of a frame is that of the cycles around it, at the median of 201 of them: no jitter of a wake-up is in it.
+        The time of a frame is that of the cycles around it, at the median of 201 of them: no jitter of a wake-up is
+        in it.
         """
         if not is_complete:
             self.process.terminate()

@@ -1,8 +1,8 @@
-"""OSC messages at a rate that no Python takes: how many are lost, is the last value of each parameter right, and does the
-sound go on meanwhile? Real-time clock, blocks of 64 frames; the intake runs in the normal scheduling class.
+"""OSC messages at a rate that no Python takes: how many are lost, is the last value of each parameter right, and does
+the sound go on meanwhile? Real-time clock, blocks of 64 frames; the intake runs in the normal scheduling class.
 
-What must be reached: 0 lost of 200,000 at 100,000 messages/s as single datagrams and at 500,000/s in bundles of 50, in 5 of
-5 runs, without an underrun; the same with 1,000 different parameters.
+What must be reached: 0 lost of 200,000 at 100,000 messages/s as single datagrams and at 500,000/s in bundles of 50, in
+5 of 5 runs, without an underrun; the same with 1,000 different parameters.
 """
 
 from __future__ import annotations
@@ -75,10 +75,15 @@ def one_run(program: Path, engine: Playing, client: Client, addresses: list[str]
     client.sync()
     after = client.status()
     delta = {name: after["osc"][name] - before["osc"][name] for name in ("datagrams", "short_requests")}
-    late = [s["counters"]["late_commands"] for s in after["slots"]], [s["counters"]["late_commands"] for s in before["slots"]]
+    late = (
+        [s["counters"]["late_commands"] for s in after["slots"]],
+        [s["counters"]["late_commands"] for s in before["slots"]],
+    )
     counters = {n: after["counters"][n] - before["counters"][n] for n in ("frames_underrun", "clock_missed_periods")}
     assert int(sent) == N_MESSAGES and int(refused) == 0, done.stdout
-    assert all(s["counters"][n] == 0 for s in after["slots"] for n in ("unknown_handle", "refused_values", "schedule_full"))
+    assert all(
+        s["counters"][n] == 0 for s in after["slots"] for n in ("unknown_handle", "refused_values", "schedule_full")
+    )
     return {
         "sent": int(sent),
         "rate_reached": int(sent) / float(took_s),

@@ -1,8 +1,8 @@
 """From an OSC message to the sample that it changes, on a JACK server without a sound card and on the real-time clock.
 
 Each message gives a module that puts out a constant another one, so that each shows in what is heard, at its very
-sample. What must be reached at blocks of 64 frames with JACK: median at most 3 ms with lead 1 and 4.4 ms with lead 2, the
-99th percentile at most 0.1 ms above it; `asap` at most 2 ms; time tags to the sample, 100 of 100.
+sample. What must be reached at blocks of 64 frames with JACK: median at most 3 ms with lead 1 and 4.4 ms with lead 2,
+the 99th percentile at most 0.1 ms above it; `asap` at most 2 ms; time tags to the sample, 100 of 100.
 """
 
 from __future__ import annotations
@@ -216,4 +216,5 @@ def tagged(folder: Path) -> tuple[int, int]:
 def test_time_tags(tmp_path: Path, tell: Tell, benchmark: Any) -> None:
     n_met, n = benchmark.pedantic(tagged, args=(tmp_path,), rounds=1)
     benchmark.extra_info["figures"] = {"met": n_met, "of": n}
-    tell(f"osc      time tags met to the sample: {n_met} of {n}; required, all: {'reached' if n_met == n else 'NOT REACHED'}")
+    verdict = "reached" if n_met == n else "NOT REACHED"
+    tell(f"osc      time tags met to the sample: {n_met} of {n}; required, all: {verdict}")

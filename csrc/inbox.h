@@ -72,6 +72,7 @@ struct PeInbox {
   uint32_t   n_answers;
 
   int        socket;
+  int        may_segment; /* under reply_lock: several answers go in one call of the kernel's */
   int        stop[2];
   pthread_t  thread;
   int        is_listening;

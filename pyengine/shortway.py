@@ -34,7 +34,7 @@ class ShortWay:
 
     @contextmanager
     def still(self) -> Iterator[None]:
-        """Within this nothing is taken: all before it is known, and what comes after finds the modules that play then."""
+        """Within this nothing is taken: all before it is known, and what comes after finds what plays then."""
         self._inbox.hold()
         self._depth += 1
         try:

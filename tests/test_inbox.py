@@ -173,7 +173,9 @@ def test_a_bundle_is_published_by_one_store(box: Box) -> None:
 _numbers = st.one_of(st.floats(width=32), st.floats(), st.integers(-(2**31), 2**31 - 1), st.booleans(), st.none())
 _words = st.sampled_from(["on", "off", "lowpass", "notch", "1", ""])
 _ids = st.sampled_from(["osc1", "filt1", "env1", "osc2", "osc", "", "*"])
-_names = st.sampled_from(["freq", "frequency", "gain", "cutoff", "q", "resonance", "mode", "filter_mode", "attack", "gate", ""])
+_names = st.sampled_from(
+    ["freq", "frequency", "gain", "cutoff", "q", "resonance", "mode", "filter_mode", "attack", "gate", ""]
+)
 _addresses = st.one_of(
     st.builds("/mod/{}/{}".format, _ids, _names), st.builds("/gate/{}".format, _ids), st.just("/engine/sync")
 )
@@ -416,7 +418,7 @@ def _play(box: Box, steps: list[Any]) -> None:
 
 def _numbers_in(data: bytes) -> list[int]:
     if data.startswith(b"#bundle"):
-        return [int(struct.unpack(">f", e[-4:])[0]) for e in (data[20:20 + (len(data) - 24) // 2], data[-4:])]
+        return [int(struct.unpack(">f", e[-4:])[0]) for e in (data[20 : 20 + (len(data) - 24) // 2], data[-4:])]
     return [int(struct.unpack(">f", data[-4:])[0])]
 
 

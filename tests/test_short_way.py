@@ -179,7 +179,9 @@ def test_order_of_arrival_is_order_of_effect_over_both_ways(live: Live) -> None:
 @pytest.fixture
 def real(tmp_path: Path) -> Any:
     with (
-        Engine("none", osc_port=0, recordings=tmp_path, prime_timeout_ms=20_000, session=tmp_path / "a.session") as engine,
+        Engine(
+            "none", osc_port=0, recordings=tmp_path, prime_timeout_ms=20_000, session=tmp_path / "a.session"
+        ) as engine,
         Client(port=engine.osc_port or 0, timeout_s=30) as client,
     ):
         yield engine, client, tmp_path
@@ -331,7 +333,9 @@ def test_the_latency_is_what_was_asked_for_or_the_shortest_there_is(latency: Any
         assert (stream(engine)[-1].frame >= 0) == bool(told)
 
 
-def test_on_the_free_running_clock_there_is_no_time_and_settings_take_effect_as_soon_as_they_are_read(live: Live) -> None:
+def test_on_the_free_running_clock_there_is_no_time_and_settings_take_effect_as_soon_as_they_are_read(
+    live: Live,
+) -> None:
     live.client.create("osc1", "simple_sine")
     live.commit()
     live.client.set("osc1", "freq", 100.0)
