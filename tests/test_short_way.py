@@ -173,6 +173,70 @@ def test_order_of_arrival_is_order_of_effect_over_both_ways(live: Live) -> None:
     assert 0 < sent_short(live) < len(sent)
 
 
+class Flood:
+    """Sends rising numbers to parameters from a thread of its own, until it is told to stop."""
+
+    def __init__(self, port: int, addresses: list[str]) -> None:
+        self.n_sent = 0
+        self._addresses = addresses
+        self._wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._wire.connect(("127.0.0.1", port))
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._is_over.is_set():
+            for _ in range(8):
+                self.n_sent += 1
+                for address in self._addresses:
+                    self._wire.send(osc._message(address, [self.n_sent / 64]))
+            time.sleep(0.0005)
+
+    def stop(self) -> float:
+        """Return the number that was sent last."""
+        self._is_over.set()
+        self._thread.join()
+        self._wire.close()
+        return self.n_sent / 64
+
+
+def test_no_setting_is_lost_or_misplaced_while_modules_come_and_go(live: Live) -> None:
+    """The table changes with every commit, abort and undo, in the midst of a flood for what stays and what goes."""
+    live.client.record_stop()
+    live.client.create("stays", "simple_sine")
+    live.client.create("comes", "simple_sine")
+    live.commit()
+    live.engine.run_free()
+    flood = Flood(live.client.port, ["/mod/stays/freq", "/mod/comes/freq"])
+    try:
+        for n in range(25):
+            if n % 5 == 4:
+                live.client.undo()
+                continue
+            live.client.delete("comes")
+            if n % 5 == 3:
+                live.client.abort()
+                continue
+            live.client.create("comes", "simple_sine")
+            live.client.create(f"more{n}", "adsr")
+            live.commit(allow_silence=True)
+    finally:
+        last = flood.stop()
+    wait_until(lambda: live.status()["osc"]["waiting"] <= 1)  # the question itself
+    live.client.sync()
+    status, nodes = live.status(), params(live)
+    assert status["osc"]["dropped_by_kernel"] == status["osc"]["lost"] == 0
+    assert nodes["stays"]["freq"] == nodes["comes"]["freq"] == last
+    assert params(live, "pending")["stays"]["freq"] == last
+    handle = live.engine._supervisor.desk.committed.nodes["stays"].handle  # type: ignore[union-attr]
+    newest = status["commands_sent"]
+    records = _native.stream_records(live.engine._supervisor.segment, max(1, newest - 60_000))  # type: ignore[union-attr]
+    mine = [record.value for record in records if record.handle == handle]
+    assert mine == [mine[0] + k / 64 for k in range(len(mine))]  # every one, in order
+    assert status["osc"]["short_requests"] > 0
+
+
 # ---- on a clock
 
 
