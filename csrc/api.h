@@ -220,12 +220,12 @@ uint64_t pe_seat_heartbeat(const PeSegment *s, uint32_t seat);             /* co
 uint32_t pe_seat_marker(const PeSegment *s, uint32_t seat);                /* handle of the node that renders, 0 none; [any] */
 uint32_t pe_seat_build_marker(const PeSegment *s, uint32_t seat);          /* ... that warms up or catches up beside it; [any] */
 
-/* the command stream: one writer, the intake */
+/* the command stream: one writer at a time, under the lock of the inbox where there is one */
 uint64_t pe_stream_newest(const PeSegment *s);                             /* newest published number; [any] */
-uint32_t pe_stream_space(const PeSegment *s);                              /* records that may be sent now; intake only; [any] */
+uint32_t pe_stream_space(const PeSegment *s);                              /* records that may be sent now; the writer only; [any] */
 void pe_stream_set_keep(PeSegment *s, uint64_t seq);                       /* records above this are kept for whoever starts from a checkpoint; supervisor; [any] */
 uint64_t pe_stream_keep(const PeSegment *s);                               /* [any] */
-uint64_t pe_stream_send(PeSegment *s, const PeCommand *records, uint32_t n); /* all by one store; newest number, 0 if there is no room; intake only; [any] */
+uint64_t pe_stream_send(PeSegment *s, const PeCommand *records, uint32_t n); /* all by one store; newest number, 0 if there is no room; the writer only; [any] */
 
 /* the journal */
 uint64_t pe_journal_entry(const PeSegment *s, uint64_t block); /* the raw word of its place; [any] */
@@ -395,7 +395,7 @@ PeStatus pe_process_die_with_parent(int32_t parent_pid);        /* PR_SET_PDEATH
 uint64_t pe_checkpoint_image(const PeSegment *s, uint64_t generation, void *out, uint64_t size); /* copies the newest one of the generation; its bytes, 0 if there is none, it does not fit, or it was written meanwhile; [any] */
 PeStatus pe_journal_changes(const PeSegment *s, uint64_t *block, uint64_t end, uint64_t *seq, uint64_t *pairs, uint32_t capacity,
                             uint32_t *n); /* reads decisions from *block up to `end`, or up to one not taken yet; n pairs (block, number) where the number is not *seq; PE_STALE when the journal has gone a lap further; [any] */
-uint32_t pe_stream_copy(const PeSegment *s, uint64_t first_seq, PeCommand *records, uint32_t capacity); /* records from first_seq to the newest, of those that are kept; how many; intake's thread only; [any] */
+uint32_t pe_stream_copy(const PeSegment *s, uint64_t first_seq, PeCommand *records, uint32_t capacity); /* records from first_seq to the newest, of those that are kept; how many; none of them may be written anew meanwhile; [any] */
 
 typedef struct PeReplay PeReplay;       /* a run outside any engine */
 typedef struct PeReplayOut PeReplayOut; /* what is heard of one run after the other: the declick */

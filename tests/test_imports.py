@@ -90,6 +90,7 @@ SOURCES = {
     "session": "journal.h",
     "replay": "swap.h",
     "inbox_socket": "inbox.h",
+    "inbox_table": "inbox.h",
 }
 
 
