@@ -5,7 +5,7 @@
 #define TWO_PI 6.283185307179586
 #define ROOT_2 1.4142135623730951
 #define LEAST_APART_NS 250000.0
-#define APART_ALLOWED 4 /* requests in a row that are out of time before the line is moved to where they are */
+#define APART_ALLOWED 8 /* requests in a row that are out of time before the line is moved to where they are */
 
 void pe_timeline_init(PeTimeline *t, double rate_hz) {
   *t = (PeTimeline){.rate_hz = rate_hz, .frame_ns = 1.0e9 / rate_hz};
@@ -34,7 +34,7 @@ static void begin(PeTimeline *t, uint64_t now_ns) {
 /* How far the line is to be moved for a request that came so much later than it says. One that is out of time moves
  * nothing (the machine was away); several in a row do: the device has left out a period, or made one up. */
 static double pulled(PeTimeline *t, double late_ns, double period_ns) {
-  const double limit = 0.5 * period_ns > LEAST_APART_NS ? 0.5 * period_ns : LEAST_APART_NS;
+  const double limit = period_ns / 8.0 > LEAST_APART_NS ? period_ns / 8.0 : LEAST_APART_NS;
   if (late_ns <= limit && late_ns >= -limit) {
     t->n_apart = 0;
     const double omega = TWO_PI * BANDWIDTH_HZ * period_ns * 1.0e-9;

@@ -11,7 +11,7 @@ typedef struct PeTimeline {
   /* the callback's own; times in ns after the first request */
   double   rate_hz, next_ns, frame_ns, apart_ns;
   uint64_t origin_ns, n_updates;
-  int32_t  n_apart; /* requests in a row that came more than half a period late (above 0) or early (below) */
+  int32_t  n_apart; /* requests in a row that came out of time: late (above 0) or early (below) */
   /* published: a frame, when it is put out, and for how long the line may be drawn on from there */
   _Atomic uint32_t version;
   _Atomic int64_t  frame, until;
