@@ -233,12 +233,12 @@ uint64_t pe_seat_heartbeat(const PeSegment *s, uint32_t seat);             /* co
 uint32_t pe_seat_marker(const PeSegment *s, uint32_t seat);                /* handle of the node that renders, 0 none; [any] */
 uint32_t pe_seat_build_marker(const PeSegment *s, uint32_t seat);          /* ... that warms up or catches up beside it; [any] */
 
-/* the command stream: one writer, the intake */
+/* the command stream: one writer at a time, under the lock of the inbox where there is one */
 uint64_t pe_stream_newest(const PeSegment *s);                             /* newest published number; [any] */
-uint32_t pe_stream_space(const PeSegment *s);                              /* records that may be sent now; intake only; [any] */
+uint32_t pe_stream_space(const PeSegment *s);                              /* records that may be sent now; the writer only; [any] */
 void pe_stream_set_keep(PeSegment *s, uint64_t seq);                       /* records above this are kept for whoever starts from a checkpoint; supervisor; [any] */
 uint64_t pe_stream_keep(const PeSegment *s);                               /* [any] */
-uint64_t pe_stream_send(PeSegment *s, const PeCommand *records, uint32_t n); /* all by one store; newest number, 0 if there is no room; intake only; [any] */
+uint64_t pe_stream_send(PeSegment *s, const PeCommand *records, uint32_t n); /* all by one store; newest number, 0 if there is no room; the writer only; [any] */
 
 /* the journal */
 uint64_t pe_journal_entry(const PeSegment *s, uint64_t block); /* the raw word of its place; [any] */
@@ -409,7 +409,7 @@ PeStatus pe_process_die_with_parent(int32_t parent_pid);        /* PR_SET_PDEATH
 uint64_t pe_checkpoint_image(const PeSegment *s, uint64_t generation, void *out, uint64_t size); /* copies the newest one of the generation; its bytes, 0 if there is none, it does not fit, or it was written meanwhile; [any] */
 PeStatus pe_journal_changes(const PeSegment *s, uint64_t *block, uint64_t end, uint64_t *seq, uint64_t *pairs, uint32_t capacity,
                             uint32_t *n); /* reads decisions from *block up to `end`, or up to one not taken yet; n pairs (block, number) where the number is not *seq; PE_STALE when the journal has gone a lap further; [any] */
-uint32_t pe_stream_copy(const PeSegment *s, uint64_t first_seq, PeCommand *records, uint32_t capacity); /* records from first_seq to the newest, of those that are kept; how many; intake's thread only; [any] */
+uint32_t pe_stream_copy(const PeSegment *s, uint64_t first_seq, PeCommand *records, uint32_t capacity); /* records from first_seq to the newest, of those that are kept; how many; none of them may be written anew meanwhile; [any] */
 
 typedef struct PeReplay PeReplay;       /* a run outside any engine */
 typedef struct PeReplayOut PeReplayOut; /* what is heard of one run after the other: the declick */
@@ -426,3 +426,61 @@ PeStatus pe_replay_out_new(double sample_rate_hz, uint32_t n_channels, PeReplayO
 void pe_replay_out_free(PeReplayOut *out);                                         /* [setup] */
 void pe_replay_out_declick(PeReplayOut *out);                                      /* what comes next does not continue what was heard; [setup] */
 void pe_replay_out_silence(PeReplayOut *out, uint64_t n_frames, float *interleaved); /* [setup] */
+
+/* ---- the inbox --------------------------------------------------------------------------------------
+ * Where datagrams come in, and the one place that numbers and sends records. A setting of a module that plays goes
+ * from the socket into the stream without Python: the short way. All else goes the long way: Python fetches it, in order.
+ * Nothing overtakes what the same sender, or anybody for the same module, has on the long way. One lock, of no
+ * real-time thread. */
+
+typedef struct PeInbox PeInbox;
+
+#define PE_LATENCY_ASAP 0     /* a setting takes effect as soon as it is read */
+#define PE_LATENCY_CONSTANT 1 /* ... a fixed number of frames after the frame that was put out when it arrived */
+
+typedef struct PeInboxModule {
+  uint32_t handle, type;   /* index in the registry */
+  uint32_t id_at, id_bytes; /* where its id is in the text of all ids */
+} PeInboxModule;
+
+typedef struct PeTaken { /* the newest value that came the short way */
+  uint32_t handle, param;
+  double value;
+} PeTaken;
+
+typedef struct PeLetter { /* a datagram on the long way */
+  int64_t frame;       /* stamp: where its settings take effect; below 0: as soon as they are read */
+  uint64_t arrival_ns; /* CLOCK_MONOTONIC */
+  uint32_t host, port; /* IPv4 address as a number; the sender's */
+  uint32_t n_bytes, reserved;
+} PeLetter;
+
+typedef struct PeInboxCounts {
+  uint64_t datagrams;      /* taken off the socket */
+  uint64_t short_requests; /* messages that went the short way */
+  uint64_t dropped;        /* by the kernel, as it tells */
+  uint64_t lost;           /* by us, for want of memory: never, short of that */
+  uint64_t replies_lost;   /* answers of the short way that could not be sent */
+  uint64_t stamps_raised;  /* datagrams that were handled too late for their stamp and got a later one */
+  uint64_t waiting;        /* datagrams that wait, for Python, for what is before them, or for room */
+  uint64_t newest;         /* number of the newest record */
+} PeInboxCounts;
+
+PeStatus pe_inbox_new(PeSegment *segment, PeOutput *output, const PeRegistry *registry, PeInbox **inbox); /* borrows all three; [setup] */
+void pe_inbox_free(PeInbox *inbox);                                       /* ends its thread; [setup] */
+PeStatus pe_inbox_listen(PeInbox *inbox, int32_t socket);                 /* starts the thread that reads a bound UDP socket; the socket stays the caller's; [setup] */
+void pe_inbox_stop(PeInbox *inbox);                                       /* ends that thread; the socket may be closed then; [setup] */
+int32_t pe_inbox_fd(const PeInbox *inbox);                                /* readable when there is something for pe_inbox_next; [any] */
+PeStatus pe_inbox_publish(PeInbox *inbox, const PeInboxModule *modules, uint32_t n, const char *ids, uint32_t ids_bytes); /* the modules that may be set the short way from now on; what was taken of others is gone: fetch it before; [setup] */
+void pe_inbox_hold(PeInbox *inbox);                                       /* nothing is sent by its thread until the release; may be nested; [setup] */
+void pe_inbox_release(PeInbox *inbox);                                    /* [setup] */
+void pe_inbox_put(PeInbox *inbox, uint32_t host, uint32_t port, uint64_t arrival_ns, const void *datagram, uint32_t n_bytes); /* as if it had come by the socket; [setup] */
+uint32_t pe_inbox_next(PeInbox *inbox, PeLetter *letter, void *bytes);    /* the datagram fetched before is done with; 1 and the next one, of up to 65536 bytes, that needs Python; 0: none now; [setup] */
+void pe_inbox_wake(PeInbox *inbox);                                       /* make pe_inbox_fd readable: there may be more; [setup] */
+uint64_t pe_inbox_send(PeInbox *inbox, const PeCommand *records, uint32_t n, uint32_t is_stamped, uint32_t n_behind); /* pe_stream_send, in order with what came the short way; 0 if there is no room. is_stamped: their frames are stamps. n_behind: groups that wait behind this one: nothing on the short way goes before them; [setup] */
+uint32_t pe_inbox_taken(PeInbox *inbox, PeTaken *taken, uint32_t capacity); /* values taken the short way since they were fetched last, one per parameter; [setup] */
+void pe_inbox_keep(PeInbox *inbox, uint64_t seq);                         /* records above this are kept for the session log; PE_KEEP_ALL: no log; [setup] */
+void pe_inbox_latency(PeInbox *inbox, uint32_t kind, uint32_t frames);    /* PE_LATENCY_...; frames: at least so many, where the device and the lead do not need more; [setup] */
+uint32_t pe_inbox_delay(PeInbox *inbox);                                  /* frames from arrival to effect; 0: as soon as possible; [setup] */
+int64_t pe_inbox_stamp(PeInbox *inbox, uint64_t arrival_ns);              /* where a setting takes effect that arrived then; [setup] */
+void pe_inbox_counts(PeInbox *inbox, PeInboxCounts *counts);              /* [setup] */

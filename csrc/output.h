@@ -4,6 +4,7 @@
 
 #include "segment.h"
 #include "swap.h"
+#include "timeline.h"
 
 struct PeOutput {
   PeSegment *segment;
@@ -21,6 +22,7 @@ struct PeOutput {
   _Atomic uint64_t frames; /* put out, silence included */
   _Atomic uint32_t time_version;
   _Atomic uint64_t time_frame, time_ns;
+  PeTimeline timeline;
 };
 
 /* A request of n_frames is coming: the workers must be allowed to render so far ahead. [rt] */

@@ -13,6 +13,7 @@ PeStatus pe_output_new(PeSegment *segment, PeOutput **output) {
     return PE_NO_MEMORY;
   }
   o->segment = segment;
+  pe_timeline_init(&o->timeline, c->sample_rate_hz);
   o->tap = pe_segment_tap(segment);
   o->declick.length = (uint32_t)(PE_DECLICK_MS * c->sample_rate_hz / 1000.0 + 0.5);
   *output = o;

@@ -75,6 +75,18 @@ ever overwritten), and answers when the log has begun: `name`, `first_frame` (of
 answers with the same. `pyengine replay FILE -o OUT.wav` renders it, bit for bit as it was played, silences and
 fall-overs included. A disk that is full ends the log, with an `error` in `/session/status`; the sound goes on.
 
+## When a setting takes effect
+A `/mod` or `/gate` without a time tag takes effect a fixed number of frames after the one that was put out when its datagram
+arrived: all are late by the same, to the sample. `latency_frames` and `latency_ms` in `/engine/status` tell by how much;
+it is the shortest that lead and device allow, (effective lead + requested blocks) x block + 0.25 ms, unless more is asked for
+(`pyengine run --latency MS`). With `--latency asap`, and on the free-running clock, it takes effect at the first frame of
+the next block that is rendered: sooner in the mean, by up to a block apart. What is handled too late for its frame gets the
+first that is still open (`stamps_raised`). `/engine/sync` is answered when all before it has taken effect.
+
+Order of arrival is order of effect for each sender, and for each module. What two senders say of two modules may change places:
+numbers for modules that play go from the socket to the renderers without Python (`short_requests` of `osc` in
+`/engine/status`), and do not wait for others' requests.
+
 ## Bundles and time tags
 The settings of one bundle take effect at the same frame. A time tag in the future schedules
 them to the sample: frame = origin frame + round((tag - origin time) x rate); the origin is in `/engine/status`

@@ -824,6 +824,125 @@ class Clock:
         self._clock = ffi.NULL
 
 
+# ---- the inbox -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A datagram that needs Python. frame: where its settings take effect, below 0 as soon as they are read."""
+
+    data: bytes
+    sender: tuple[str, int]
+    received_s: float  # on the clock of time.monotonic
+    frame: int
+
+
+class Inbox:
+    """Where datagrams come in, and the one place that numbers records and sends them; see csrc/api.h."""
+
+    def __init__(self, segment: Segment, output: Output) -> None:
+        out = ffi.new("PeInbox **")
+        check(lib.pe_inbox_new(segment.pointer, output.pointer, _registry(), out), "cannot make the inbox")
+        self._borrowed = segment, output
+        self._inbox = out[0]
+        self._closing = weakref.finalize(self, _free_with, lib.pe_inbox_free, self._inbox, self._borrowed)
+        self._letter = ffi.new("PeLetter *")
+        self._bytes = ffi.new("unsigned char[]", 1 << 16)
+        self._taken = ffi.new("PeTaken[]", 1024)
+
+    @property
+    def pointer(self) -> Any:
+        return _alive(self._inbox, "inbox")
+
+    def fileno(self) -> int:
+        """Readable when there is something for `next`."""
+        return int(lib.pe_inbox_fd(self.pointer))
+
+    def listen(self, socket_fd: int) -> None:
+        """Read a bound UDP socket in a thread of its own, until `stop`."""
+        check(lib.pe_inbox_listen(self.pointer, socket_fd), "cannot listen")
+
+    def stop(self) -> None:
+        if self._inbox != ffi.NULL:
+            lib.pe_inbox_stop(self._inbox)
+
+    def publish(self, modules: Sequence[tuple[str, int, int]]) -> None:
+        """Let these modules, (id, handle, index of the type), be set the short way from now on, and no others."""
+        ids = [id.encode() for id, _, _ in modules]
+        rows, at = [], 0
+        for id, (_, handle, type_index) in zip(ids, modules, strict=True):
+            rows.append((handle, type_index, at, len(id)))
+            at += len(id)
+        text = b"".join(ids)
+        status = lib.pe_inbox_publish(self.pointer, ffi.new("PeInboxModule[]", rows), len(rows), text, len(text))
+        check(status, "cannot publish the modules that play")
+
+    def hold(self) -> None:
+        """Nothing that comes in is sent until the release."""
+        lib.pe_inbox_hold(self.pointer)
+
+    def release(self) -> None:
+        lib.pe_inbox_release(self.pointer)
+
+    def put(self, data: bytes, sender: tuple[str, int] = ("0.0.0.0", 0), arrival_ns: int = 0) -> None:
+        """Take a datagram as if it had come by the socket: for tests."""
+        host = int.from_bytes(bytes(map(int, sender[0].split("."))), "big")
+        lib.pe_inbox_put(self.pointer, host, sender[1], arrival_ns, data, len(data))
+
+    def next(self) -> Letter | None:
+        """Return the next datagram that needs Python, None for none now. The one before is done with."""
+        letter = self._letter
+        if not lib.pe_inbox_next(self.pointer, letter, self._bytes):
+            return None
+        data = bytes(ffi.buffer(self._bytes, letter.n_bytes))
+        sender = ".".join(map(str, int(letter.host).to_bytes(4, "big"))), int(letter.port)
+        return Letter(data, sender, letter.arrival_ns / 1e9, int(letter.frame))
+
+    def wake(self) -> None:
+        """Make it readable: there may be more."""
+        lib.pe_inbox_wake(self.pointer)
+
+    def send(self, records: Sequence[Record], is_stamped: bool = False, n_behind: int = 0) -> int:
+        """Publish all records by one store; return the newest number, 0 when there is no room now."""
+        return int(lib.pe_inbox_send(self.pointer, commands(records), len(records), is_stamped, n_behind))
+
+    def taken(self) -> list[tuple[int, int, float]]:
+        """Return (handle, parameter, value) of what was set the short way since the last call."""
+        rows: list[tuple[int, int, float]] = []
+        while n := lib.pe_inbox_taken(self.pointer, self._taken, len(self._taken)):
+            rows += [(t.handle, t.param, t.value) for t in self._taken[0:n]]
+        return rows
+
+    def keep(self, seq: int) -> None:
+        """Keep records above this number for the session log; KEEP_ALL: there is none."""
+        lib.pe_inbox_keep(self.pointer, seq)
+
+    def set_latency(self, is_constant: bool, frames: int = 0) -> None:
+        """Let settings take effect a fixed time after they came, at least so many frames, or as soon as possible."""
+        kind = lib.PE_LATENCY_CONSTANT if is_constant else lib.PE_LATENCY_ASAP
+        lib.pe_inbox_latency(self.pointer, kind, frames)
+
+    @property
+    def delay_frames(self) -> int:
+        """Frames from arrival to effect, 0 for as soon as possible."""
+        return int(lib.pe_inbox_delay(self.pointer))
+
+    def stamp(self, arrival_ns: int) -> int:
+        """Return the frame at which a setting takes effect that arrived then; below 0: as soon as it is read."""
+        return int(lib.pe_inbox_stamp(self.pointer, arrival_ns))
+
+    def counts(self) -> dict[str, int]:
+        """Return what came in, and what became of it; see PeInboxCounts."""
+        counts = ffi.new("PeInboxCounts *")
+        lib.pe_inbox_counts(self.pointer, counts)
+        return {name: int(getattr(counts, name)) for name, _ in ffi.typeof("PeInboxCounts").fields}
+
+    def close(self) -> None:
+        """End its thread and give the memory back; again does no harm."""
+        self._closing()
+        self._inbox = ffi.NULL
+
+
 # ---- the process ---------------------------------------------------------------------------------------
 
 
@@ -897,6 +1016,18 @@ def stream_records(segment: Segment, first_seq: int) -> list[Record]:
         )
         for c in room[0:n]
     ]
+
+
+RECORD_BYTES = int(ffi.sizeof("PeCommand"))
+
+
+def stream_bytes(segment: Segment, first_seq: int, last_seq: int) -> bytes:
+    """Return records as they lie in the ring, RECORD_BYTES each; they must be kept."""
+    n = last_seq - first_seq + 1
+    room = ffi.new("PeCommand[]", n)
+    if lib.pe_stream_copy(segment.pointer, first_seq, room, n) != n:
+        raise NativeError(f"records {first_seq} to {last_seq} are not all kept", status=int(lib.PE_STALE))
+    return bytes(ffi.buffer(room))
 
 
 def checkpoint_image(segment: Segment, generation: int) -> bytes:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyengine import _native
-from pyengine.desk import Desk
+from pyengine.desk import Desk, Setting
 from pyengine.intake import Intake
 from pyengine.lineage import Lineage
 from pyengine.loop import Loop
+from pyengine.shortway import ShortWay
 from pyengine.slots import Happening, Slot, State
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Options:
     max_block_share: float = 0.5  # of the block period, for one block of a new patch
     probation_ms: float = 500.0
     standby: str = "hot"  # or 'cold': it renders nothing until it is needed
+    latency: float | str = "shortest"  # ms from a setting's arrival to its effect, 'shortest' or 'asap'
     stall_ms: float = 1000.0  # a worker that makes no turn for so long is replaced
 
 
@@ -55,11 +58,28 @@ class Board:
         self.started_s = time.monotonic()
         self.segment = _native.Segment.create(self._config())
         self.segment.set_keep(0)  # until there are checkpoints: from the start
-        self.desk = Desk(options.sample_rate_hz)
+        self._desk = Desk(options.sample_rate_hz)
+        self.short: ShortWay | None = None
         self.intake = Intake(self.segment)
         self.lineage = Lineage()
         self.slots = [Slot(0), Slot(1)]
         self._generation = 0
+
+    @property
+    def desk(self) -> Desk:
+        """The patches, with all the values that were taken the short way."""
+        if self.short is not None:
+            self.short.absorb()
+        return self._desk
+
+    def still(self) -> AbstractContextManager[None]:
+        """Within this nothing that comes in is sent."""
+        return self._desk.still()
+
+    def open_short_way(self, inbox: _native.Inbox, on_setting: Callable[[Setting], None]) -> None:
+        """Let modules that play be set without Python."""
+        self.short = ShortWay(inbox, self._desk, on_setting, self.intake.tell)
+        self._desk.still = self.short.still
 
     def _config(self) -> _native.Config:
         o = self.options

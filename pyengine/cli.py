@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         probation_ms=arguments.probation,
         standby=arguments.standby,
         stall_ms=arguments.stall,
+        latency=arguments.latency,
         session=arguments.session,
     ) as engine:
         if arguments.device == "free":
@@ -147,6 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--stall", type=float, default=1000, metavar="MS", help="a renderer still for so long is dead (1000)"
     )
+    latency = "from the arrival of a setting to its effect: MS, shortest or asap (shortest)"
+    one.add_argument("--latency", type=_latency, default="shortest", metavar="MS|shortest|asap", help=latency)
     one.add_argument("--crossfade", type=float, default=5, metavar="MS", help="of a swap, 0 to 1000 (5)")
     one.add_argument("--session", type=Path, metavar="FILE", help="log the session, for `pyengine replay`")
     _log_level(one, "info")
@@ -170,6 +173,14 @@ def _parser() -> argparse.ArgumentParser:
     three.add_argument("--json", action="store_true", help="print the facts as one JSON object")
     _log_level(three, "warning")
     return parser
+
+
+def _latency(text: str) -> float | str:
+    """Return a number of ms, or a word that the engine checks."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _log_level(parser: argparse.ArgumentParser, default: str) -> None:

@@ -231,11 +231,15 @@ class Commits:
         board.move(slot, Happening.PRIMED)
         board.desk.switching()
         assert attempt.stage is not None
-        attempt.stage = replace(attempt.stage, switch_seq=board.intake.sent + board.intake.n_waiting + 1)
         self.on_plan(attempt.stage, board.segment.slot_generation(slot))
         board.segment.open_gate(attempt.generation)
         switch = _native.Record(0, 0, 0.0, switch_to=attempt.generation)
-        board.intake.send([switch, *attempt.held])
+
+        def numbered(first: int, newest: int, is_all: bool) -> None:
+            assert attempt.stage is not None
+            attempt.stage = replace(attempt.stage, switch_seq=first)
+
+        board.intake.send([switch, *attempt.held], numbered=numbered)
         self._set_timer(attempt, SWAP_TIMEOUT_S, self._on_swap_timeout)
 
     # ---- swap ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -46,6 +47,8 @@ class Desk:
         self._undo: list[Patch] = []
         self._set_since: set[tuple[int, str]] = set()  # (handle, parameter) that were set since `begin_restart`
         self._back: tuple[Patch, list[Patch]] | None = None  # committed and undo before the patch on probation
+        self.still: Callable[[], AbstractContextManager[None]] = nullcontext
+        """In it nothing is set without us: what plays, and what is to, changes in it alone."""
 
     @property
     def has_edits(self) -> bool:
@@ -100,6 +103,16 @@ class Desk:
         if not patches:
             raise unknown_name("module id", id, dict.fromkeys(chain(self.committed.nodes, self.pending.nodes)))
         param, number = resolve(patches[0])
+        return self._keep(id, patches, param, number)
+
+    def taken(self, handle: int, id: str, index: int, number: float) -> Setting:
+        """A module that plays was set the short way: keep that. Returns what is to be sent and held besides."""
+        patches = [p for p in self._patches() if id in p.nodes]
+        assert patches and patches[0] is self.committed and patches[0].nodes[id].handle == handle
+        param = self.committed.spec(id).params[index]
+        return self._keep(id, patches, param, number, is_sent=True)
+
+    def _keep(self, id: str, patches: list[Patch], param: ParamSpec, number: float, is_sent: bool = False) -> Setting:
         sent: list[Record] = []
         held: list[Record] = []
         for patch in patches:
@@ -109,7 +122,7 @@ class Desk:
             patch.set(id, param.name, number)
             record = Record(node.handle, param.index, number)
             if patch is self.committed:
-                sent.append(record)
+                sent += [] if is_sent else [record]
                 self._set_since.add((node.handle, param.name))
             elif patch is self.candidate and not self._plays(node):
                 (sent if self.is_switching else held).append(record)
@@ -121,6 +134,16 @@ class Desk:
         node = self._back[0].nodes.get(id) if self._back else None
         if node is not None and self._back is not None and self._plays(node):
             self._back[0].set(id, name, value)
+
+    def short(self) -> dict[str, Node]:
+        """Return the modules whose setting is one record and nothing else, by id: those that play, but for one that
+        the commit on its way has anew.
+        """
+        playing = dict(self.committed.nodes)
+        for id, node in self.candidate.nodes.items() if self.candidate is not None else ():
+            if id in playing and playing[id].handle != node.handle:
+                del playing[id]
+        return playing
 
     def _patches(self) -> list[Patch]:
         given = (self.committed, self.candidate, self.queued, self.pending)
@@ -135,9 +158,10 @@ class Desk:
     def begin(self) -> Patch:
         """Take the pending patch for a commit. Raises PatchError with all faults; nothing has changed then."""
         self.pending.validate(self.sample_rate_hz)
-        self.candidate = self.pending.copy()
-        self._is_undo = False
-        return self.candidate
+        with self.still():
+            self.candidate = candidate = self.pending.copy()
+            self._is_undo = False
+        return candidate
 
     def queue(self) -> Patch:
         """Keep the pending patch as it is now, for a commit when the one on its way is heard. Raises PatchError."""
@@ -151,13 +175,18 @@ class Desk:
 
     def begin_queued(self) -> None:
         """Take what was queued for a commit; values that came meanwhile are in it."""
-        self.candidate, self.queued = self.queued, None
-        self._is_undo = False
+        with self.still():
+            self.candidate, self.queued = self.queued, None
+            self._is_undo = False
 
     def begin_undo(self) -> Patch:
         """Take the patch before the committed one; modules that still play keep their values."""
         if not self._undo:
             raise PatchError(Fault("there is no patch before this one; nothing to undo"))
+        with self.still():
+            return self._begin_undo()
+
+    def _begin_undo(self) -> Patch:
         patch = self._undo[-1].copy()
         patch.next_handle = max(patch.next_handle, self.pending.next_handle)
         for id, node in list(patch.nodes.items()):
@@ -184,6 +213,10 @@ class Desk:
 
     def accept(self) -> dict[str, list[str]]:
         """The candidate is heard. Returns which ids kept their state and which are new or gone."""
+        with self.still():
+            return self._accept()
+
+    def _accept(self) -> dict[str, list[str]]:
         assert self.candidate is not None
         before, now = self.committed, self.candidate
         carried = [id for id, node in now.nodes.items() if self._plays(node)]
@@ -219,15 +252,17 @@ class Desk:
 
     def rollback(self) -> None:
         """Take the patch on probation back; what was committed with it is a pending edit again."""
-        assert self._back is not None
-        (self.committed, self._undo), self._back = self._back, None
+        with self.still():
+            assert self._back is not None
+            (self.committed, self._undo), self._back = self._back, None
 
     def step_back(self) -> None:
         """The committed patch kills whatever renders it: the one before, in the end none, is committed instead."""
-        if self._back is not None:
-            self.rollback()
-        else:
-            self.committed = self._undo.pop() if self._undo else Patch(next_handle=self.pending.next_handle)
+        with self.still():
+            if self._back is not None:
+                self.rollback()
+            else:
+                self.committed = self._undo.pop() if self._undo else Patch(next_handle=self.pending.next_handle)
 
     def begin_restart(self) -> None:
         """The committed patch is begun anew, past all values set so far."""
@@ -235,20 +270,22 @@ class Desk:
 
     def restarted(self, values: dict[tuple[str, str], float]) -> None:
         """It stands at these values, by (id, parameter), but for those set since; so do its modules elsewhere."""
-        for (id, name), value in values.items():
-            handle = self.committed.nodes[id].handle
-            for patch in self._patches():
-                node = patch.nodes.get(id)
-                if node is not None and node.handle == handle and (handle, name) not in self._set_since:
-                    patch.set(id, name, value)
+        with self.still():
+            for (id, name), value in values.items():
+                handle = self.committed.nodes[id].handle
+                for patch in self._patches():
+                    node = patch.nodes.get(id)
+                    if node is not None and node.handle == handle and (handle, name) not in self._set_since:
+                        patch.set(id, name, value)
 
     def refuse(self) -> None:
         """The candidate came to nothing; the pending edits stay."""
         self._end()
 
     def _end(self) -> None:
-        self.candidate = None
-        self.is_switching = False
+        with self.still():
+            self.candidate = None
+            self.is_switching = False
 
     def dump(self) -> dict[str, Any]:
         """Return both patches as data."""

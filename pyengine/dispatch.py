@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from functools import partial
 from typing import Any
 
 from pyengine import _native
@@ -48,10 +49,12 @@ class Dispatcher:
     def __init__(self, supervisor: Supervisor, loop: Loop) -> None:
         self._supervisor = supervisor
         self._loop = loop
-        self._syncs: deque[tuple[int, Reply]] = deque()
+        self._syncs: deque[tuple[int, int, Reply]] = deque()  # number, frame, whom to tell
         self._group: list[_native.Record] = []  # to be sent together
         self._group_syncs: list[Reply] = []
+        self._answers: list[tuple[Reply, Any]] | None = None  # to be given when the group is sent
         self._group_frame = -1  # where its settings take effect; below 0: as soon as they are read
+        self._is_stamped = False  # that follows from when it came, not from a time tag
         self.late_commands = 0
         self.osc: Any = None  # the OscServer, where there is one: its figures are part of the status
 
@@ -60,27 +63,56 @@ class Dispatcher:
         """True while a sync waits for blocks to be rendered."""
         return bool(self._syncs)
 
-    def group(self, commands: list[tuple[Command, Reply]], received_s: float, wall_s: float | None) -> None:
+    def group(
+        self,
+        commands: list[tuple[Command, Reply]],
+        received_s: float,
+        wall_s: float | None,
+        stamp: int | None = None,
+    ) -> None:
         """Execute commands that belong together: their settings take effect at one frame.
 
-        wall_s: the time they are meant for (seconds since 1970), None for as soon as possible. Commands that
-        edit or ask are executed on arrival, whatever the time.
+        wall_s: the time they are meant for (seconds since 1970); None: that of their arrival and the latency, which
+        is `stamp` where it is known already. Commands that edit or ask are executed on arrival, whatever the time.
         """
+        self._is_stamped = wall_s is None
         try:
-            self._group_frame = -1 if wall_s is None else self._frame_of(wall_s)
+            if wall_s is not None:
+                self._group_frame = self._frame_of(wall_s)
+            elif stamp is not None:
+                self._group_frame = stamp
+            else:
+                self._group_frame = self._supervisor.inbox.stamp(round(1e9 * received_s))
         except CommandError as error:
             for _, reply in commands:
                 reply(error)
             return
+        answers = self._answers = []
         try:
             for command, reply in commands:
-                self.execute(command, reply, received_s)
+                self.execute(command, self._after_the_group(reply), received_s)
         finally:
+            self._answers = None
             records, self._group = self._group, []
             syncs, self._group_syncs = self._group_syncs, []
-            self._supervisor.intake.send(records)
-            for reply in syncs:
-                self._wait_for_sent(reply)
+            self._supervisor.intake.send(
+                records,
+                is_stamped=self._is_stamped,
+                numbered=partial(self._wait_for_sent, syncs, self._group_frame) if syncs else None,
+            )
+            for reply, result in answers:  # whoever has an answer finds what he did before what he does next
+                reply(result)
+
+    def _after_the_group(self, reply: Reply) -> Reply:
+        """Return a reply that waits until the settings of the group at work are in the stream."""
+
+        def answer(result: Any) -> None:
+            if self._answers is None:
+                reply(result)
+            else:
+                self._answers.append((reply, result))
+
+        return answer
 
     def _frame_of(self, wall_s: float) -> int:
         assert self._supervisor.time_base is not None
@@ -130,7 +162,8 @@ class Dispatcher:
     def _log_session(self, command: Command, reply: Reply) -> Any:
         session = self._supervisor.session
         if isinstance(command, SessionStart):
-            return session.start(command.name, reply)
+            with self._supervisor.board.still():  # it begins between two records
+                return session.start(command.name, reply)
         if isinstance(command, SessionStop):
             return session.stop(lambda result: self._loop.call(lambda: reply(result)))
         assert isinstance(command, SessionStatus)
@@ -139,14 +172,15 @@ class Dispatcher:
     def _set(self, setting: Setting, command: SetParam | Gate) -> tuple[Any, ...]:
         frame, active = self._group_frame, self._supervisor.board.active
         is_late = False
-        if frame >= 0 and active is not None:
+        if frame >= 0 and active is not None and not self._is_stamped:
             head = self._supervisor.segment.render_head(active.index)
             is_late = frame < head * self._supervisor.board.options.block_frames
             self.late_commands += is_late
         immediate = isinstance(command, SetParam) and command.immediate
-        sent, held = (at_frame(records, frame, is_immediate=immediate) for records in (setting.sent, setting.held))
+        # What is held takes effect with the first frame of its module, if no time was asked for.
+        held = at_frame(setting.held, -1 if self._is_stamped else frame, is_immediate=immediate)
         self._supervisor.commits.hold(held)
-        self._group += sent
+        self._group += at_frame(setting.sent, frame, is_immediate=immediate)
         value = int(setting.value) if isinstance(command, Gate) else setting.value
         return (value, "late") if is_late else (value,)
 
@@ -155,18 +189,28 @@ class Dispatcher:
         self._group.append(_native.Record(0, 0, 0.0, is_mark=True))
         self._group_syncs.append(reply)
 
-    def _wait_for_sent(self, reply: Reply) -> None:
-        self._syncs.append((self._supervisor.intake.sent + self._supervisor.intake.n_waiting, reply))
-        self.answer_syncs()
+    def _wait_for_sent(self, syncs: list[Reply], stamp: int, first: int, newest: int, is_all: bool) -> None:
+        segment, block_frames = self._supervisor.segment, self._supervisor.board.options.block_frames
+        if not is_all:
+            return
+        # What came before it may have been stamped anew, for the first block that was open then.
+        last = max(stamp, (segment.play_block + segment.effective_lead) * block_frames) if stamp >= 0 else -1
+        self._syncs += [(newest, last, reply) for reply in syncs]
+        self._loop.call(self.answer_syncs)  # all that is answered at once comes first
 
     def answer_syncs(self) -> None:
-        """Answer those whose number the active slot has rendered; called at every signal."""
+        """Answer those whose number, and all before it, the active slot has rendered; called at every signal."""
         active, segment = self._supervisor.board.active, self._supervisor.segment
+        options = self._supervisor.board.options
         while self._syncs and active is not None:
-            seq, reply = self._syncs[0]
+            seq, frame, reply = self._syncs[0]
             if segment.applied(active.index) < seq:
                 segment.request_sync(seq)
                 if segment.applied(active.index) < seq:  # it may have been passed between the look and the request
                     return
+            ahead = frame + 1 - segment.render_head(active.index) * options.block_frames
+            if ahead > 0:  # it is taken, and waits in the schedule for its frame
+                self._loop.after(ahead / options.sample_rate_hz, self.answer_syncs)
+                return
             self._syncs.popleft()
             reply({"seq": seq, "block": segment.play_block, "frames": self._supervisor.frames})

@@ -25,6 +25,7 @@ from pyengine.supervisor import Supervisor
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
+MAX_LATENCY_MS = 1000.0
 GRANT_S = 0.0005  # how often a paused free-running clock is looked at while something waits for it
 CLOSED = "the engine is closed; make a new one"
 Command = commands.Command
@@ -36,6 +37,8 @@ class Engine:
     device: 'auto' (the default device, or the real-time clock without one), 'none' (that clock), 'free' (the
     free-running clock, paused until `advance` or `run_free`), or the name of a device. sample_rate: Hz.
     block_frames: 1 to 8192. lead_blocks: 1 to 8. osc_port: None for no OSC, 0 for any free port.
+    latency: ms from the arrival of a setting to its effect, the same to the sample for all; 'shortest' that device and
+    lead allow, or 'asap': whenever a block is begun that does not play yet.
     session: file to log everything to from the first block on, for `pyengine replay`; it must not exist.
     Raises DeviceError, PortInUseError, WorkerError, CommandError, SessionError.
     """
@@ -57,6 +60,7 @@ class Engine:
         probation_ms: float = 500.0,
         standby: str = "hot",
         stall_ms: float = 1000.0,
+        latency: float | str = "shortest",
         session: str | Path | None = None,
     ) -> None:
         options = Options(
@@ -74,6 +78,7 @@ class Engine:
             probation_ms=probation_ms,
             standby=standby,
             stall_ms=stall_ms,
+            latency=latency if isinstance(latency, str) else float(latency),
             session=None if session is None else Path(session),
         )
         _check(options)
@@ -112,6 +117,7 @@ class Engine:
             self._await_workers(supervisor)
             supervisor.open_clock()
             if self._server is not None:
+                self._server.listen(supervisor.inbox)
                 self._loop.watch(self._server, self._server.read)
                 logger.info("listening host=%s port=%d", self._server.host, self._server.port)
             watch = threading.Thread(target=self._watch, args=(supervisor,), name="pe-watch", daemon=True)
@@ -164,9 +170,9 @@ class Engine:
                 seen = now
                 self._loop.call(self._on_signal)
 
-    def _group(self, group: list[Any], received_s: float, wall_s: float | None) -> None:
+    def _group(self, group: list[Any], received_s: float, wall_s: float | None, stamp: int | None = None) -> None:
         assert self._dispatcher is not None
-        self._dispatcher.group(group, received_s, wall_s)
+        self._dispatcher.group(group, received_s, wall_s, stamp)
 
     def _on_signal(self) -> None:
         assert self._supervisor is not None and self._dispatcher is not None
@@ -419,6 +425,11 @@ def _check(options: Options) -> None:
     faults = [text for name, value, low, high in rows if (text := _fault(name, value, low, high, name in whole))]
     if options.on_prime_timeout not in ("keep", "swap"):
         faults.append(f"on_prime_timeout={options.on_prime_timeout!r} is neither 'keep' nor 'swap'")
+    if isinstance(options.latency, float):
+        if not 0 < options.latency <= MAX_LATENCY_MS:
+            faults.append(f"latency={options.latency:g} is outside 0..{MAX_LATENCY_MS:g} ms")
+    elif options.latency not in ("shortest", "asap"):
+        faults.append(f"latency={shown(options.latency)} is neither 'shortest' nor 'asap' nor a number of ms")
     if options.standby not in ("hot", "cold"):
         faults.append(f"standby={options.standby!r} is neither 'hot' nor 'cold'")
     if faults:

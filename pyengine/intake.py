@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pyengine import _native
 from pyengine._native import Record
@@ -17,16 +17,42 @@ MAX_AHEAD_S = 3600.0
 STEP_S = 0.005  # a time tag's origin is latched anew when the clocks have come apart by more
 
 
+Numbered = Callable[[int, int, bool], None]
+"""Gets the numbers of the first and the newest record of a group that were sent, and whether that is all of it."""
+
+
+@dataclass(slots=True)
+class _Part:
+    """What is published by one store."""
+
+    records: list[Record]
+    is_stamped: bool
+    is_first: bool
+    is_last: bool
+    numbered: Numbered | None
+
+
 class Intake:
-    """Sends records in groups, each published by one store. What finds no room waits, in order."""
+    """Sends records in groups, each published by one store. What finds no room waits, in order.
+
+    With an inbox they go by that, as settings do which come the short way: then numbers have gaps from here.
+    """
 
     def __init__(self, segment: _native.Segment) -> None:
         self._segment = segment
-        self._waiting: deque[list[Record]] = deque()
+        self._inbox: _native.Inbox | None = None
+        self._waiting: deque[_Part] = deque()
         self._n_waiting = 0
+        self._told = 0
+        self._first = 0  # number of the group that is being sent in parts
         self.sent = 0
         self.lost = 0
-        self.on_sent: Callable[[int, list[Record]], None] | None = None  # gets (first number, records)
+        self.on_sent: Callable[[int, int], bool] | None = None
+        """Gets the first and the newest number of what was sent, by whatever way; True: a log reads them."""
+
+    def attach(self, inbox: _native.Inbox) -> None:
+        """Send by the inbox from now on."""
+        self._inbox = inbox
 
     def check_room(self) -> None:
         """Raise CommandError, and count what is refused, while too many commands wait already."""
@@ -34,23 +60,43 @@ class Intake:
             self.lost += 1
             raise CommandError(f"{self._n_waiting} commands wait for the renderers already; send more slowly")
 
-    def send(self, records: Sequence[Record]) -> None:
-        """Publish records together (more than a bundle's limit: in several steps)."""
-        if not records:
-            return
+    def send(self, records: Sequence[Record], *, is_stamped: bool = False, numbered: Numbered | None = None) -> None:
+        """Publish records together (more than a bundle's limit: in several steps). is_stamped: their frames are where
+        they were meant to take effect when they came; they may have to be later by now.
+        """
         for start in range(0, len(records), BUNDLE_LIMIT):
-            self._waiting.append(list(records[start : start + BUNDLE_LIMIT]))
+            end = start + BUNDLE_LIMIT
+            part = _Part(list(records[start:end]), is_stamped, start == 0, end >= len(records), numbered)
+            self._waiting.append(part)
         self._n_waiting += len(records)
-        self.pump()
+        if records:
+            self.pump()
 
     def pump(self) -> None:
         """Send what there is room for."""
-        while self._waiting and (newest := self._segment.send(self._waiting[0])):
-            records = self._waiting.popleft()
-            self._n_waiting -= len(records)
-            self.sent += len(records)
-            if self.on_sent is not None:
-                self.on_sent(newest - len(records) + 1, records)
+        while self._waiting and (newest := self._send(self._waiting[0])):
+            part = self._waiting.popleft()
+            self._n_waiting -= len(part.records)
+            self.sent += len(part.records)
+            if part.is_first:
+                self._first = newest - len(part.records) + 1
+            if part.numbered is not None:
+                part.numbered(self._first, newest, part.is_last)
+        self.tell()
+
+    def _send(self, part: _Part) -> int:
+        if self._inbox is None:
+            return self._segment.send(part.records)
+        return self._inbox.send(part.records, part.is_stamped, len(self._waiting) - 1)
+
+    def tell(self) -> None:
+        """Hand on what was numbered since the last time."""
+        if self.on_sent is None or self._inbox is None:
+            return
+        newest = self._segment.newest
+        is_read = self.on_sent(self._told + 1, newest)
+        self._told = newest
+        self._inbox.keep(newest if is_read else _native.KEEP_ALL)
 
     @property
     def is_clear(self) -> bool:

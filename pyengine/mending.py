@@ -242,8 +242,9 @@ class Mender:
         }
         if joining.restarts is not None:
             message["stages"] = [joining.restarts.to_message()]
-            message["restart"] = {"source": self._restart_source, "base": board.segment.newest}
-            board.desk.begin_restart()
+            with board.still():
+                message["restart"] = {"source": self._restart_source, "base": board.segment.newest}
+                board.desk.begin_restart()
         else:
             message["stages"] = [stage.to_message() for stage in board.lineage.chain()]
         if self._is_recommit(joining):

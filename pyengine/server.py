@@ -5,71 +5,70 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-import struct
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
-from pyengine import osc
+from pyengine import _native, osc
 from pyengine.commands import Command
 from pyengine.errors import EngineError, PortInUseError
 
 logger = logging.getLogger(__name__)
 
-RECEIVE_BUFFER_BYTES = 8 << 20
+RECEIVE_BUFFER_BYTES = 16 << 20
 DATAGRAMS_A_TURN = 128  # then the loop looks at workers and timers again
-_SO_RXQ_OVFL = 40  # Linux: the kernel tells with each datagram how many it has dropped
-_SO_RCVBUFFORCE = 33
+_SO_RCVBUFFORCE = 33  # Linux
 
-Execute = Callable[[list[tuple[Command, Callable[[Any], None]]], float, "float | None"], None]
+Execute = Callable[[list[tuple[Command, Callable[[Any], None]]], float, "float | None", "int | None"], None]
 
 
 class OscServer:
-    """A UDP socket of its own, read in the engine's loop. `execute` is Supervisor.group."""
+    """A UDP socket of its own. The inbox takes the datagrams off it; what needs Python is read in the engine's loop.
+
+    `execute` is Dispatcher.group.
+    """
 
     def __init__(self, host: str, port: int, execute: Execute) -> None:
         self._execute = execute
         self._socket = _bind(host, port)
         self.host, self.port = self._socket.getsockname()[:2]
-        self.datagrams = 0
-        self.requests = 0
+        self._inbox: _native.Inbox | None = None
+        self.requests = 0  # that came the long way
         self.refused = 0
-        self.dropped = 0  # by the kernel: its buffer was full
         self.replies_lost = 0
 
+    def listen(self, inbox: _native.Inbox) -> None:
+        """Let the inbox read the socket; `read` is to be called whenever there is something in it for Python."""
+        self._inbox = inbox
+        inbox.listen(self._socket.fileno())
+
     def fileno(self) -> int:
-        return self._socket.fileno()
+        assert self._inbox is not None
+        return self._inbox.fileno()
 
     def read(self) -> None:
-        """Take what has arrived and execute it."""
+        """Execute what has come the long way."""
+        assert self._inbox is not None
         for _ in range(DATAGRAMS_A_TURN):
-            try:
-                data, ancillary, _, sender = self._socket.recvmsg(65536, 64)
-            except BlockingIOError:
+            letter = self._inbox.next()
+            if letter is None:
                 return
-            except OSError as error:  # an earlier answer found nobody: not our sender's fault
-                logger.debug("receive failed: %s", error)
-                return
-            self.datagrams += 1
-            for level, kind, value in ancillary:
-                if level == socket.SOL_SOCKET and kind == _SO_RXQ_OVFL and len(value) >= 4:
-                    self.dropped = struct.unpack_from("=I", value)[0]
-            self._handle(data, sender, time.monotonic())
+            self._handle(letter)
+        self._inbox.wake()
 
-    def _handle(self, data: bytes, sender: Any, received_s: float) -> None:
-        for group in osc.decode(data):
+    def _handle(self, letter: _native.Letter) -> None:
+        for group in osc.decode(letter.data):
             commands = []
             for request in group.requests:
                 self.requests += 1
-                reply = self._replier(request.address, sender)
+                reply = self._replier(request.address, letter.sender)
                 if request.command is None:
                     reply(EngineError(request.fault))
                 else:
                     commands.append((request.command, reply))
             if commands:
                 wall_s = None if group.time_tag is None else osc.unix_from_time_tag(group.time_tag)
-                self._execute(commands, received_s, wall_s)
+                self._execute(commands, letter.received_s, wall_s, letter.frame)
 
     def _replier(self, address: str, sender: Any) -> Callable[[Any], None]:
         def reply(result: Any) -> None:
@@ -93,14 +92,19 @@ class OscServer:
 
     def status(self) -> dict[str, Any]:
         """Return the port and what came in."""
+        assert self._inbox is not None
+        counts = self._inbox.counts()
         return {
             "host": self.host,
             "port": self.port,
-            "datagrams": self.datagrams,
-            "requests": self.requests,
+            "datagrams": counts["datagrams"],
+            "requests": self.requests + counts["short_requests"],
+            "short_requests": counts["short_requests"],
+            "waiting": counts["waiting"],
             "refused": self.refused,
-            "dropped_by_kernel": self.dropped,
-            "replies_lost": self.replies_lost,
+            "dropped_by_kernel": counts["dropped"],
+            "lost": counts["lost"],
+            "replies_lost": self.replies_lost + counts["replies_lost"],
         }
 
     def close(self) -> None:
@@ -113,7 +117,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         if sys.platform == "linux":
-            _ask_more_of_linux(sock)
+            _ask_more_of_linux(sock)  # before datagrams come
         sock.bind((host, port))
     except OSError as error:
         sock.close()
@@ -126,9 +130,8 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _ask_more_of_linux(sock: socket.socket) -> None:
-    """A buffer beyond the system's limit, where privileged; and word of what was dropped for want of it."""
-    for option, value in ((_SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES), (_SO_RXQ_OVFL, 1)):
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, option, value)
-        except OSError as error:
-            logger.debug("socket option %d refused: %s", option, error)
+    """A buffer beyond the system's limit, where privileged."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except OSError as error:
+        logger.debug("larger receive buffer refused: %s", error)

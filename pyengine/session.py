@@ -126,6 +126,8 @@ class SessionLog:
         self._log: _Log | None = None
         self._last: _Log | None = None
         self._thread: threading.Thread | None = None
+        self.tell: Callable[[], None] = lambda: None
+        """Has `sent` called for all that was sent so far."""
         self._sound = self._sound_then = _Sound()
         self._declick_frames = round(DECLICK_S * segment.config.sample_rate_hz) + 1
         self._newest_plan: tuple[int, Patch, Sequence[Op] | None, int, int] | None = None
@@ -311,6 +313,20 @@ class SessionLog:
 
         self._note(entry)
 
+    def sent(self, first_seq: int, last_seq: int) -> bool:
+        """Records of these numbers were sent; they are kept until this returns. True while there is a log for them."""
+        log = self._log
+        if log is None or last_seq < first_seq:
+            return log is not None
+        if log.state == "starting":
+            self.records(first_seq, _native.stream_records(self._segment, first_seq)[: last_seq - first_seq + 1])
+            return True
+        data = _native.stream_bytes(self._segment, first_seq, last_seq)
+        log.n_records += last_seq - first_seq + 1
+        log.n_queued += last_seq - first_seq + 1
+        self._push(log, lambda: {"records": [first_seq, session_file.record_rows(data)]})
+        return True
+
     def records(self, first_seq: int, records: list[Record]) -> None:
         """Records were sent, numbered from first_seq on."""
         log = self._log
@@ -476,6 +492,7 @@ class SessionLog:
             return "the journal was lapped before it was read; the machine is overloaded"
         if log.block < block:
             return f"the journal lacks block {log.block}"
+        self.tell()  # what these decisions cover
         log.seq = pairs[-1][1] if pairs else log.seq
         log.frames = frames
         self._push(log, lambda: {"played": [block, frames], "decided": pairs})

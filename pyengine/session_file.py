@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import math
+import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,24 @@ def record_row(record: Record) -> list[Any]:
         return []
     row = [record.handle, record.param, record.value, record.frame, 1]
     return row if record.is_immediate else row[:3] if record.frame < 0 else row[:4]
+
+
+_RECORD = struct.Struct("<QqdQIIIIQQ")  # PeCommand; a test compares the sizes
+
+
+def record_rows(data: bytes) -> list[list[Any]]:
+    """Return records as they lie in the ring as data; see record_row()."""
+    rows: list[list[Any]] = []
+    for _seq, frame, value, arg, kind, handle, param, flags, _, _ in _RECORD.iter_unpack(data):
+        if kind == _native.SWITCH:
+            rows.append([arg])
+        elif kind == _native.MARK:
+            rows.append([])
+        elif flags & _native.IMMEDIATE:
+            rows.append([handle, param, value, frame, 1])
+        else:
+            rows.append([handle, param, value] if frame < 0 else [handle, param, value, frame])
+    return rows
 
 
 def pack(image: bytes) -> str:

@@ -14,6 +14,7 @@ def status(supervisor: Supervisor, late_commands: int) -> dict[str, Any]:
     """Return what the engine is doing, with its counters, as plain data."""
     s, board = supervisor.segment, supervisor.board
     o, driver = board.options, supervisor.driver
+    delay = supervisor.inbox.delay_frames
     mender, commits, time_base = supervisor.mender, supervisor.commits, supervisor.time_base
     return {
         "output": driver.description if driver else "not started",
@@ -46,10 +47,14 @@ def status(supervisor: Supervisor, late_commands: int) -> dict[str, Any]:
         "prime_warnings": commits.prime_warnings,
         "worker_deaths": supervisor.crew.deaths,
         **mender.status(),
-        "commands_sent": board.intake.sent,
+        "commands_sent": s.newest,
         "commands_waiting": board.intake.n_waiting,
         "commands_lost": board.intake.lost,
         "commands_late": late_commands,
+        "latency": "constant" if delay else "asap",
+        "latency_frames": delay,
+        "latency_ms": round(1e3 * delay / o.sample_rate_hz, 3),
+        "stamps_raised": supervisor.inbox.counts()["stamps_raised"],
         "time_origin_frame": time_base.origin_frame if time_base else 0,
         "time_origin_s": time_base.origin_s if time_base else 0.0,
         "time_origin_latched_again": time_base.latched_again if time_base else 0,

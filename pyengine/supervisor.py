@@ -15,6 +15,7 @@ from pyengine.board import Board, Options
 from pyengine.channel import Message
 from pyengine.commits import Commits
 from pyengine.crew import LOOK_S, Crew
+from pyengine.desk import Desk, Setting
 from pyengine.errors import CommandError, WorkerError
 from pyengine.intake import TimeBase
 from pyengine.lineage import Stage
@@ -40,8 +41,9 @@ class Supervisor:
         self.board = Board(options, loop)
         self.segment = self.board.segment
         self.intake = self.board.intake
-        self.desk = self.board.desk
         self._audio = _native.Output(self.segment)
+        self.inbox = _native.Inbox(self.segment, self._audio)
+        self.inbox.set_latency(False)  # there is no time yet
         self.recorder = Recorder(self.segment, self._audio, options.recordings)
         self.crew = Crew(
             self.segment,
@@ -60,7 +62,10 @@ class Supervisor:
         self.session = SessionLog(
             self.segment, self._audio, options.recordings, look=self._standing, drain=self.on_signal, after=loop.after
         )
-        self.intake.on_sent = self.session.records
+        self.intake.attach(self.inbox)
+        self.intake.on_sent = self.session.sent
+        self.session.tell = self.intake.tell
+        self.board.open_short_way(self.inbox, self._on_setting)
         self.commits.on_plan = self._log_plan
         self.mender.on_restart = self._log_restart
         self.is_started = False
@@ -89,6 +94,8 @@ class Supervisor:
             self.driver.look()
         self.crew.look()
         self.mender.look()
+        self.mender.pump()
+        self.intake.pump()
         self._settle()  # whatever a time-out has left to be done
 
     def open_clock(self) -> None:
@@ -102,6 +109,7 @@ class Supervisor:
             n_channels=o.n_channels,
             priority=CLOCK_PRIORITY if self._may_realtime else 0,
         )
+        self._set_latency()
         self.time_base = TimeBase(self._audio, o.sample_rate_hz, self.driver.kind == "free")
         self.is_started = True
         self.crew.refill()
@@ -114,13 +122,30 @@ class Supervisor:
             self.driver.is_realtime,
         )
 
+    def _set_latency(self) -> None:
+        """From now on settings take effect a constant time after they came: there is a clock. The free-running one
+        tells no time: there they take effect as soon as they are read.
+        """
+        assert self.driver is not None
+        o = self.board.options
+        is_constant = self.driver.kind != "free" and o.latency != "asap"
+        wanted = round(o.latency / 1e3 * o.sample_rate_hz) if isinstance(o.latency, float) else 0
+        self.inbox.set_latency(is_constant, wanted)
+        shortest = self.inbox.delay_frames
+        if is_constant and 0 < wanted < shortest:
+            told = 1e3 * shortest / o.sample_rate_hz
+            logger.warning("latency of %g ms is too short for device and lead, %g ms is kept", o.latency, told)
+
     def close(self) -> None:
         """End everything; a second call does no harm."""
+        self.inbox.stop()
         self.recorder.close()
         is_quiet = self.driver.close() if self.driver is not None else True
         self.driver = None
         self.session.close()  # all that was played is in it
         self.crew.close()
+        self.intake.on_sent = None
+        self.inbox.close()
         if is_quiet:  # otherwise a device's thread may still call it
             self._audio.close()
         self.segment.close()
@@ -180,6 +205,11 @@ class Supervisor:
         self.mender.pump()
         self.intake.pump()
 
+    def _on_setting(self, setting: Setting) -> None:
+        """A value that came the short way is to be known to a module of the commit on its way too."""
+        self.intake.send(setting.sent)
+        self.commits.hold(list(setting.held))
+
     def _on_event(self, event: _native.Event) -> None:
         mender = self.mender
         if event.kind == "swap":
@@ -204,6 +234,11 @@ class Supervisor:
             logger.warning("sound is back block=%d silent_frames=%d", event.block, event.value)
 
     # ---- what others ask ------------------------------------------------------------------------------
+
+    @property
+    def desk(self) -> Desk:
+        """The patches, with all the values that were taken the short way."""
+        return self.board.desk
 
     @property
     def is_set_up(self) -> bool:

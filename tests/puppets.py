@@ -84,6 +84,39 @@ class Clock:
         raise error
 
 
+class Inbox:
+    """What sends records into the stream; nothing comes in here by itself."""
+
+    def __init__(self, segment: Segment, output: Any) -> None:
+        self._segment = segment
+        self.modules: list[tuple[str, int, int]] = []
+        self.holds = 0
+
+    def send(self, records: Any, is_stamped: bool = False, n_behind: int = 0) -> int:
+        return self._segment.send(records)
+
+    def publish(self, modules: list[tuple[str, int, int]]) -> None:
+        assert self.holds > 0, "the modules that play change while something may be sent"
+        self.modules = modules
+
+    def hold(self) -> None:
+        self.holds += 1
+
+    def release(self) -> None:
+        self.holds -= 1
+
+    def taken(self) -> list[tuple[int, int, float]]:
+        return []
+
+    def keep(self, seq: int) -> None: ...
+
+    def set_latency(self, is_constant: bool, frames: int = 0) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Seat:
     def __init__(self) -> None:
         self.ring: dict[int, int] = {}  # block -> generation
@@ -457,6 +490,7 @@ class Puppets:
         for patched in (
             patch.object(_native, "Segment", Segment),
             patch.object(_native, "Output", lambda segment: output),
+            patch.object(_native, "Inbox", Inbox),
             patch("pyengine.supervisor.Recorder", lambda *given: SimpleNamespace(close=lambda: None)),
             patch("pyengine.supervisor._limit_realtime", lambda: False),
             patch("pyengine.crew.spawn", self._spawn),

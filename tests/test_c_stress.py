@@ -156,6 +156,23 @@ def test_the_output_has_one_caller_while_devices_come_and_go(builds: Builds) -> 
     run(builds.program("port_stress", "thread"), "2000")
 
 
+@pytest.mark.parametrize("sanitizer", ["thread", "memory"])
+def test_the_inbox_loses_nothing_and_nothing_of_a_sender_is_overtaken_while_tables_change(
+    builds: Builds, sanitizer: str
+) -> None:
+    assert "datagrams=60000 " in run(builds.program("inbox_stress", sanitizer), "20000")
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_whatever_bytes_come_the_short_way_takes_only_what_is_sound(builds: Builds, seed: str) -> None:
+    run(builds.program("wire_fuzz", "memory"), "300000", seed)
+
+
+@pytest.mark.parametrize("sanitizer", ["thread", "memory"])
+def test_the_timeline_keeps_jitter_out_and_follows_what_a_device_leaves_out(builds: Builds, sanitizer: str) -> None:
+    run(builds.program("timeline_check", sanitizer))
+
+
 def test_random_patches_render_to_the_same_bits_however_they_are_split(builds: Builds) -> None:
     run(builds.program("setup_stress", "memory", *FAILING), "plans", "300")
 

@@ -38,6 +38,7 @@ MODULES = [
     "intake",
     "desk",
     "lineage",
+    "shortway",
     "board",
     "crew",
     "mending",
@@ -82,9 +83,12 @@ HEADERS = [
     "thread_setup.h",
     "worker.h",
     "swap.h",
+    "timeline.h",
     "output.h",
     "port.h",
     "clock.h",
+    "wire.h",
+    "inbox.h",
 ]
 # Where a source without a header of its own name belongs; all others stand with theirs.
 SOURCES = {
@@ -98,6 +102,8 @@ SOURCES = {
     "warmup": "plan.h",
     "session": "journal.h",
     "replay": "swap.h",
+    "inbox_socket": "inbox.h",
+    "inbox_table": "inbox.h",
 }
 
 
