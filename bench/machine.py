@@ -41,6 +41,12 @@ def isa_names() -> list[str]:
     return list(names()) if names else []
 
 
+def has_cpu_flag(name: str) -> bool:
+    """Say whether the first processor has a feature, as Linux names it."""
+    found = re.search(r"^flags\s*:\s*(.*)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    return found is not None and name in found[1].split()
+
+
 def conditions(rate_hz: float, block_frames: int) -> dict[str, str]:
     """Return machine, compiler, flags, commit, rate and block."""
     model = re.search(r"^model name\s*:\s*(.*)$", _read("/proc/cpuinfo"), re.MULTILINE)

@@ -94,7 +94,7 @@ def is_of_peers(bench: Bench) -> bool:
 
 
 def _draw_voices(results: Results, folder: Path) -> Iterator[Picture]:
-    ours = voice_points(bench for bench in results.of_file("test_voice") if not is_of_peers(bench))
+    ours = voice_points(bench for bench in results.of_file("test_voice") if bench.function == "test_voices")
     peers = voice_points(bench for bench in results.benches if is_of_peers(bench))
     if not ours:
         return
