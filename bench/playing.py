@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +17,84 @@ from machine import compiled_environment
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def serve(recordings: str, rate_hz: float, block_frames: int) -> None:
-    """The child: an engine on the real-time clock; a line on stdin asks for the newest (frame, ns) pair."""
+def busy_loop(stop: threading.Event) -> None:
+    """Pure Python that holds the GIL whenever it can, and collects garbage over and over."""
+    n = 0
+    while not stop.is_set():
+        litter = [[i] for i in range(10_000)]
+        litter[0].append(litter)  # type: ignore[arg-type]
+        for _ in range(10_000):
+            n += 1
+        gc.collect()
+
+
+def serve(device: str, settings: dict[str, Any]) -> None:
+    """The child: an engine, and what the lines on stdin ask for: time, busy, idle; an answer to each."""
     import pyengine
 
-    with pyengine.Engine(
-        "none", sample_rate=rate_hz, block_frames=block_frames, osc_port=0, recordings=recordings
-    ) as engine:
-        print(json.dumps({"port": engine.osc_port}), flush=True)
-        for _ in sys.stdin:
-            print(json.dumps(engine._supervisor._audio.time()), flush=True)
+    stop, loop = threading.Event(), threading.Thread()
+    with pyengine.Engine(device, osc_port=0, **settings) as engine:
+        supervisor: Any = engine._supervisor
+        print(json.dumps({"port": engine.osc_port, "status": engine.status()}), flush=True)
+        for line in map(str.strip, sys.stdin):
+            if line == "busy":
+                stop.clear()
+                loop = threading.Thread(target=busy_loop, args=(stop,))
+                loop.start()
+            if line == "idle":
+                stop.set()
+                loop.join()
+            print(json.dumps(supervisor._audio.time() if line == "time" else line), flush=True)
 
 
 class Playing:
     """The parent's side; a context manager."""
 
-    def __init__(self, recordings: Path, rate_hz: float, block_frames: int, compiled: Path) -> None:
-        """compiled: a folder for compiled modules: the second start is that of an installed package."""
-        self.rate_hz = rate_hz
+    def __init__(
+        self,
+        compiled: Path,
+        *,
+        device: str = "none",
+        environment: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        """compiled: a folder for compiled modules: the second start is that of an installed package.
+
+        settings: of the engine.
+        """
+        self.rate_hz = float(settings.get("sample_rate", 48000.0))
         self.started_ns = time.monotonic_ns()
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
         code = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'bench')]!r}; import playing; "
-        code += f"playing.serve({str(recordings)!r}, {rate_hz!r}, {block_frames!r})"
+        code += f"playing.serve({device!r}, {plain!r})"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
-            env=compiled_environment(str(compiled)),
+            env={**compiled_environment(str(compiled)), **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self.port: int = self._line()["port"]
+        hello = self._line()
+        self.port: int = hello["port"]
+        self.status: dict[str, Any] = hello["status"]
         self.listening_ns = time.monotonic_ns()
 
     def _line(self) -> Any:
         assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the engine's process has ended, code {self._process.wait(10)}; what it said is above")
+        return json.loads(line)
+
+    def ask(self, what: str) -> Any:
+        """Send a line and return the answer: 'time', 'busy' or 'idle'."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(what.encode() + b"\n")
+        self._process.stdin.flush()
+        return self._line()
 
     def put_out_ns(self, frame: int) -> float:
         """Return when the callback put out this frame, on the clock of time.monotonic_ns."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"\n")
-        self._process.stdin.flush()
-        newest_frame, at_ns = self._line()
+        newest_frame, at_ns = self.ask("time")
         return float(at_ns - 1e9 * (newest_frame - frame) / self.rate_hz)
 
     def __enter__(self) -> Playing:
@@ -62,5 +103,5 @@ class Playing:
     def __exit__(self, *exc: object) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(20)
         self._process.stdout.close()

@@ -218,8 +218,8 @@ def test_large_commit(kind: str, n: int, tmp_path: Path, figures: Figures) -> No
         control.close()
     ready = float(np.median(ready_ms))
     figures(
-        f"commit   {n:5} nodes, {kind}: ready after {ready:.0f} ms, worst {max(ready_ms):.0f}; {missing} blocks missing, "
-        f"{late_blocks} late (a bare thread missed {missed} periods)",
+        f"commit   {n:5} nodes, {kind}: ready after {ready:.0f} ms, worst {max(ready_ms):.0f}; "
+        f"{missing} blocks missing, {late_blocks} late (a bare thread missed {missed} periods)",
         ready_ms=ready,
         worst_ready_ms=max(ready_ms),
         missing_blocks=missing,
