@@ -10,6 +10,7 @@ from typing import Any
 from figures import name_and_unit, number_text
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 from results import Bench, Results
 
 VOICE_UNIT = "_ns_per_voice_sample"
@@ -53,13 +54,22 @@ def _draw_bars(path: Path, bars: Bars, label: str, *, is_log: bool = False, line
     axes.set_yticks(places, [name for name, *_ in bars])
     axes.invert_yaxis()
     for place, (_, value, _) in zip(places, bars, strict=True):
-        axes.annotate(number_text(value), (value, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
+        text = number_text(value) if value < 1e6 else EngFormatter(places=1, sep=" ")(value)
+        axes.annotate(text, (value, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set_xlabel(label)
     axes.grid(axis="x", color="#e4e4e4")
+    largest = max(value for _, value, _ in bars)
     if is_log:
         axes.set_xscale("log")
-    largest = max(value for _, value, _ in bars)
+        smallest = min(value for _, value, _ in bars)
+        ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)]
+        ticks = [t for t in ticks if smallest / 2 <= t <= largest * 1.5]
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.set_xlim(left=min(0.5, smallest / 1.5))
+        axes.minorticks_off()
     axes.set_xlim(right=largest * (1.6 if is_log else 1.12))
+    if not is_log and largest >= 10_000:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     if line_at is not None:
         axes.axvline(line_at, color="#333333", linewidth=1, linestyle="--")
     _save(figure, path)
@@ -72,15 +82,18 @@ def voice_points(benches: Iterable[Bench]) -> dict[str, dict[int, float]]:
     """Return system -> number of voices -> ns per voice-sample.
 
     From figures called SYSTEM_ns_per_voice_sample where the number is a parameter of the bench (n, voices or
-    n_voices), or SYSTEM_64_voices_ns_per_voice_sample.
+    n_voices) or a figure called voices, or SYSTEM_64_voices_ns_per_voice_sample. A bench may name in a note whom it
+    means by `peer`.
     """
     points: dict[str, dict[int, float]] = {}
     for bench in benches:
         given = next((bench.params[p] for p in ("n_voices", "voices", "n") if p in bench.params), None)
+        given = given if "voices" not in bench.figures else int(bench.figures["voices"])
         for name, value in bench.figures.items():
             if not name.endswith(VOICE_UNIT):
                 continue
             system = name.removesuffix(VOICE_UNIT)
+            system = bench.notes.get("peer", system) if system == "peer" else system
             found = re.fullmatch(r"(.*?)_?(\d+)_voices?", system)
             if found:
                 points.setdefault(found[1], {})[int(found[2])] = value
@@ -96,6 +109,7 @@ def is_of_peers(bench: Bench) -> bool:
 def _draw_voices(results: Results, folder: Path) -> Iterator[Picture]:
     ours = voice_points(bench for bench in results.of_file("test_voice") if bench.function == "test_voices")
     peers = voice_points(bench for bench in results.benches if is_of_peers(bench))
+    peers.pop("pyengine", None)  # the same as ours, in each of their runs
     if not ours:
         return
     figure, axes = _canvas(9, 5.2)
@@ -128,18 +142,25 @@ def _draw_voices(results: Results, folder: Path) -> Iterator[Picture]:
 # ---- peers, modules, ring -----------------------------------------------------------------------------------
 
 
+def _peer_ratios(bench: Bench) -> Iterator[tuple[str, float]]:
+    """Yield (label, how many times what pyengine takes): figures called ..._to_pyengine or ..._over_pyengine_ratio."""
+    n = bench.figures.get("voices", bench.params.get("n_voices"))
+    for name, value in bench.figures.items():
+        found = re.fullmatch(r"(.+?)_(?:to|over)_pyengine(?:_ratio)?", name)
+        if found and value > 0:
+            who = bench.notes.get("peer", found[1]) if found[1] == "peer" else found[1].replace("_", " ")
+            yield (f"{who}, {n:g} voices" if isinstance(n, (int, float)) else f"{who} {bench.param}".strip()), value
+
+
 def _draw_peers(results: Results, folder: Path) -> Iterator[Picture]:
-    bars: Bars = []
-    for bench in filter(is_of_peers, results.benches):
-        for name, value in bench.figures.items():
-            what, unit = name_and_unit(name)
-            if unit == "x" and value > 0:
-                label = f"{what} [{bench.param}]" if bench.param else what
-                bars.append((label, value, COLOURS[0] if value >= 1 else COLOURS[3]))
+    """Longest first within each number of voices."""
+    rows = [(bench, *row) for bench in results.benches if is_of_peers(bench) for row in _peer_ratios(bench)]
+    rows.sort(key=lambda row: (float(row[0].figures.get("voices", 0)), -row[2]))
+    bars = [(label, value, COLOURS[0] if value >= 1 else COLOURS[3]) for _, label, value in rows]
     if bars:
         path = folder / "peers.png"
-        _draw_bars(path, bars, "ratio, in one run", is_log=True, line_at=1.0)
-        yield path, "Ratios against the peers, as each bench defines them; the line is level with ours"
+        _draw_bars(path, bars, "times what pyengine takes, in one run", is_log=True, line_at=1.0)
+        yield path, "What the peers take for the same voices, as a multiple of what pyengine takes (the line: as much)"
 
 
 def _draw_modules(results: Results, folder: Path) -> Iterator[Picture]:

@@ -29,7 +29,7 @@ def busy_loop(stop: threading.Event) -> None:
 
 
 def serve(device: str, settings: dict[str, Any]) -> None:
-    """The child: an engine, and what the lines on stdin ask for: time, busy, idle; an answer to each."""
+    """The child: an engine. A line on stdin asks for the newest (frame, ns) pair; `busy` and `idle` do more before."""
     import pyengine
 
     stop, loop = threading.Event(), threading.Thread()
@@ -44,7 +44,7 @@ def serve(device: str, settings: dict[str, Any]) -> None:
             if line == "idle":
                 stop.set()
                 loop.join()
-            print(json.dumps(supervisor._audio.time() if line == "time" else line), flush=True)
+            print(json.dumps(supervisor._audio.time()), flush=True)
 
 
 class Playing:
@@ -52,24 +52,25 @@ class Playing:
 
     def __init__(
         self,
+        recordings: Path,
+        rate_hz: float,
+        block_frames: int,
         compiled: Path,
-        *,
         device: str = "none",
         environment: Mapping[str, str] | None = None,
-        **settings: Any,
+        **options: Any,
     ) -> None:
-        """compiled: a folder for compiled modules: the second start is that of an installed package.
-
-        settings: of the engine.
+        """compiled: a folder for compiled modules: the second start is that of an installed package. device: the
+        real-time clock, or another one. options: of the engine; environment: what its process gets besides.
         """
-        self.rate_hz = float(settings.get("sample_rate", 48000.0))
+        self.rate_hz = rate_hz
         self.started_ns = time.monotonic_ns()
-        plain = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+        settings = {"recordings": str(recordings), "sample_rate": rate_hz, "block_frames": block_frames, **options}
         code = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'bench')]!r}; import playing; "
-        code += f"playing.serve({device!r}, {plain!r})"
+        code += f"playing.serve({device!r}, {settings!r})"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
-            env={**compiled_environment(str(compiled)), **(environment or {})},
+            env=compiled_environment(str(compiled)) | dict(environment or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -85,16 +86,17 @@ class Playing:
             raise RuntimeError(f"the engine's process has ended, code {self._process.wait(10)}; what it said is above")
         return json.loads(line)
 
-    def ask(self, what: str) -> Any:
-        """Send a line and return the answer: 'time', 'busy' or 'idle'."""
+    def newest(self, doing: str = "") -> tuple[int, int]:
+        """Return the first frame of the newest request, and when it was made. doing: 'busy' or 'idle' from now on."""
         assert self._process.stdin is not None
-        self._process.stdin.write(what.encode() + b"\n")
+        self._process.stdin.write(doing.encode() + b"\n")
         self._process.stdin.flush()
-        return self._line()
+        frame, at_ns = self._line()
+        return frame, at_ns
 
     def put_out_ns(self, frame: int) -> float:
         """Return when the callback put out this frame, on the clock of time.monotonic_ns."""
-        newest_frame, at_ns = self.ask("time")
+        newest_frame, at_ns = self.newest()
         return float(at_ns - 1e9 * (newest_frame - frame) / self.rate_hz)
 
     def __enter__(self) -> Playing:

@@ -19,7 +19,7 @@ class ResultsError(ValueError):
 
 @dataclass(frozen=True)
 class Bench:
-    """One row of a run. param: what pytest puts in brackets, '' for none."""
+    """One row of a run. param: what pytest puts in brackets, '' for none. notes: what else it stored, as text."""
 
     file: str
     function: str
@@ -28,6 +28,7 @@ class Bench:
     figures: dict[str, float]
     targets: dict[str, Target]
     histograms: dict[str, dict[str, list[float]]]
+    notes: dict[str, str]
     stats: dict[str, Any]
 
     @property
@@ -77,9 +78,13 @@ def read(path: Path) -> Results:
 def _bench(row: dict[str, Any]) -> Bench:
     file, _, rest = row["fullname"].partition("::")
     function = rest.partition("[")[0].rpartition("::")[2]
-    extra = row.get("extra_info", {})
-    figures = {name: float(value) for name, value in extra.get("figures", {}).items()}
-    targets = dict(extra.get("targets", {}))
+    extra = dict(row.get("extra_info", {}))
+    found, histograms = extra.pop("figures", {}), _histograms(row["fullname"], extra.pop("histogram", None) or {})
+    figures = {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}
+    for name, value in found.items():
+        if isinstance(value, dict) and "counts" in value:
+            histograms |= _histograms(row["fullname"], {"" if name == "histogram" else name: value})
+    targets = dict(extra.pop("targets", {}))
     for name in targets:
         if name not in figures:
             raise ValueError(f"{row['fullname']} has a target for {name}, but no such figure")
@@ -90,17 +95,22 @@ def _bench(row: dict[str, Any]) -> Bench:
         row.get("params") or {},
         figures,
         targets,
-        _histograms(row["fullname"], extra.get("histogram") or {}),
+        histograms,
+        {name: str(value) for name, value in extra.items()},
         row.get("stats", {}),
     )
 
 
 def _histograms(name: str, found: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
-    """One histogram, or several by name; checked."""
-    by_name = {"": found} if "counts" in found else found
-    for histogram in by_name.values():
-        if len(histogram["edges"]) != len(histogram["counts"]) + 1:
+    """One histogram, or several by name; checked. Its edges may be called edges_ms: then ms is their unit."""
+    by_name = {}
+    for own, histogram in ({"": found} if "counts" in found else found).items():
+        key = next((key for key in histogram if key.startswith("edges")), "edges")
+        if len(histogram[key]) != len(histogram["counts"]) + 1:
             raise ValueError(f"a histogram of {name} has not one edge more than it has counts")
+        unit = key.removeprefix("edges").removeprefix("_")
+        label = f"{own}, {unit}".removeprefix(", ") if unit else own
+        by_name[label] = {"edges": histogram[key], "counts": histogram["counts"]}
     return by_name
 
 

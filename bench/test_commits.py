@@ -76,7 +76,7 @@ def is_told_rightly(client: Client, recordings: Path, take: int) -> bool | None:
 
 
 def playing_in(folder: Path) -> Playing:
-    return Playing(folder / "compiled", sample_rate=RATE_HZ, block_frames=BLOCK_FRAMES, recordings=folder)
+    return Playing(folder, RATE_HZ, BLOCK_FRAMES, folder / "compiled")
 
 
 def percentiles(values: list[float]) -> str:

@@ -44,7 +44,7 @@ def jack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def playing_on(jack: dict[str, str], folder: Path, **settings: Any) -> Playing:
-    playing = Playing(folder / "compiled", device="system", environment=jack, recordings=folder, **settings)
+    playing = Playing(folder, RATE_HZ, BLOCK_FRAMES, folder / "compiled", "system", jack, **settings)
     assert playing.status["output_kind"] == "portaudio" and "JACK" in playing.status["output"], playing.status
     return playing
 
@@ -185,10 +185,10 @@ def test_busy_supervisor(jack: dict[str, str], tmp_path: Path, figures: Figures)
             for what in ("idle", "busy"):
                 before = client.status()["counters"]["frames_underrun"]
                 if what == "busy":
-                    playing.ask("busy")
+                    playing.newest("busy")
                 time.sleep(BUSY_S)
                 if what == "busy":
-                    playing.ask("idle")
+                    playing.newest("idle")
                 counters = client.status()["counters"]
                 missing[what] += counters["frames_underrun"] - before
                 worst_us[what] = max(worst_us[what], counters["worst_callback_ns"] / 1e3)
