@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from figures import name_and_unit, number_text
+from figures import UNITS, name_and_unit, number_text
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
@@ -120,7 +120,7 @@ def _draw_voices(results: Results, folder: Path) -> Iterator[Picture]:
         axes.plot(n, [points[k] for k in n], marker="o", color=colour, linewidth=2, label=name)
     for number, (system, points) in enumerate(peers.items()):
         n, marker = sorted(points), "sDv^P*Xh"[number % 8]
-        colour = COLOURS[(number + 2) % len(COLOURS)]
+        colour = COLOURS[(number + len(ours)) % len(COLOURS)]
         values = [points[k] for k in n]
         axes.plot(n, values, marker=marker, color=colour, linewidth=1, linestyle=":", label=system.replace("_", " "))
     axes.set(xscale="log", yscale="log", xlabel="voices", ylabel="ns per voice-sample, one core")
@@ -149,7 +149,14 @@ def _peer_ratios(bench: Bench) -> Iterator[tuple[str, float]]:
         found = re.fullmatch(r"(.+?)_(?:to|over)_pyengine(?:_ratio)?", name)
         if found and value > 0:
             who = bench.notes.get("peer", found[1]) if found[1] == "peer" else found[1].replace("_", " ")
-            yield (f"{who}, {n:g} voices" if isinstance(n, (int, float)) else f"{who} {bench.param}".strip()), value
+            yield (
+                (
+                    f"{who}, {n:g} voice{'s' * (n != 1)}"
+                    if isinstance(n, (int, float))
+                    else f"{who} {bench.param}".strip()
+                ),
+                value,
+            )
 
 
 def _draw_peers(results: Results, folder: Path) -> Iterator[Picture]:
@@ -213,7 +220,9 @@ def _draw_histograms(results: Results, folder: Path) -> Iterator[Picture]:
     found: dict[tuple[str, str, str], list[tuple[str, dict[str, list[float]]]]] = {}
     for bench in results.benches:
         for name, histogram in bench.histograms.items():
-            key = (bench.file, "" if name else bench.function, name or bench.title)
+            is_unit = not name or name in UNITS.values()
+            label = ", ".join(filter(None, [bench.title if is_unit else "", name]))
+            key = (bench.file, bench.function if is_unit else "", label)
             found.setdefault(key, []).append((bench.param or bench.title, histogram))
     for (_, _, name), rows in found.items():
         figure, axes = _canvas(9, 3.6)
