@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "bench"))
 PNG = b"\x89PNG\r\n\x1a\n"
 pytest.importorskip("matplotlib", reason="the page has pictures; pip install 'pyengine[test]'")
+
+import figures  # noqa: E402
 
 # What a bench may find, in one file: figures with targets, a histogram, one that does not run here, one that is wrong.
 BENCHES = '''"""Benches of a bench."""
@@ -80,6 +83,47 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any]
     done = report(results, page)
     assert done.returncode == 0, done.stderr
     return code, json.loads(results.read_text()), page.read_text(), folder
+
+
+def test_a_figure_is_a_number_that_is_stored_once_and_a_target_is_for_a_figure() -> None:
+    extra_info: dict[str, Any] = {}
+    lines: list[str] = []
+    found = figures.Figures(extra_info, lines.append)
+    found("said", late_p99_ms=5.0)
+    with pytest.raises(ValueError, match="there already"):
+        found("again", late_p99_ms=6.0)
+    with pytest.raises(ValueError, match="is inf"):
+        found("none", late_worst_ms=float("inf"))
+    with pytest.raises(ValueError, match="no figure late_p50_ms to be at most 3"):
+        found.want({"late_p50_ms": figures.at_most(3)})
+    with pytest.raises(ValueError, match="asks for nothing"):
+        found.want({"late_p99_ms": {}})
+    found.want({"late_p99_ms": figures.at_most(5)})
+    assert lines == ["said", "         required: late p99 at most 5 ms: 5, reached"]
+    assert extra_info["figures"] == {"late_p99_ms": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ready_p99_ms", ("ready p99", "ms")),
+        ("avx2_ns_per_voice_sample", ("avx2", "ns per voice-sample")),
+        ("ns_per_sample", ("ns per sample", "")),
+        ("swaps", ("swaps", "")),
+        ("late_swaps", ("late swaps", "")),
+    ],
+)
+def test_the_unit_of_a_figure_is_the_end_of_its_name(name: str, text: tuple[str, str]) -> None:
+    assert figures.name_and_unit(name) == text
+
+
+def test_a_histogram_holds_every_value() -> None:
+    extra_info: dict[str, Any] = {}
+    found = figures.Figures(extra_info, print)
+    found.histogram("a", [1.0] * 999 + [1e6])
+    found.histogram("all alike", [2.0] * 10)
+    assert [sum(h["counts"]) for h in extra_info["histogram"].values()] == [1000, 10]
+    assert extra_info["histogram"]["a"]["edges"][-1] < 10.0  # one that is far off does not hide the others
 
 
 def rows(page: str, start: str) -> list[list[str]]:
