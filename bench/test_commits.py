@@ -92,17 +92,16 @@ def test_thousand_commits(pause_s: float, tmp_path: Path, figures: Figures) -> N
         told = (is_told_rightly(client, tmp_path, take) for take in range(10))
         assert next((answer for answer in told if answer is not None), False), "what is heard is not what is told"
         before = client.status()["counters"]
-        control = Pacer(1e9 * BLOCK_FRAMES / RATE_HZ, CLOCK_PRIORITY)
-        for i in range(N_COMMITS):
-            three_modules(client, i)
-            if pause_s:
-                time.sleep(random.uniform(pause_s, 2 * pause_s))  # at any place within a block
-            sent_ns = time.monotonic_ns()
-            report: dict[str, Any] = client.commit()
-            ready_ms.append(report["ready_ms"])
-            heard_ms.append((playing.put_out_ns(report["frame"]) - sent_ns) / 1e6)
-            reports.append(report)
-        control.close()
+        with Pacer(1e9 * BLOCK_FRAMES / RATE_HZ, CLOCK_PRIORITY) as control:
+            for i in range(N_COMMITS):
+                three_modules(client, i)
+                if pause_s:
+                    time.sleep(random.uniform(pause_s, 2 * pause_s))  # at any place within a block
+                sent_ns = time.monotonic_ns()
+                report: dict[str, Any] = client.commit()
+                ready_ms.append(report["ready_ms"])
+                heard_ms.append((playing.put_out_ns(report["frame"]) - sent_ns) / 1e6)
+                reports.append(report)
         after = client.status()["counters"]
     delta = {name: after[name] - before[name] for name in after}
     late = sum(report["late_blocks"] > 0 for report in reports)
