@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
     pyfuncitem.funcargs["benchmark"].pedantic(pyfuncitem.obj, kwargs=arguments, rounds=1)
     return True
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """What a bench stored before it was skipped or failed does not count; it may have no times at all."""
+    outcome: Any = yield
+    benchmark = getattr(item, "funcargs", {}).get("benchmark")
+    if outcome.excinfo is not None and benchmark is not None:
+        benchmark.has_error = True
 
 
 @pytest.hookimpl(trylast=True)

@@ -25,7 +25,7 @@ import pyengine
 from pyengine.client import Client
 
 RATE_HZ, BLOCK_FRAMES = 48000.0, 64
-N_COMMITS, N_SWAPS = 500, 100
+N_COMMITS, N_SWAPS = 400, 100
 BUSY_S, TURNS = 5.0, 6  # 30 s busy and 30 s idle, in turn
 COMMIT_TARGETS = {"heard_p99_ms": at_most(5), "missing_frames": at_most(0)}
 STAY_TARGETS = {

@@ -27,7 +27,7 @@ from pyengine.board import Board
 from pyengine.supervisor import CLOCK_PRIORITY
 
 BLOCK_FRAMES = 64
-SECONDS, ROUNDS, LOOKS = 4.0, 3, 15
+SECONDS, ROUNDS, LOOKS = 4.0, 2, 15
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,15 @@ def test_by_hand(benchmark):
 def test_plain(benchmark):
     benchmark(len, "x")
 
-def test_of_another_machine():
+def test_of_another_machine(figures):
+    figures("half", half_ms=0.5)
     pytest.skip("there is no frobnicator; Debian: apt install frobnicator")
 
+def test_skipped_while_it_is_timed(benchmark):
+    benchmark.pedantic(pytest.skip, args=("no luck",), rounds=1)
+
 def test_that_is_wrong(figures):
+    figures("half", half_ms=0.25)
     figures("said", lost=float("nan"))
 '''
 
@@ -187,7 +192,9 @@ def test_what_did_not_run_is_named_with_the_reason(small: tuple[int, dict[str, A
     assert code == 1  # a bench that is wrong is no success
     skipped, failed = page.split("## Skipped")[1].split("## Failed")
     assert "test_of_another_machine" in skipped and "apt install frobnicator" in skipped
+    assert "test_skipped_while_it_is_timed" in skipped and "no luck" in skipped
     assert "test_that_is_wrong" in failed and "the figure lost is nan" in failed
+    assert "half" not in page  # what it stored before does not count
 
 
 def test_pictures_are_drawn_of_what_there_is(small: tuple[int, dict[str, Any], str, Path]) -> None:
