@@ -126,8 +126,11 @@ class Figures:
             self._tell(f"         required: {what} {required(target)} {unit}: {value}, {verdict}")
 
     def histogram(self, name: str, values: Sequence[float], n_bins: int = 60) -> None:
-        """Store how values are spread, up to twice their 99.5th percentile; what lies above is in the last bin."""
+        """Store how values are spread. What lies three times as far from the median as the 95th percentile, or further,
+        is in the last bin: a single one far off would squeeze all the others into the first.
+        """
         found = np.asarray(values, float)
-        top = max(min(found.max(), 2 * np.percentile(found, 99.5)), found.min() + 1e-9)
+        middle, high = np.percentile(found, [50, 95])
+        top = max(min(found.max(), middle + 3 * (high - middle)), found.min() + 1e-9)
         counts, edges = np.histogram(np.minimum(found, top), n_bins, (found.min(), top))
         self._histograms[name] = {"edges": edges.tolist(), "counts": counts.tolist()}

@@ -129,9 +129,10 @@ def _draw_voices(results: Results, folder: Path) -> Iterator[Picture]:
     axes.minorticks_off()
     every = [v for points in [*ours.values(), *peers.values()] for v in points.values()]
     ticks = [t for decade in (0.1, 1, 10, 100, 1000) for t in (decade, 2 * decade, 5 * decade)]
-    ticks = [t for t in ticks if min(every) / 2 <= t <= max(every) * 2]
+    low, high = min(every) / 2, max(every) * 2
+    ticks = [t for t in ticks if low <= t <= high]
     axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    axes.set_ylim(min(ticks[0], min(every) * 0.9), max(ticks[-1], max(every) * 1.1))
+    axes.set_ylim(low, high)
     axes.grid(color="#e4e4e4")
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     path = folder / "voices.png"
@@ -240,4 +241,4 @@ def _draw_histograms(results: Results, folder: Path) -> Iterator[Picture]:
             axes.legend(frameon=False, fontsize=9)
         path = folder / (re.sub(r"\W+", "-", f"histogram-{name}").strip("-").lower() + ".png")
         _save(figure, path)
-        yield path, f"How it is spread: {name}"
+        yield path, f"How it is spread: {name}; what lies far off is in the last bin"

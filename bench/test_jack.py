@@ -49,7 +49,7 @@ def playing_on(jack: dict[str, str], folder: Path, **settings: Any) -> Playing:
     return playing
 
 
-@pytest.mark.parametrize("lead", [1, 2])
+@pytest.mark.parametrize("lead", [1, 2], ids=["lead 1", "lead 2"])
 def test_commits_on_jack(lead: int, jack: dict[str, str], tmp_path: Path, figures: Figures) -> None:
     """Three new modules a commit, through UDP, at any place within a block: sent to first changed sample put out."""
     ready_ms, heard_ms, late = [], [], 0

@@ -125,7 +125,7 @@ def test_the_unit_of_a_figure_is_the_end_of_its_name(name: str, text: tuple[str,
 def test_a_histogram_holds_every_value() -> None:
     extra_info: dict[str, Any] = {}
     found = figures.Figures(extra_info, print)
-    found.histogram("a", [1.0] * 999 + [1e6])
+    found.histogram("a", [1.0 + i / 1000 for i in range(999)] + [1e6])
     found.histogram("all alike", [2.0] * 10)
     assert [sum(h["counts"]) for h in extra_info["histogram"].values()] == [1000, 10]
     assert extra_info["histogram"]["a"]["edges"][-1] < 10.0  # one that is far off does not hide the others
