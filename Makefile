@@ -1,6 +1,7 @@
 # make run    set up, start the engine, play the four scenarios, measure, draw
 # make test   set up, pass the tests
-# make bench  set up, print the benches (figures; never pass or fail)
+# make bench  set up, run the benches, write docs/benchmarks.md and its pictures; BENCH=bench/test_modules.py: a part
+#             of them, with its page in build/bench
 # make torture  set up, pass tests/test_torture.py with thousands of deaths, say what was done
 # make profile  set up, count instructions with valgrind, write them into docs/performance.md
 # make soak   set up, play random sessions with deaths for an hour (PYENGINE_SOAK_S=60: for a minute), compare all bits
@@ -10,6 +11,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYENGINE_SOAK_S ?= 3600
+BENCH ?= bench
+BENCH_PAGE = $(if $(filter bench,$(BENCH)),docs,build/bench)/benchmarks.md
+BENCH_COMMAND = make bench$(if $(filter bench,$(BENCH)),, BENCH="$(BENCH)")
 STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py build_ext.py MANIFEST.in \
            $(wildcard pyengine/*.py csrc/*.h csrc/*.c csrc/dsp/*.h csrc/dsp/*.c)
@@ -26,7 +30,9 @@ torture: $(STAMP)
 	PYENGINE_LONG=1 $(VENV)/bin/pytest tests/test_torture.py
 
 bench: $(STAMP)
-	$(VENV)/bin/pytest bench
+	mkdir -p build/bench && rm -f build/bench/results.json
+	$(VENV)/bin/pytest $(BENCH) --benchmark-quiet --benchmark-json=build/bench/results.json; status=$$?; \
+	$(VENV)/bin/python bench/report.py build/bench/results.json --page $(BENCH_PAGE) --command '$(BENCH_COMMAND)' && exit $$status
 
 profile: $(STAMP)
 	$(VENV)/bin/python bench/profile_plan.py

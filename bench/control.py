@@ -31,6 +31,8 @@ def _library() -> Any:
 class Pacer:
     """A thread that wakes every period and counts what it misses; with an output it is the audio clock itself.
 
+    A context manager: the thread uses this object's memory, so it has to end before it.
+
     looks: so many times per period it also looks whether both rings are full again (that wakes it, and costs).
     """
 
@@ -89,4 +91,15 @@ class Pacer:
         return looks * (self.period_ns / (self.looks + 1))
 
     def close(self) -> None:
-        _library().pacer_stop(self._p)
+        """End the thread. A second call does no harm."""
+        if (p := getattr(self, "_p", None)) is not None:
+            _library().pacer_stop(p)
+
+    def __enter__(self) -> Pacer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()

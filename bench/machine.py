@@ -33,8 +33,22 @@ def flags() -> str:
     return " ".join([own, os.environ.get("PYENGINE_CFLAGS", "")]).strip()
 
 
-def describe(rate_hz: float, block_frames: int) -> list[str]:
-    """Return machine, compiler, flags, commit, rate and block, a line each."""
+def isa_names() -> list[str]:
+    """The instruction sets that PYENGINE_ISA may name on this machine; none where the core does not choose."""
+    from pyengine import _native  # here: this file is read before anything is built
+
+    names = getattr(_native, "isa_names", None)
+    return list(names()) if names else []
+
+
+def has_cpu_flag(name: str) -> bool:
+    """Say whether the first processor has a feature, as Linux names it."""
+    found = re.search(r"^flags\s*:\s*(.*)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    return found is not None and name in found[1].split()
+
+
+def conditions(rate_hz: float, block_frames: int) -> dict[str, str]:
+    """Return machine, compiler, flags, commit, rate and block."""
     model = re.search(r"^model name\s*:\s*(.*)$", _read("/proc/cpuinfo"), re.MULTILINE)
     is_virtual = " hypervisor " in _read("/proc/cpuinfo").replace("\n", " ")
     compiler = _output_of(os.environ.get("CC", "cc"), "--version").splitlines()
@@ -42,14 +56,20 @@ def describe(rate_hz: float, block_frames: int) -> list[str]:
     is_dirty = bool(_output_of("git", "status", "--porcelain", "--", "csrc", "pyengine", "build_ext.py"))
     kind = ", virtual" if is_virtual else ""
     load = f"{os.getloadavg()[0]:.2f}"
-    return [
-        f"machine:  {model[1] if model else platform.machine()}, {os.cpu_count()} processors{kind}, load {load}",
-        f"system:   {platform.system()} {platform.release()}, Python {platform.python_version()}",
-        f"compiler: {compiler[0] if compiler else 'unknown'}",
-        f"flags:    {flags()}",
-        f"commit:   {commit}{' with changes' if is_dirty else ''}",
-        f"audio:    {rate_hz:g} Hz, blocks of {block_frames} frames ({1e6 * block_frames / rate_hz:.1f} us)",
-    ]
+    return {
+        "machine": f"{model[1] if model else platform.machine()}, {os.cpu_count()} processors{kind}, load {load}",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "compiler": compiler[0] if compiler else "unknown",
+        "flags": flags(),
+        "isa": ", ".join(isa_names()) or "the compiler's default",
+        "commit": f"{commit}{' with changes' if is_dirty else ''}",
+        "audio": f"{rate_hz:g} Hz, blocks of {block_frames} frames ({1e6 * block_frames / rate_hz:.1f} us)",
+    }
+
+
+def describe(rate_hz: float, block_frames: int) -> list[str]:
+    """Return the conditions, a line each."""
+    return [f"{name + ':':9} {text}" for name, text in conditions(rate_hz, block_frames).items()]
 
 
 def compiled_environment(folder: str) -> dict[str, str]:

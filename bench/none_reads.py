@@ -42,9 +42,8 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
             threading.Thread(target=busy_loop, args=(stop,), daemon=True).start()
         time.sleep(0.5)
         before, stolen_s = engine.status()["counters"], steal_s()
-        control = Pacer(period_ns, CLOCK_PRIORITY)
-        time.sleep(args.seconds)
-        control.close()
+        with Pacer(period_ns, CLOCK_PRIORITY) as control:
+            time.sleep(args.seconds)
         status, stolen_s = engine.status(), steal_s() - stolen_s
         stop.set()
     after = status["counters"]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from figures import Figures
 from references import RATE_HZ, envelope, lowpass_sections, sine
 from scipy import signal
 
@@ -25,7 +26,6 @@ from pyengine.specs import registry
 
 BLOCK_FRAMES, N_FRAMES, N_NODES = 64, 48000, 32
 Samples = npt.NDArray[np.float32]
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,23 @@ def per_sample_ns(benchmark: Any, n: int) -> tuple[float, float]:
     return 1e9 * stats.median / n, 1e9 * stats.max / n
 
 
-def line(name: str, ns: tuple[float, float]) -> str:
+def show(figures: Figures, name: str, ns: tuple[float, float]) -> None:
     us = ns[0] * BLOCK_FRAMES / 1e3
     share = 100 * us / (1e6 * BLOCK_FRAMES / RATE_HZ)
     per_sample = f"{ns[0]:7.2f} ns per sample (worst {ns[1]:7.2f})"
-    return f"modules  {name:38} {us:8.3f} us per block  {per_sample}  {share:.3f} % of the period"
+    figures(
+        f"modules  {name:38} {us:8.3f} us per block  {per_sample}  {share:.3f} % of the period",
+        ns_per_sample=ns[0],
+        worst_ns_per_sample=ns[1],
+        us_per_block=us,
+        period_percent=share,
+    )
 
 
 @pytest.mark.parametrize("kind", ["steady", "moving"])
 @pytest.mark.parametrize("name", registry().names)
-def test_module(name: str, kind: str, benchmark: Any, tell: Tell) -> None:
+def test_module(name: str, kind: str, benchmark: Any, figures: Figures) -> None:
+    """Per sample of one module. moving: a parameter is on its ramp all the while."""
     assert name in ROWS, f"{name} has no row here: give it one in bench/test_modules.py"
     row = ROWS[name]
     with bank(name, row, kind == "moving") as render:
@@ -106,10 +113,11 @@ def test_module(name: str, kind: str, benchmark: Any, tell: Tell) -> None:
         else:
             assert np.isfinite(render()).all()
         benchmark.pedantic(render, rounds=15, warmup_rounds=2)
-    tell(line(f"{name}, {kind}", per_sample_ns(benchmark, N_FRAMES * N_NODES)))
+    show(figures, f"{name}, {kind}", per_sample_ns(benchmark, N_FRAMES * N_NODES))
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))
-def test_reference(name: str, benchmark: Any, tell: Tell) -> None:
+def test_reference(name: str, benchmark: Any, figures: Figures) -> None:
+    """numpy or scipy doing the job of the module, a second in one call."""
     benchmark.pedantic(ROWS[name].reference, rounds=30, warmup_rounds=2)
-    tell(line(f"  {ROWS[name].name}, for {name}", per_sample_ns(benchmark, N_FRAMES)))
+    show(figures, f"  {ROWS[name].name}, for {name}", per_sample_ns(benchmark, N_FRAMES))

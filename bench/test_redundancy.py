@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from figures import Figures, at_most
 from machine import ROOT, cpu_ns, flags
 from references import play_three_modules
 
@@ -18,7 +18,10 @@ from pyengine.commands import Command, Create
 
 SECONDS, ROUNDS = 4.0, 3
 PERIOD_US = 1e6 * 64 / 48000
-Tell = Callable[[str], None]
+
+
+STANDBY_TARGETS = {"hot_over_cold_ratio": at_most(2.1)}
+CHECKPOINT_TARGETS = {"active_cpu_percent": at_most(1), "replica_cpu_percent": at_most(1)}
 
 
 def play_sines(engine: pyengine.Engine, n: int) -> None:
@@ -54,19 +57,28 @@ def shares(standby: str, n: int, tmp_path: Path) -> dict[str, float]:
 
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="needs the CPU clock of another process")
 @pytest.mark.parametrize("n", [3, 100])
-def test_hot_against_cold_standby(n: int, tmp_path: Path, tell: Tell) -> None:
+def test_hot_against_cold_standby(n: int, tmp_path: Path, figures: Figures) -> None:
+    """CPU of all workers, as a share of one processor, in turn."""
     rows: dict[str, list[dict[str, float]]] = {"hot": [], "cold": []}
     for _ in range(ROUNDS):
         for standby, row in rows.items():
             row.append(shares(standby, n, tmp_path))
+    together = {}
     for standby, row in rows.items():
         mean = {name: np.mean([r[name] for r in row]) for name in row[0]}
         told = ", ".join(f"{name} worker {share:.2f} %" for name, share in mean.items())
-        tell(f"standby  {n:4} nodes, {standby:4}: CPU, of one processor: {told}; together {sum(mean.values()):.2f} %")
+        together[standby] = float(sum(mean.values()))
+        figures(
+            f"standby  {n:4} nodes, {standby:4}: CPU, of one processor: {told}; together {together[standby]:.2f} %",
+            **{f"{standby}_percent": together[standby]},
+        )
+    figures("", hot_over_cold_ratio=together["hot"] / together["cold"])
+    figures.want(STANDBY_TARGETS)
 
 
 @pytest.mark.parametrize("n", [3, 100, 1000])
-def test_checkpoints(n: int, tmp_path: Path, tell: Tell) -> None:
+def test_checkpoints(n: int, tmp_path: Path, figures: Figures) -> None:
+    """The time that checkpoints take of each worker's processor: one worker writes them, the other tells their hash."""
     with pyengine.Engine("none", probation_ms=100, recordings=tmp_path) as engine:
         play_sines(engine, n)
         before = engine.status()
@@ -80,14 +92,20 @@ def test_checkpoints(n: int, tmp_path: Path, tell: Tell) -> None:
         us, n_written = delta["checkpoint_ns"] / 1e3, delta["checkpoints"]
         looks = round(seconds / 0.25)
         what = f"{n_written} written" if n_written else f"{looks} hashed"
-        tell(
+        figures(
             f"checkpts {n:4} nodes, {now['state']:7} worker: {us / seconds:8.1f} us a second ({what}, "
             f"{us / max(1, n_written or looks):.1f} us each, {100 * us / max(1, n_written or looks) / PERIOD_US:.1f} % "
-            f"of a block's period)"
+            f"of a block's period)",
+            **{
+                f"{now['state']}_us_per_s": us / seconds,
+                f"{now['state']}_cpu_percent": us / seconds / 1e4,
+                f"{now['state']}_each_us": us / max(1, n_written or looks),
+            },
         )
+    figures.want(CHECKPOINT_TARGETS)
 
 
-def test_journal_decision(tmp_path: Path, tell: Tell) -> None:
+def test_journal_decision(tmp_path: Path, figures: Figures) -> None:
     """bench/journal.c: pe_journal_decide in a loop, compiled with the flags of the extension."""
     program = tmp_path / "journal"
     sources = [ROOT / "bench" / "journal.c", *sorted((ROOT / "csrc").rglob("*.c"))]
@@ -98,7 +116,8 @@ def test_journal_decision(tmp_path: Path, tell: Tell) -> None:
     names = {"first": "who decides", "second": "who obeys", "together": "two threads at once"}
     for line in out.splitlines():
         name, median, worst = line.split()
-        tell(
+        figures(
             f"journal  {names[name]:20}: {median} ns a decision, median of chunks of 256 (worst {worst}), "
-            f"{float(median) / PERIOD_US / 10:.4f} % of a block's period"
+            f"{float(median) / PERIOD_US / 10:.4f} % of a block's period",
+            **{f"{name}_ns": float(median), f"{name}_worst_ns": float(worst)},
         )

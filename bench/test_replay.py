@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from figures import Figures
 from references import RATE_HZ, three_modules
 
 import pyengine
 from pyengine.commands import SetParam
 
-Tell = Callable[[str], None]
-
 
 @pytest.mark.parametrize("settings_a_second", [0, 10, 1000])
-def test_replay(settings_a_second: int, tmp_path: Path, benchmark: Any, tell: Tell) -> None:
+def test_replay(settings_a_second: int, tmp_path: Path, benchmark: Any, figures: Figures) -> None:
     """A minute of three modules, played on the free-running clock."""
     seconds, path = 60, tmp_path / "a.session"
     with pyengine.Engine("free", session=path, prime_timeout_ms=20_000) as engine:
@@ -39,4 +37,8 @@ def test_replay(settings_a_second: int, tmp_path: Path, benchmark: Any, tell: Te
     speed = len(sound) / RATE_HZ / stats.median
     size = f"{path.stat().st_size / 1e3:.0f} kB"
     what = f"{seconds} s of sine, adsr, biquad, {settings_a_second:4} settings a s"
-    tell(f"replay   {what}: {speed:6.0f} x real time, log of {size}")
+    figures(
+        f"replay   {what}: {speed:6.0f} x real time, log of {size}",
+        speed_x_real_time=speed,
+        log_kb=path.stat().st_size / 1e3,
+    )

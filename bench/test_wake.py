@@ -8,7 +8,7 @@ csrc/worker_setup.c).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +17,7 @@ from unittest.mock import patch as replaced
 import numpy as np
 import pytest
 from control import Pacer
+from figures import Figures
 from machine import cpu_ns
 from references import RATE_HZ, play_three_modules
 
@@ -26,8 +27,7 @@ from pyengine.board import Board
 from pyengine.supervisor import CLOCK_PRIORITY
 
 BLOCK_FRAMES = 64
-SECONDS, ROUNDS, LOOKS = 4.0, 3, 15
-Tell = Callable[[str], None]
+SECONDS, ROUNDS, LOOKS = 4.0, 2, 15
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,11 @@ def margins(is_waking: bool, case: Case) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="needs the CPU clock of another process")
-@pytest.mark.parametrize("case", [Case(1, 64), Case(2, 64), Case(2, 512)], ids=str)
-def test_waking_from_the_callback_against_timed_looks(case: Case, tell: Tell) -> None:
+@pytest.mark.parametrize(
+    "case", [Case(1, 64), Case(2, 64), Case(2, 512)], ids=lambda c: f"lead {c.lead}, {c.request_frames} frames"
+)
+def test_waking_from_the_callback_against_timed_looks(case: Case, figures: Figures) -> None:
+    """Waking: the callback wakes both workers. Looking: they look by themselves."""
     rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for _ in range(ROUNDS):
         for is_waking in (True, False):
@@ -132,9 +135,16 @@ def test_waking_from_the_callback_against_timed_looks(case: Case, tell: Tell) ->
         none_reads, missed = (sum(r[key] for r in rows[is_waking]) for key in ("none_reads", "missed"))
         p50, p99 = np.percentile(took, [50, 99])
         full50, full99 = np.percentile(filled, [50, 99])
-        tell(
+        short = "waking" if is_waking else "looking"
+        figures(
             f"wake     lead {case.lead}, requests of {case.request_frames:3}, {name:14}: "
             f"callback {p50:6.2f} us median {p99:6.2f} p99 {took.max():7.1f} worst; "
             f"a worker's CPU {cpu:.2f} %, {turns:.2f} turns per block; rings full again after {full50:5.0f} us median "
-            f"{full99:5.0f} p99, of {left_us:.0f}; none-reads {none_reads:.0f}, periods missed {missed:.0f}"
+            f"{full99:5.0f} p99, of {left_us:.0f}; none-reads {none_reads:.0f}, periods missed {missed:.0f}",
+            **{
+                f"{short}_callback_median_us": p50,
+                f"{short}_callback_p99_us": p99,
+                f"{short}_worker_cpu_percent": cpu,
+                f"{short}_full_again_p99_us": full99,
+            },
         )

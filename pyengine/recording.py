@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from pyengine import _native
 from pyengine.errors import RecordingError, shown
+
+if TYPE_CHECKING:  # an engine that records nothing starts sooner without numpy
+    import numpy as np
+    import numpy.typing as npt
 
 logger = logging.getLogger(__name__)
 
@@ -232,6 +233,8 @@ class Recorder:
 
     def _drain(self, take: _Take) -> None:
         """Write all that is in the tap."""
+        import numpy as np
+
         n_channels = self._segment.config.n_channels
         while data := self._segment.read_tap(CHUNK_FRAMES):
             frames = np.frombuffer(data, np.float32).reshape(-1, n_channels)
@@ -251,6 +254,8 @@ class Recorder:
 
 def _to_24_bit(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
     """Return the nearest 24-bit values, in the upper bits of 32. libsndfile would cut off, not round."""
+    import numpy as np
+
     scaled = np.rint(np.nan_to_num(frames.astype(np.float64)) * 0x800000)
     return np.clip(scaled, -0x800000, 0x7FFFFF).astype(np.int32) << 8
 

@@ -15,16 +15,17 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from pyengine import _native
 from pyengine._native import Record
 from pyengine.errors import EngineError, SessionError, shown
 from pyengine.patch import Op, Patch
 from pyengine.specs import registry
+
+if TYPE_CHECKING:  # only a log that is read needs numpy, not one that is written
+    import numpy as np
+    import numpy.typing as npt
 
 FORMAT_VERSION = 1
 KEY = "pyengine session"
@@ -33,7 +34,6 @@ MAX_HEAD_BYTES = 1 << 16
 _LIMIT = 0xFFFFFFFF  # of a handle or a parameter
 
 Entry = dict[str, Any]
-Commands = npt.NDArray[np.void]
 _Command = tuple[int, int, float, int, int, int, int, int, tuple[int, int]]
 
 
@@ -202,8 +202,10 @@ class Session:
         """Frames of the log, silence included."""
         return max(0, self.frames - self.first_frame)
 
-    def commands(self) -> Commands:
+    def commands(self) -> npt.NDArray[np.void]:
         """Return all records in order; the first has the number seq + 1."""
+        import numpy as np
+
         return np.array(self._commands, _native.COMMAND_DTYPE)
 
     # ---- entries, in the order of the file

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,3 +171,11 @@ def test_a_c_file_includes_only_headers_above_it(path: Path) -> None:
 
 def test_every_header_has_its_place() -> None:
     assert {path.relative_to(CSRC).as_posix() for path in CSRC.rglob("*.h")} == set(HEADERS)
+
+
+@pytest.mark.parametrize("module", ["pyengine.cli", "pyengine.engine", "pyengine.worker"])
+def test_what_an_engine_starts_with_loads_no_numpy_and_no_audio_library(module: str) -> None:
+    heavy = ("numpy", "soundfile", "sounddevice")
+    code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
