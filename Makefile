@@ -1,6 +1,7 @@
 # make run    set up, start the engine, play the four scenarios, measure, draw
 # make test   set up, pass the tests
 # make bench  set up, print the benches (figures; never pass or fail)
+# make peers  set up, print the same voices on pyengine and on every peer that is installed (scsynth, Csound, Pd, Faust, ...)
 # make torture  set up, pass tests/test_torture.py with thousands of deaths, say what was done
 # make soak   set up, play random sessions with deaths for an hour (PYENGINE_SOAK_S=60: for a minute), compare all bits
 # make check  formatting, lint, types
@@ -13,7 +14,7 @@ STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py build_ext.py MANIFEST.in \
            $(wildcard pyengine/*.py csrc/*.h csrc/*.c csrc/dsp/*.h csrc/dsp/*.c)
 
-.PHONY: run test torture bench soak check docs clean
+.PHONY: run test torture bench peers soak check docs clean
 
 run: $(STAMP)
 	$(VENV)/bin/pyengine demo
@@ -26,6 +27,14 @@ torture: $(STAMP)
 
 bench: $(STAMP)
 	$(VENV)/bin/pytest bench
+
+PEER_PACKAGES := pyo signalflow dawdreamer
+
+peers: $(STAMP)
+	@for name in $(PEER_PACKAGES); do \
+	  $(VENV)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: $$name || echo "make peers: no $$name here"; \
+	done
+	$(VENV)/bin/pytest bench/peers
 
 soak: $(STAMP)
 	PYENGINE_SOAK_S=$(PYENGINE_SOAK_S) $(VENV)/bin/pytest -s tests/test_random_sessions.py -k until_the_time_is_over
