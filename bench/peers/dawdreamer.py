@@ -5,7 +5,6 @@ The same program as in faust.py, as many instances as it takes.
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def play(n_voices: int, seconds: float, path: Path | None) -> float:
     add = engine.make_add_processor("add", [1.0] * len(chords))
     engine.load_graph([*chords, (add, [processor.get_name() for processor, _ in chords])])
     start = time.process_time()
-    engine.render(math.ceil(seconds))
+    engine.render(seconds)
     cpu_s = time.process_time() - start
     if path:
         np.ascontiguousarray(engine.get_audio()[0], np.float32).tofile(path)

@@ -26,7 +26,7 @@ static void number(void *knobs, const char *label, FAUSTFLOAT *zone, FAUSTFLOAT 
 int main(int argc, char **argv) {
   if (argc != 4) return 2;
   const int n = atoi(argv[1]), n_instances = n / CHORD;
-  const long n_blocks = (long)(atof(argv[2]) * RATE_HZ / BLOCK_FRAMES);
+  const long n_blocks = (long)(atof(argv[2]) * RATE_HZ / BLOCK_FRAMES + 0.5);
   FILE *file = fopen(argv[3], "wb");
   mydsp **all = calloc((size_t)(n_instances > 0 ? n_instances : 1), sizeof *all);
   if (n_instances * CHORD != n || n < 1 || file == NULL || all == NULL) return 2;

@@ -77,7 +77,7 @@ class Faust:
     def render(self, n_voices: int, seconds: float, folder: Path, *, is_kept: bool) -> tuple[Samples | None, float]:
         chord = min(n_voices, CHORD)
         program, out = self._program(chord, folder), folder / "out.raw"
-        cpu_s = run([str(program), str(n_voices), f"{seconds:.3f}", str(out) if is_kept else os.devnull], folder)
+        cpu_s = run([str(program), str(n_voices), f"{seconds:.6f}", str(out) if is_kept else os.devnull], folder)
         return read_raw(out) if is_kept else None, cpu_s
 
 

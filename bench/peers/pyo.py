@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ def play(n_voices: int, seconds: float, path: Path | None) -> float:
     os.environ["PYO_GUI_WX"] = "0"
     import pyo
 
-    blocks = math.ceil(seconds * RATE_HZ / BLOCK_FRAMES)
+    blocks = round(seconds * RATE_HZ / BLOCK_FRAMES)
     server = pyo.Server(sr=RATE_HZ, nchnls=1, buffersize=BLOCK_FRAMES, duplex=0, audio="offline", verbosity=1)
     server.boot()
     sound = str(path.with_suffix(".wav")) if path else os.devnull

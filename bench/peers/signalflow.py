@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
@@ -25,9 +24,11 @@ def play(n_voices: int, seconds: float, path: Path | None) -> float:
         tone = sf.SineOscillator(voice.freq_hz) * envelope
         chains.append(sf.BiquadFilter(tone, "low_pass", voice.cutoff_hz, Q) * voice.gain)
     graph.play(sf.Sum(chains))
-    buffer = sf.Buffer(1, RATE_HZ)
+    n_frames = round(seconds * RATE_HZ)
+    whole, rest = sf.Buffer(1, RATE_HZ), n_frames % RATE_HZ
+    buffers = [whole] * (n_frames // RATE_HZ) + ([sf.Buffer(1, rest)] if rest else [])
     cpu_s, parts = 0.0, []
-    for _ in range(math.ceil(seconds)):
+    for buffer in buffers:
         start = time.process_time()
         graph.render_to_buffer(buffer)
         cpu_s += time.process_time() - start

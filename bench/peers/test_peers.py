@@ -79,7 +79,7 @@ def test_pyengine_alone(n_voices: int, tmp_path: Path, benchmark: Any, tell: Tel
     """What the number of voices does to the cost of one."""
     assert (wrong := what_is_wrong(OURS, n_voices, tmp_path)) is None, wrong
     seconds, costs = span_s(OURS, n_voices, tmp_path), []
-    benchmark.pedantic(lambda: costs.append(ns_per_voice_sample(OURS, n_voices, seconds, tmp_path)), rounds=7)
+    benchmark.pedantic(lambda: costs.append(ns_per_voice_sample(OURS, n_voices, seconds, tmp_path)), rounds=5)
     median = statistics.median(costs)
     benchmark.extra_info["figures"] = {"voices": n_voices, "pyengine_ns_per_voice_sample": median}
     tell(f"voices   {n_voices:5} voices  pyengine: {median:6.2f} ns per voice-sample (worst {max(costs):.2f})")
