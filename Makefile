@@ -2,6 +2,7 @@
 # make test   set up, pass the tests
 # make bench  set up, run the benches, write docs/benchmarks.md and its pictures; BENCH=bench/test_modules.py: a part
 #             of them, with its page in build/bench
+# make peers  set up, print the same voices on pyengine and on every peer that is installed (scsynth, Csound, Pd, Faust, ...)
 # make torture  set up, pass tests/test_torture.py with thousands of deaths, say what was done
 # make profile  set up, count instructions with valgrind, write them into docs/performance.md
 # make soak   set up, play random sessions with deaths for an hour (PYENGINE_SOAK_S=60: for a minute), compare all bits
@@ -18,7 +19,7 @@ STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py build_ext.py MANIFEST.in \
            $(wildcard pyengine/*.py csrc/*.h csrc/*.c csrc/dsp/*.h csrc/dsp/*.c)
 
-.PHONY: run test torture bench profile soak check docs clean
+.PHONY: run test torture bench peers profile soak check docs clean
 
 run: $(STAMP)
 	$(VENV)/bin/pyengine demo
@@ -36,6 +37,14 @@ bench: $(STAMP)
 
 profile: $(STAMP)
 	$(VENV)/bin/python bench/profile_plan.py
+
+PEER_PACKAGES := pyo signalflow dawdreamer
+
+peers: $(STAMP)
+	@for name in $(PEER_PACKAGES); do \
+	  $(VENV)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: $$name || echo "make peers: no $$name here"; \
+	done
+	$(VENV)/bin/pytest bench/peers
 
 soak: $(STAMP)
 	PYENGINE_SOAK_S=$(PYENGINE_SOAK_S) $(VENV)/bin/pytest -s tests/test_random_sessions.py -k until_the_time_is_over

@@ -121,10 +121,10 @@ static void feed_tap(PeOutput *o, const float *interleaved, uint32_t n_frames) {
   uint32_t at = 0;
   while (at < n_frames) { /* at most twice: once around the ring's end */
     void *place;
-    const uint32_t n = pe_ring_acquire(o->tap, n_frames - at, &place);
+    const uint32_t n = ring_acquire(o->tap, n_frames - at, &place);
     if (n == 0) break;
     memcpy(place, interleaved + at * n_channels, n * n_channels * sizeof(float));
-    pe_ring_commit(o->tap, n);
+    ring_commit(o->tap, n);
     at += n;
   }
   if (at < n_frames) pe_counter_add(&o->segment->counters[PE_COUNT_TAP_LOST], n_frames - at);

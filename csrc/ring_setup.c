@@ -14,8 +14,8 @@ PeStatus pe_ring_init(void *memory, uint64_t bytes, uint32_t block_bytes, uint32
   if (bytes < need) return PE_BAD_SIZE;
   PeRing *r = memory;
   memset(r, 0, sizeof *r);
-  r->block_bytes = block_bytes;
-  r->capacity = capacity;
+  r->block_bytes = r->writer_block_bytes = r->reader_block_bytes = block_bytes;
+  r->capacity = r->writer_capacity = r->reader_capacity = capacity;
   r->version = PE_LAYOUT_VERSION;
   r->magic = PE_RING_MAGIC;
   return PE_OK;
@@ -30,6 +30,8 @@ PeStatus pe_ring_attach(void *memory, uint64_t bytes, PeRing **ring) {
   if (r->version != PE_LAYOUT_VERSION) return PE_BAD_VERSION;
   const uint64_t need = pe_ring_bytes(r->block_bytes, r->capacity);
   if (need == 0 || bytes < need) return PE_BAD_SIZE;
+  if (r->writer_block_bytes != r->block_bytes || r->reader_block_bytes != r->block_bytes) return PE_BAD_SIZE;
+  if (r->writer_capacity != r->capacity || r->reader_capacity != r->capacity) return PE_BAD_SIZE;
   *ring = r;
   return PE_OK;
 }

@@ -52,9 +52,9 @@ PE_RT uint64_t pe_thread_cpu_ns(void) { return clock_ns(CLOCK_THREAD_CPUTIME_ID)
 PE_RT void pe_event_push(PeSegment *s, const PeEvent *event) {
   void *place;
   PeRing *ring = pe_event_ring(s, event->source);
-  if (pe_ring_acquire(ring, 1, &place) == 1) {
+  if (ring_acquire(ring, 1, &place) == 1) {
     *(PeEvent *)place = *event;
-    pe_ring_commit(ring, 1);
+    ring_commit(ring, 1);
   } else {
     atomic_fetch_add_explicit(&s->counters[PE_COUNT_EVENTS_LOST], 1, memory_order_relaxed); /* a figure; three writers */
   }

@@ -120,14 +120,18 @@ def test_attaching_refuses_memory_that_is_no_ring_of_this_version() -> None:
     out = ffi.new("PeRing **")
     assert lib.pe_ring_attach(memory, n_bytes, out) == lib.PE_BAD_MAGIC
     assert lib.pe_ring_init(memory, n_bytes, 4, 16) == lib.PE_OK
-    whole = raw[:16]
+    whole = raw[:320]
     for at, wrong, status in [
         (0, b"\0", lib.PE_BAD_MAGIC),
         (4, b"\x7f", lib.PE_BAD_VERSION),
         (12, b"\x11", lib.PE_BAD_SIZE),
+        (132, b"\x05", lib.PE_BAD_SIZE),  # the writer's copy of the block's size, and of the capacity
+        (136, b"\x20", lib.PE_BAD_SIZE),
+        (260, b"\x05", lib.PE_BAD_SIZE),  # the reader's
+        (264, b"\x20", lib.PE_BAD_SIZE),
     ]:
         raw[at : at + 1] = wrong
         assert lib.pe_ring_attach(memory, n_bytes, out) == status and out[0] == ffi.NULL
-        raw[:16] = whole
+        raw[:320] = whole
     assert lib.pe_ring_attach(memory, n_bytes - 64, out) == lib.PE_BAD_SIZE
     assert lib.pe_ring_attach(memory, n_bytes, out) == lib.PE_OK
