@@ -27,7 +27,7 @@ LEAST_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Case:
-    """n voices (sine, adsr, biquad_filter), rendered for some blocks; closed: all at rest; moving: cutoffs on a ramp."""
+    """n voices (sine, adsr, biquad_filter), some blocks; closed: all at rest; moving: cutoffs on a ramp."""
 
     title: str
     n_voices: int
@@ -64,7 +64,9 @@ def child(n_voices: int, n_blocks: int, closed: bool, moving: bool) -> None:
     if moving:
         for frame in range(n_warm, n_frames, BLOCK_FRAMES):
             value = 2000.0 + frame % 1000
-            records += [_native.Record(*address(patch, ("mod", f"f{i}", "cutoff", value)), frame=frame) for i in range(n_voices)]
+            records += [
+                _native.Record(*address(patch, ("mod", f"f{i}", "cutoff", value)), frame=frame) for i in range(n_voices)
+            ]
     with new_plan(patch, sample_rate_hz=RATE_HZ, max_block_frames=BLOCK_FRAMES, n_channels=1) as plan:
         out = np.zeros((n_frames, 1), np.float32)
         plan.render(_native.commands(records), len(records), n_frames, BLOCK_FRAMES, out)
@@ -78,8 +80,12 @@ def counts(case: Case, n_extra_blocks: int, isa: str) -> dict[str, int]:
         code += f"profile_plan.child({case.n_voices}, {n_extra_blocks}, {case.closed}, {case.moving})"
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--toggle-collect=pe_render_offline"]
         environment = {**os.environ, "PYENGINE_ISA": isa, "OPENBLAS_NUM_THREADS": "1"}
-        subprocess.run([*command, sys.executable, "-c", code], check=True, capture_output=True, env=environment, cwd=ROOT)
-        text = subprocess.run(["callgrind_annotate", "--threshold=100", str(out)], check=True, capture_output=True, text=True)
+        subprocess.run(
+            [*command, sys.executable, "-c", code], check=True, capture_output=True, env=environment, cwd=ROOT
+        )
+        text = subprocess.run(
+            ["callgrind_annotate", "--threshold=100", str(out)], check=True, capture_output=True, text=True
+        )
     found: dict[str, int] = {}
     for line in text.stdout.splitlines():
         match = re.match(r"\s*([\d,]+)(?: \([^)]*\))?\s+\S*?:(\S+)", line)
@@ -108,7 +114,14 @@ def main() -> int:
     if shutil.which("valgrind") is None or shutil.which("callgrind_annotate") is None:
         sys.stderr.write("make profile needs valgrind, which is not installed here; apt install valgrind\n")
         return 1
-    lines = ["", "```", *[line for line in describe(RATE_HZ, BLOCK_FRAMES) if not line.startswith("machine")], "command:  make profile", "```", ""]
+    lines = [
+        "",
+        "```",
+        *[line for line in describe(RATE_HZ, BLOCK_FRAMES) if not line.startswith("machine")],
+        "command:  make profile",
+        "```",
+        "",
+    ]
     for case in CASES:
         lines += table(case, "avx2")
     lines += table(CASES[1], "sse2")

@@ -66,7 +66,7 @@ struct PeInbox {
   uint32_t   n_due;
   PeInboxCounts counts;
 
-  PeSetting  settings[PE_COMMAND_BUDGET];
+  PeWireSetting  settings[PE_COMMAND_BUDGET];
   PeCommand  records[PE_COMMAND_BUDGET];
   PeAnswer  *answers, *sending;
   uint32_t   n_answers;

@@ -124,7 +124,7 @@ uint64_t pe_inbox_send(PeInbox *b, const PeCommand *records, uint32_t n, uint32_
 
 /* ---- the short way --------------------------------------------------------------------------------- */
 
-static void note_value(PeInbox *b, const PeSetting *s) {
+static void note_value(PeInbox *b, const PeWireSetting *s) {
   const uint32_t at = b->first_value[s->module] + s->param;
   b->values[at] = s->value;
   if (b->is_fresh[at]) return;
@@ -133,7 +133,7 @@ static void note_value(PeInbox *b, const PeSetting *s) {
   b->fresh_at[b->n_fresh++] = at;
 }
 
-static void answer(PeInbox *b, const PeSetting *s, const PeLetter *to) {
+static void answer(PeInbox *b, const PeWireSetting *s, const PeLetter *to) {
   if (to->port == 0) return; /* from inside */
   if (b->n_answers == PE_INBOX_REPLIES) {
     b->counts.replies_lost++;
@@ -152,7 +152,7 @@ static Way send_short(PeInbox *b, const PeLetter *letter, const uint8_t *bytes) 
   if (!has_room(b, n) || (letter->frame >= 0 && !fits_schedule(b, n))) return WAY_NO_ROOM;
   const int64_t frame = settle(b, letter->frame, n);
   for (uint32_t i = 0; i < n; i++) {
-    const PeSetting *s = &b->settings[i];
+    const PeWireSetting *s = &b->settings[i];
     b->records[i] = (PeCommand){.kind = PE_COMMAND_PARAM, .frame = frame, .value = s->value, .handle = b->table.modules[s->module].handle, .param = s->param};
   }
   if (frame >= 0) note_due(b, frame, n);

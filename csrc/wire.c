@@ -107,7 +107,7 @@ static int is_taken(const PeTable *t, const PeParam *p, double value) {
   return value >= -9.0e15 && value <= 9.0e15 && (double)(int64_t)value == value;
 }
 
-PE_RT int pe_wire_read(const PeTable *t, const uint8_t *message, uint32_t n_bytes, PeSetting *s) {
+PE_RT int pe_wire_read(const PeTable *t, const uint8_t *message, uint32_t n_bytes, PeWireSetting *s) {
   if (n_bytes < 16 || n_bytes % 4 != 0 || n_bytes > PE_WIRE_MAX_ADDRESS + 16) return 0;
   const uint32_t n = length(message, n_bytes);
   const uint32_t at = padded(n + 1);
@@ -125,11 +125,11 @@ PE_RT int pe_wire_read(const PeTable *t, const uint8_t *message, uint32_t n_byte
   double value = 0.0;
   if (p == NULL || !read_number(message + at, n_bytes - at, &value) || !is_taken(t, p, value)) return 0;
   if (p->flags & PE_PARAM_GATE) value = value == 1.0 ? 1.0 : 0.0;
-  *s = (PeSetting){.value = value, .address = message, .address_bytes = n, .module = module - 1, .param = index, .is_gate = (uint32_t)is_gate};
+  *s = (PeWireSetting){.value = value, .address = message, .address_bytes = n, .module = module - 1, .param = index, .is_gate = (uint32_t)is_gate};
   return 1;
 }
 
-PE_RT uint32_t pe_wire_read_all(const PeTable *t, const uint8_t *b, uint32_t n_bytes, PeSetting *settings, uint32_t capacity) {
+PE_RT uint32_t pe_wire_read_all(const PeTable *t, const uint8_t *b, uint32_t n_bytes, PeWireSetting *settings, uint32_t capacity) {
   if (!is_bundle(b, n_bytes)) return capacity > 0 && pe_wire_read(t, b, n_bytes, settings) ? 1 : 0;
   if (read_u64(b + 8) != 1) return 0; /* a time tag */
   uint32_t n = 0, at = 16;
@@ -149,7 +149,7 @@ static uint32_t put_text(uint8_t *to, const void *text, uint32_t n) {
   return padded(n + 1);
 }
 
-PE_RT uint32_t pe_wire_reply(const PeSetting *s, uint8_t reply[PE_WIRE_REPLY_BYTES]) {
+PE_RT uint32_t pe_wire_reply(const PeWireSetting *s, uint8_t reply[PE_WIRE_REPLY_BYTES]) {
   const float f = (float)s->value;
   const int is_float = (double)f == s->value;
   uint32_t at = put_text(reply, "/done", 5);

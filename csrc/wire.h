@@ -20,11 +20,11 @@ typedef struct PeTable { /* the modules that play, by id */
   double                 nyquist; /* the highest value of a parameter that ends there */
 } PeTable;
 
-typedef struct PeSetting { /* one message that was understood */
+typedef struct PeWireSetting { /* one message that was understood */
   double         value;
   const uint8_t *address; /* in the message, ends with a zero */
   uint32_t       address_bytes, module, param, is_gate;
-} PeSetting;
+} PeWireSetting;
 
 PE_RT static inline uint32_t pe_wire_hash(const void *bytes, uint32_t n) {
   const uint8_t *b = bytes;
@@ -34,14 +34,14 @@ PE_RT static inline uint32_t pe_wire_hash(const void *bytes, uint32_t n) {
 }
 
 /* 1 if a message is a setting of a module in the table, in range and well formed to the last byte. */
-PE_RT int pe_wire_read(const PeTable *table, const uint8_t *message, uint32_t n_bytes, PeSetting *setting);
+PE_RT int pe_wire_read(const PeTable *table, const uint8_t *message, uint32_t n_bytes, PeWireSetting *setting);
 
 /* The settings of a datagram, if it is one, or an immediate bundle of nothing else: how many, at most `capacity`; 0 for
  * anything else. */
-PE_RT uint32_t pe_wire_read_all(const PeTable *table, const uint8_t *datagram, uint32_t n_bytes, PeSetting *settings, uint32_t capacity);
+PE_RT uint32_t pe_wire_read_all(const PeTable *table, const uint8_t *datagram, uint32_t n_bytes, PeWireSetting *settings, uint32_t capacity);
 
 /* The /done of a setting; its bytes. */
-PE_RT uint32_t pe_wire_reply(const PeSetting *setting, uint8_t reply[PE_WIRE_REPLY_BYTES]);
+PE_RT uint32_t pe_wire_reply(const PeWireSetting *setting, uint8_t reply[PE_WIRE_REPLY_BYTES]);
 
 /* Hand the hash of each module id that a datagram speaks of, whether it is well formed or not, to `say`: those of /mod,
  * /gate, /patch/create and /patch/delete. The same datagram gives the same ids. */

@@ -128,7 +128,7 @@ def isa_names() -> tuple[str, ...]:
 
 def isa_name() -> str:
     """Return the instruction set in use: the last of isa_names(), or the one that PYENGINE_ISA names."""
-    return isa_names()[lib.pe_registry_isa(_registry())]
+    return isa_names()[int(lib.pe_registry_isa(_registry()))]
 
 
 @functools.cache

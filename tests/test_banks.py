@@ -90,7 +90,14 @@ SHAPES: list[Callable[[Patch, int], None]] = [chain, pair, envelope, shared, mod
 
 
 def random_value(rng: np.random.Generator, name: str) -> float:
-    ranges = {"freq": (1, 9000), "gain": (0, 0.5), "cutoff": (20, 20000), "q": (0.2, 9), "mode": (0, 7), "gain_db": (-9, 9)}
+    ranges = {
+        "freq": (1, 9000),
+        "gain": (0, 0.5),
+        "cutoff": (20, 20000),
+        "q": (0.2, 9),
+        "mode": (0, 7),
+        "gain_db": (-9, 9),
+    }
     low, high = ranges.get(name, (0, 1) if name == "sustain" else (0, 20))
     value = float(rng.uniform(low, high))
     return round(value) if name == "mode" else value

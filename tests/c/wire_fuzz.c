@@ -63,7 +63,7 @@ static uint32_t datagram(Random *r, uint8_t *to, uint32_t depth) {
 static uint32_t sum_of_ids;
 static void add(void *to, uint32_t hash) { *(uint32_t *)to += hash; }
 
-static void check(const PeSetting *s) {
+static void check(const PeWireSetting *s) {
   CHECK(s->module < 2 && s->param < 4); /* the third has no parameters */
   const PeParam *p = &params[s->param];
   const double max = p->flags & PE_PARAM_NYQUIST ? table.nyquist : p->max;
@@ -78,7 +78,7 @@ static void check(const PeSetting *s) {
 int main(int argc, char **argv) {
   CHECK(argc == 3);
   static uint8_t made[1u << 20];
-  static PeSetting settings[8];
+  static PeWireSetting settings[8];
   Random r = {strtoull(argv[2], NULL, 10)};
   uint64_t n_taken = 0;
   for (uint32_t i = 0; i < 3; i++) {
