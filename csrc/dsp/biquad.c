@@ -6,14 +6,17 @@
  * currents", Cytomic 2013, SvfLinearTrapOptimised2), which stays stable while its coefficients change from frame to
  * frame: without input the sum of the squares of its two states never grows, for any g > 0, k > 0.
  *
- * While nothing moves, the same filter runs in cells of 4 frames, as a cell's frames depend on the one before through
- * two numbers only (look-ahead in the recursion; K. K. Parhi, "VLSI Digital Signal Processing Systems", ch. 10):
+ * While nothing moves, the same filter runs in cells of 8 frames, as a cell depends on the one before through two
+ * numbers only (look-ahead in the recursion; K. K. Parhi, "VLSI Digital Signal Processing Systems", ch. 10):
  *     w[n] = u[n] + c1 w[n-1] + c2 w[n-2],  u = a3 x,  c1 = 2 (a1 - a3),  c2 = 1 - 2 (a1 + a3)
  *     low-pass = w[n] + 2 w[n-1] + w[n-2],  band-pass = (w[n] - w[n-2]) / g
- * with w[n-4 ...] put in for w[n-1] and w[n-2] until each frame of the cell is a sum over the cell's inputs and the w
- * of the two frames before it. The two structures have the same states in other words:
+ * With g[k] the response of w to a single u = 1, and w' those of the two frames before,
+ *     w[k] = sum of g[k-i] u[i] for i = 0 .. k + g[k+1] w'[-1] + c2 g[k] w'[-2]
+ * Frames 0 to 3 are computed so. Frames 4 and 5 are computed so from frames 2 and 3. Frames 6 and 7, which the next cell
+ * waits for, are put together from the sums of both halves first, and then from w' at once. The two structures have
+ * the same states in other words:
  *     s1 = 2 (w[n-1] - w[n-2]) / g,  s2 = 2 (w[n-1] + w[n-2])
- * Cells begin at frames 0, 4, 8 ... of the module's own count, and what a cell was given is kept until it is whole: so
+ * Cells begin at frames 0, 8, 16 ... of the module's own count, and what a cell was given is kept until it is whole: so
  * the bits do not depend on how frames are split into calls, and a voice alone (vectors over the cell) has the bits
  * of one in a bank (vectors over voices). */
 #include "approx.h"
@@ -46,6 +49,7 @@ typedef struct Mix {
 } Mix;
 
 #define CELL PE_CELL_FRAMES
+#define HALF (CELL / 2u)
 #define REST_FRAMES PE_CHUNK_FRAMES /* every so many frames of the count, states below REST_LEVEL become 0 */
 #define REST_LEVEL 1e-20 /* -400 dB */
 #define MAX_LEVEL 1e30
@@ -53,9 +57,8 @@ typedef struct Mix {
 typedef struct Cell { /* coefficients of one cell; the sums are in biquad_simd.h */
   double scale;        /* u = scale x */
   double c1, c2;       /* what the others are made of */
-  double g[CELL];      /* w[n+k] from u[n], k = 0 .. 3; g[0] is 1 */
-  double a[CELL];      /* w[n+k] from w[n-1] */
-  double b[CELL];      /* w[n+k] from w[n-2] */
+  double padded_g[3 + CELL + 1]; /* behind three zeros, for vectors that begin there: w[k] from u[0]; g[0] is 1 */
+  double b[CELL];      /* w[k] from w'[-2]; from w'[-1] it is g[k + 1] */
   double m0, m1, m2;   /* parts of x, of w[n] - w[n-2] and of the low-pass in the output */
 } Cell;
 
@@ -76,7 +79,7 @@ typedef struct Biquad {
   double   cell_u[CELL], cell_w[CELL];  /* the first frames of the present cell, 0 at its start */
   uint32_t fade_frames, fade_remaining; /* of a change of mode */
 } Biquad;
-_Static_assert(sizeof(Biquad) == 50 * sizeof(double) + 24, "no padding in a state");
+_Static_assert(sizeof(Biquad) == 66 * sizeof(double) + 24, "no padding in a state");
 
 static PeStatus biquad_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
   Biquad *s = state;
@@ -150,6 +153,8 @@ PE_RT static void biquad_changed(void *state, const PeSmooth *p, uint32_t param,
 
 /* ---- cells ---------------------------------------------------------------------------------------- */
 
+PE_RT static inline const double *g_of(const Cell *c) { return c->padded_g + 3; }
+
 /* 1 / (1 + g (g + k)) and its products with g and g^2, as the integrators use them. */
 PE_RT static inline double damping_of(const Mix *mix) { return 1.0 / (1.0 + mix->g * (mix->g + mix->k)); }
 
@@ -161,14 +166,11 @@ PE_RT static void cell_compute(Biquad *s) {
   c->scale = a3;
   c->c1 = c1;
   c->c2 = c2;
-  c->g[0] = 1.0;
-  c->g[1] = c1;
-  c->g[2] = c1 * c1 + c2;
-  c->g[3] = c1 * c->g[2] + c2 * c1;
-  for (uint32_t k = 0; k < CELL; k++) {
-    c->a[k] = k + 1 < CELL ? c->g[k + 1] : c1 * c->g[3] + c2 * c->g[2];
-    c->b[k] = c2 * c->g[k];
-  }
+  double *g = c->padded_g + 3;
+  g[0] = 1.0;
+  g[1] = c1;
+  for (uint32_t k = 2; k <= CELL; k++) g[k] = c1 * g[k - 1] + c2 * g[k - 2];
+  for (uint32_t k = 0; k < CELL; k++) c->b[k] = c2 * g[k];
   c->m0 = mix->m0;
   c->m1 = mix->m1 / mix->g;
   c->m2 = mix->m2;
@@ -242,22 +244,34 @@ PE_RT static inline float cell_output(const Biquad *s, double x, double w, doubl
   return limited(s->mode == LOWPASS ? low : s->cell.m0 * x + (s->cell.m1 * (w - w2) + s->cell.m2 * low));
 }
 
-/* One frame of a cell: the sum over its inputs in their order, then what was before. */
+/* Sum over the inputs of a half up to frame k of it, in their order. */
+PE_RT static double half_sum(const Cell *c, const double *u, uint32_t k) {
+  const double *g = g_of(c);
+  double sum = g[k] * u[0];
+  for (uint32_t i = 1; i <= k; i++) sum += g[k - i] * u[i];
+  return sum;
+}
+
+/* One frame of a cell. */
 PE_RT static float cell_frame(Biquad *s, double x) {
   const Cell *c = &s->cell;
-  const uint32_t k = s->count % CELL;
+  const double *w = s->cell_w, *u = s->cell_u, *g = g_of(c);
+  const uint32_t k = s->count % CELL, j = k % HALF;
   s->cell_u[k] = c->scale * x;
-  double sum = c->g[k] * s->cell_u[0];
-  for (uint32_t i = 1; i <= k; i++) sum += c->g[k - i] * s->cell_u[i];
-  const double w = sum + (c->a[k] * s->state1 + c->b[k] * s->state2);
-  s->cell_w[k] = w;
+  double sum = half_sum(c, u + (k - j), j), new_w;
+  if (k >= HALF && j >= HALF / 2) sum = sum + (g[j + 1] * half_sum(c, u, 3) + c->b[j] * half_sum(c, u, 2));
+  if (k >= HALF && j < HALF / 2)
+    new_w = sum + (g[j + 1] * w[3] + c->b[j] * w[2]);
+  else
+    new_w = sum + (g[k + 1] * s->state1 + c->b[k] * s->state2);
+  s->cell_w[k] = new_w;
   const double w1 = w_before(s, k), w2 = w_before_that(s, k);
   if (k + 1 == CELL) {
-    s->state1 = w;
+    s->state1 = new_w;
     s->state2 = w1;
     for (uint32_t i = 0; i < CELL; i++) s->cell_u[i] = s->cell_w[i] = 0.0;
   }
-  return cell_output(s, x, w, w1, w2);
+  return cell_output(s, x, new_w, w1, w2);
 }
 
 /* First frame from which on nothing moves any more; n_frames where something does up to the end. */

@@ -10,6 +10,8 @@
 #define targets_keep PE_SIMD_NAME(targets_keep)
 #define frames_moving PE_SIMD_NAME(frames_moving)
 #define cells PE_SIMD_NAME(cells)
+#define sums_of PE_SIMD_NAME(sums_of)
+#define plus_two PE_SIMD_NAME(plus_two)
 #define BankHalf PE_SIMD_NAME(BankHalf)
 #define half_load PE_SIMD_NAME(half_load)
 #define half_cell PE_SIMD_NAME(half_cell)
@@ -99,40 +101,97 @@ PE_RT static void frames_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint
   }
 }
 
-/* n frames, whole cells. The operations of cell_frame, four frames at a time. */
-#if PE_SIMD_LANES > 4
+/* n frames, whole cells: the operations of cell_frame. */
+#if PE_SIMD_LANES == 16
+#define shifted(now, before, n) _mm512_castsi512_pd(_mm512_alignr_epi64(_mm512_castpd_si512(now), _mm512_castpd_si512(before), n))
+
 PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
   const Cell *c = &s->cell;
+  const double *g = g_of(c), *b = c->b;
   const int is_lowpass = s->mode == LOWPASS;
-  const __m256d scale = _mm256_set1_pd(c->scale), g0 = _mm256_loadu_pd(c->g), a = _mm256_loadu_pd(c->a), b = _mm256_loadu_pd(c->b);
-  const __m256d g1 = _mm256_setr_pd(0.0, 1.0, c->g[1], c->g[2]), g2 = _mm256_setr_pd(0.0, 0.0, 1.0, c->g[1]);
-  const __m256d m0 = _mm256_set1_pd(c->m0), m1 = _mm256_set1_pd(c->m1), m2 = _mm256_set1_pd(c->m2);
-  const __m128 max = _mm_set1_ps(PE_SAMPLE_LIMIT), min = _mm_set1_ps(-PE_SAMPLE_LIMIT);
-  const __m256d a_last = _mm256_set1_pd(c->a[3]), b_last = _mm256_set1_pd(c->b[3]), a_third = _mm256_set1_pd(c->a[2]), b_third = _mm256_set1_pd(c->b[2]);
-  __m256d before = _mm256_setr_pd(0.0, 0.0, s->state2, s->state1);
-  __m256d w1 = _mm256_set1_pd(s->state1), w2 = _mm256_set1_pd(s->state2);
+  const __m512d scale = _mm512_set1_pd(c->scale);
+  /* Both halves the same: g[0] .. g[3], and those one and two places on. */
+  const __m512d g0 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g)), g1 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g - 1)), g2 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g - 2));
+  const __m512d from_w1 = _mm512_loadu_pd(g + 1), from_w2 = _mm512_loadu_pd(b);
+  const __m512d from_3 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g + 1)), from_2 = _mm512_broadcast_f64x4(_mm256_loadu_pd(b));
+  const __m512i all2 = _mm512_set1_epi64(2), all3 = _mm512_set1_epi64(3), all6 = _mm512_set1_epi64(6), all7 = _mm512_set1_epi64(7);
+  const __m512d m0 = _mm512_set1_pd(c->m0), m1 = _mm512_set1_pd(c->m1), m2 = _mm512_set1_pd(c->m2);
+  const __m256 max = _mm256_set1_ps(PE_SAMPLE_LIMIT), min = _mm256_set1_ps(-PE_SAMPLE_LIMIT);
+  __m512d w1 = _mm512_set1_pd(s->state1), w2 = _mm512_set1_pd(s->state2);
+  __m512d before = _mm512_mask_mov_pd(w2, 0x80, w1), pairs = _mm512_add_pd(w1, w2); /* w, and sums of neighbours */
   for (uint32_t i = 0; i < n; i += CELL) {
-    const __m256d x = in ? _mm256_cvtps_pd(_mm_loadu_ps(in + i)) : _mm256_setzero_pd();
-    const __m256d u = _mm256_mul_pd(scale, x);
-    const __m256d u0 = _mm256_permute4x64_pd(u, 0x00), u1 = _mm256_permute4x64_pd(u, 0x55), u2 = _mm256_permute4x64_pd(u, 0xaa);
-    __m256d sum = _mm256_mul_pd(g0, u0);
-    sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g1, u1)), 0xe); /* frame 0 knows no u1 */
-    sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g2, u2)), 0xc);
-    sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, u), 0x8);
-    const __m256d w = _mm256_add_pd(sum, _mm256_add_pd(_mm256_mul_pd(a, w1), _mm256_mul_pd(b, w2)));
-    /* The last two again, in all lanes: the next cell waits for nothing but these. */
-    const __m256d last = _mm256_add_pd(_mm256_permute4x64_pd(sum, 0xff), _mm256_add_pd(_mm256_mul_pd(a_last, w1), _mm256_mul_pd(b_last, w2)));
-    w2 = _mm256_add_pd(_mm256_permute4x64_pd(sum, 0xaa), _mm256_add_pd(_mm256_mul_pd(a_third, w1), _mm256_mul_pd(b_third, w2)));
-    w1 = last;
-    const __m256d earlier2 = _mm256_permute2f128_pd(before, w, 0x21); /* w[-2], w[-1], w[0], w[1] */
-    const __m256d earlier1 = _mm256_shuffle_pd(earlier2, w, 0x5);     /* w[-1], w[0], w[1], w[2] */
-    __m256d y = _mm256_add_pd(_mm256_add_pd(w, earlier1), _mm256_add_pd(earlier1, earlier2));
+    const __m512d x = in ? _mm512_cvtps_pd(_mm256_loadu_ps(in + i)) : _mm512_setzero_pd();
+    const __m512d u = _mm512_mul_pd(scale, x); /* both halves: a permutation stays within four */
+    __m512d sum = _mm512_mul_pd(g0, _mm512_permutex_pd(u, 0x00));
+    sum = _mm512_mask_add_pd(sum, 0xee, sum, _mm512_mul_pd(g1, _mm512_permutex_pd(u, 0x55)));
+    sum = _mm512_mask_add_pd(sum, 0xcc, sum, _mm512_mul_pd(g2, _mm512_permutex_pd(u, 0xaa)));
+    sum = _mm512_mask_add_pd(sum, 0x88, sum, u);
+    const __m512d sum3 = _mm512_permutexvar_pd(all3, sum), sum2 = _mm512_permutexvar_pd(all2, sum);
+    const __m512d both = _mm512_mask_add_pd(sum, 0xc0, sum, _mm512_add_pd(_mm512_mul_pd(from_3, sum3), _mm512_mul_pd(from_2, sum2)));
+    __m512d w = _mm512_add_pd(both, _mm512_add_pd(_mm512_mul_pd(from_w1, w1), _mm512_mul_pd(from_w2, w2)));
+    const __m512d w_3 = _mm512_permutexvar_pd(all3, w), w_2 = _mm512_permutexvar_pd(all2, w);
+    w1 = _mm512_permutexvar_pd(all7, w); /* all that the next cell waits for */
+    w2 = _mm512_permutexvar_pd(all6, w);
+    w = _mm512_mask_add_pd(w, 0x30, sum, _mm512_add_pd(_mm512_mul_pd(from_3, w_3), _mm512_mul_pd(from_2, w_2)));
+    const __m512d pairs_now = _mm512_add_pd(w, shifted(w, before, 7));
+    __m512d y = _mm512_add_pd(pairs_now, shifted(pairs_now, pairs, 7));
     if (!is_lowpass) {
-      const __m256d band = _mm256_sub_pd(w, earlier2);
-      y = _mm256_add_pd(_mm256_mul_pd(m0, x), _mm256_add_pd(_mm256_mul_pd(m1, band), _mm256_mul_pd(m2, y)));
+      const __m512d band = _mm512_sub_pd(w, shifted(w, before, 6));
+      y = _mm512_add_pd(_mm512_mul_pd(m0, x), _mm512_add_pd(_mm512_mul_pd(m1, band), _mm512_mul_pd(m2, y)));
     }
-    _mm_storeu_ps(out + i, _mm_max_ps(_mm_min_ps(_mm256_cvtpd_ps(y), max), min));
+    _mm256_storeu_ps(out + i, _mm256_max_ps(_mm256_min_ps(_mm512_cvtpd_ps(y), max), min));
     before = w;
+    pairs = pairs_now;
+  }
+  s->state1 = _mm512_cvtsd_f64(w1);
+  s->state2 = _mm512_cvtsd_f64(w2);
+}
+#elif PE_SIMD_LANES == 8
+PE_V __m256d sums_of(__m256d u, __m256d g0, __m256d g1, __m256d g2) {
+  __m256d sum = _mm256_mul_pd(g0, _mm256_permute4x64_pd(u, 0x00));
+  sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g1, _mm256_permute4x64_pd(u, 0x55))), 0xe); /* frame 0 knows no u[1] */
+  sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g2, _mm256_permute4x64_pd(u, 0xaa))), 0xc);
+  return _mm256_blend_pd(sum, _mm256_add_pd(sum, u), 0x8);
+}
+
+PE_V __m256d plus_two(__m256d sum, __m256d a, __m256d x, __m256d b, __m256d y) {
+  return _mm256_add_pd(sum, _mm256_add_pd(_mm256_mul_pd(a, x), _mm256_mul_pd(b, y)));
+}
+
+PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
+  const Cell *c = &s->cell;
+  const double *g = g_of(c), *b = c->b;
+  const int is_lowpass = s->mode == LOWPASS;
+  const __m256d scale = _mm256_set1_pd(c->scale), g0 = _mm256_loadu_pd(g);
+  const __m256d g1 = _mm256_loadu_pd(g - 1), g2 = _mm256_loadu_pd(g - 2);
+  const __m256d from_1 = _mm256_loadu_pd(g + 1), from_2 = _mm256_loadu_pd(b); /* a half from the two frames before it */
+  const __m256d far_1 = _mm256_loadu_pd(g + 5), far_2 = _mm256_loadu_pd(b + 4);
+  const __m256d m[3] = {_mm256_set1_pd(c->m0), _mm256_set1_pd(c->m1), _mm256_set1_pd(c->m2)};
+  const __m128 max = _mm_set1_ps(PE_SAMPLE_LIMIT), min = _mm_set1_ps(-PE_SAMPLE_LIMIT);
+  __m256d w1 = _mm256_set1_pd(s->state1), w2 = _mm256_set1_pd(s->state2);
+  __m256d before = _mm256_blend_pd(w2, w1, 0x8);
+  for (uint32_t i = 0; i < n; i += CELL) {
+    __m256d x[2] = {_mm256_setzero_pd(), _mm256_setzero_pd()}, w[2];
+    for (uint32_t h = 0; in && h < 2; h++) x[h] = _mm256_cvtps_pd(_mm_loadu_ps(in + i + h * HALF));
+    const __m256d low = sums_of(_mm256_mul_pd(scale, x[0]), g0, g1, g2), high = sums_of(_mm256_mul_pd(scale, x[1]), g0, g1, g2);
+    const __m256d both = plus_two(high, from_1, _mm256_permute4x64_pd(low, 0xff), from_2, _mm256_permute4x64_pd(low, 0xaa));
+    w[0] = plus_two(low, from_1, w1, from_2, w2);
+    const __m256d far = plus_two(both, far_1, w1, far_2, w2); /* frames 6 and 7 */
+    w[1] = plus_two(high, from_1, _mm256_permute4x64_pd(w[0], 0xff), from_2, _mm256_permute4x64_pd(w[0], 0xaa));
+    w[1] = _mm256_blend_pd(w[1], far, 0xc);
+    w1 = _mm256_permute4x64_pd(far, 0xff); /* all that the next cell waits for */
+    w2 = _mm256_permute4x64_pd(far, 0xaa);
+    for (uint32_t h = 0; h < 2; h++) {
+      const __m256d earlier2 = _mm256_permute2f128_pd(before, w[h], 0x21); /* w[-2], w[-1], w[0], w[1] */
+      const __m256d earlier1 = _mm256_shuffle_pd(earlier2, w[h], 0x5);     /* w[-1], w[0], w[1], w[2] */
+      __m256d y = _mm256_add_pd(_mm256_add_pd(w[h], earlier1), _mm256_add_pd(earlier1, earlier2));
+      if (!is_lowpass) {
+        const __m256d band = _mm256_sub_pd(w[h], earlier2);
+        y = _mm256_add_pd(_mm256_mul_pd(m[0], x[h]), _mm256_add_pd(_mm256_mul_pd(m[1], band), _mm256_mul_pd(m[2], y)));
+      }
+      _mm_storeu_ps(out + i + h * HALF, _mm_max_ps(_mm_min_ps(_mm256_cvtpd_ps(y), max), min));
+      before = w[h];
+    }
   }
   s->state1 = _mm256_cvtsd_f64(w1);
   s->state2 = _mm256_cvtsd_f64(w2);
@@ -140,22 +199,28 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
 #else
 PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
   const Cell c = s->cell;
+  const double *g = g_of(&c), *b = c.b;
   const int is_lowpass = s->mode == LOWPASS;
   double w1 = s->state1, w2 = s->state2;
   for (uint32_t i = 0; i < n; i += CELL) {
-    double x[CELL] = {0}, w[CELL + 2] = {w2, w1};
+    double x[CELL] = {0}, u[CELL], sum[CELL], w[CELL + 2] = {w2, w1};
     for (uint32_t k = 0; in && k < CELL; k++) x[k] = (double)in[i + k];
-    const double u0 = c.scale * x[0], u1 = c.scale * x[1], u2 = c.scale * x[2], u3 = c.scale * x[3];
-    w[2] = u0 + (c.a[0] * w1 + c.b[0] * w2);
-    w[3] = (c.g[1] * u0 + u1) + (c.a[1] * w1 + c.b[1] * w2);
-    w[4] = ((c.g[2] * u0 + c.g[1] * u1) + u2) + (c.a[2] * w1 + c.b[2] * w2);
-    w[5] = (((c.g[3] * u0 + c.g[2] * u1) + c.g[1] * u2) + u3) + (c.a[3] * w1 + c.b[3] * w2);
+    for (uint32_t k = 0; k < CELL; k++) u[k] = c.scale * x[k];
+    for (uint32_t h = 0; h < CELL; h += HALF) {
+      sum[h] = u[h];
+      sum[h + 1] = g[1] * u[h] + u[h + 1];
+      sum[h + 2] = (g[2] * u[h] + g[1] * u[h + 1]) + u[h + 2];
+      sum[h + 3] = ((g[3] * u[h] + g[2] * u[h + 1]) + g[1] * u[h + 2]) + u[h + 3];
+    }
+    for (uint32_t k = 0; k < HALF; k++) w[k + 2] = sum[k] + (g[k + 1] * w1 + b[k] * w2);
+    for (uint32_t k = 0; k < 2; k++) w[k + 6] = sum[k + 4] + (g[k + 1] * w[5] + b[k] * w[4]);
+    for (uint32_t k = 2; k < 4; k++) w[k + 6] = (sum[k + 4] + (g[k + 1] * sum[3] + b[k] * sum[2])) + (g[k + 5] * w1 + b[k + 4] * w2);
     for (uint32_t k = 0; k < CELL; k++) {
       const double low = (w[k + 2] + w[k + 1]) + (w[k + 1] + w[k]);
       out[i + k] = limited(is_lowpass ? low : c.m0 * x[k] + (c.m1 * (w[k + 2] - w[k]) + c.m2 * low));
     }
-    w1 = w[5];
-    w2 = w[4];
+    w1 = w[9];
+    w2 = w[8];
   }
   s->state1 = w1;
   s->state2 = w2;
@@ -191,7 +256,7 @@ PE_RT static void PE_SIMD_NAME(biquad_process)(void *state, const PeBlock *b) {
 /* ---- banks: half of a vector of floats is a vector of doubles --------------------------------------- */
 
 typedef struct BankHalf {
-  VD scale, g1, g2, g3, a3, b0, b1, b2, b3, m0, m1, m2, w1, w2;
+  VD scale, g1, g2, g3, g4, g7, g8, b0, b1, b2, b3, b6, b7, m0, m1, m2, w1, w2;
 } BankHalf;
 
 /* The sums of cell_compute, in vectors: fewer numbers to be fetched for each bank. */
@@ -199,23 +264,38 @@ PE_V BankHalf half_load(const BiquadBank *k, uint32_t l, const double *w1, const
   const VD c1 = vd_load(k->c1 + l), c2 = vd_load(k->c2 + l);
   const VD g2 = c1 * c1 + c2;
   const VD g3 = c1 * g2 + c2 * c1;
-  return (BankHalf){.scale = vd_load(k->scale + l), .g1 = c1, .g2 = g2, .g3 = g3, .a3 = c1 * g3 + c2 * g2,
-                    .b0 = c2, .b1 = c2 * c1, .b2 = c2 * g2, .b3 = c2 * g3,
+  const VD g4 = c1 * g3 + c2 * g2;
+  const VD g5 = c1 * g4 + c2 * g3;
+  const VD g6 = c1 * g5 + c2 * g4;
+  const VD g7 = c1 * g6 + c2 * g5;
+  return (BankHalf){.scale = vd_load(k->scale + l), .g1 = c1, .g2 = g2, .g3 = g3, .g4 = g4, .g7 = g7, .g8 = c1 * g7 + c2 * g6,
+                    .b0 = c2, .b1 = c2 * c1, .b2 = c2 * g2, .b3 = c2 * g3, .b6 = c2 * g6, .b7 = c2 * g7,
                     .m0 = vd_load(k->m0 + l), .m1 = vd_load(k->m1 + l), .m2 = vd_load(k->m2 + l),
                     .w1 = vd_load(w1 + l), .w2 = vd_load(w2 + l)};
 }
 
-/* One cell: w[0], w[1] are those of the two frames before, w[2] to w[5] its own. */
+/* One cell: w[0], w[1] are those of the two frames before, w[2] to w[9] its own. */
 PE_V void half_cell(BankHalf *h, const VD *x, VD *w) {
-  const VD u0 = h->scale * x[0], u1 = h->scale * x[1], u2 = h->scale * x[2], u3 = h->scale * x[3];
+  VD u[CELL], sum[CELL];
+  for (uint32_t k = 0; k < CELL; k++) u[k] = h->scale * x[k];
+  for (uint32_t k = 0; k < CELL; k += HALF) {
+    sum[k] = u[k];
+    sum[k + 1] = h->g1 * u[k] + u[k + 1];
+    sum[k + 2] = (h->g2 * u[k] + h->g1 * u[k + 1]) + u[k + 2];
+    sum[k + 3] = ((h->g3 * u[k] + h->g2 * u[k + 1]) + h->g1 * u[k + 2]) + u[k + 3];
+  }
   w[0] = h->w2;
   w[1] = h->w1;
-  w[2] = u0 + (h->g1 * w[1] + h->b0 * w[0]);
-  w[3] = (h->g1 * u0 + u1) + (h->g2 * w[1] + h->b1 * w[0]);
-  w[4] = ((h->g2 * u0 + h->g1 * u1) + u2) + (h->g3 * w[1] + h->b2 * w[0]);
-  w[5] = (((h->g3 * u0 + h->g2 * u1) + h->g1 * u2) + u3) + (h->a3 * w[1] + h->b3 * w[0]);
-  h->w1 = w[5];
-  h->w2 = w[4];
+  w[2] = sum[0] + (h->g1 * w[1] + h->b0 * w[0]);
+  w[3] = sum[1] + (h->g2 * w[1] + h->b1 * w[0]);
+  w[4] = sum[2] + (h->g3 * w[1] + h->b2 * w[0]);
+  w[5] = sum[3] + (h->g4 * w[1] + h->b3 * w[0]);
+  w[6] = sum[4] + (h->g1 * w[5] + h->b0 * w[4]);
+  w[7] = sum[5] + (h->g2 * w[5] + h->b1 * w[4]);
+  w[8] = (sum[6] + (h->g3 * sum[3] + h->b2 * sum[2])) + (h->g7 * w[1] + h->b6 * w[0]);
+  w[9] = (sum[7] + (h->g4 * sum[3] + h->b3 * sum[2])) + (h->g8 * w[1] + h->b7 * w[0]);
+  h->w1 = w[9];
+  h->w2 = w[8];
 }
 
 /* Frame k of the cell; is_low: all bits of a lane set where it is a low-pass. */
@@ -287,6 +367,8 @@ PE_RT static void PE_SIMD_NAME(biquad_process_bank)(const PeBankBlock *b) {
 #undef frames_moving
 #undef MOVING_FRAMES
 #undef cells
+#undef sums_of
+#undef plus_two
 #undef BankHalf
 #undef half_load
 #undef half_cell

@@ -31,7 +31,7 @@ typedef struct PeBlock {
 
 #define PE_LANES 16u            /* also the accumulators of a sum: DESIGN.md, same bits */
 #define PE_CHUNK_FRAMES 64u     /* most frames in one run; a plan renders in steps of it */
-#define PE_CELL_FRAMES 4u
+#define PE_CELL_FRAMES 8u
 
 /* Instruction sets that one binary holds, the plainest first. Their order is that of simd_each.h. */
 #if defined(__x86_64__)
