@@ -119,7 +119,7 @@ static void skip(PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
 
 static void run_together(PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
   float *const outputs[1] = {node->output};
-  const PeBankBlock block = {.n_frames = n_frames, .lanes = lanes, .inputs = node->inputs, .outputs = outputs,
+  const PeBankBlock block = {.n_frames = n_frames, .lanes = lanes, .is_bounded = !node->is_fed, .inputs = node->inputs, .outputs = outputs,
                              .states = node->states, .cache = node->cache};
   const int is_half = (lanes & LOW_LANES) == 0 || (lanes & ~LOW_LANES) == 0;
   if (node->is_fed) fetch_inputs(node, n_frames);

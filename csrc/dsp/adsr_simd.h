@@ -11,18 +11,19 @@
 #define bank_move PE_SIMD_NAME(bank_move)
 
 /* A level of 0 makes +0, whatever comes in. */
-PE_V VF applied(VF level, VF in) {
-  return level * vf_max(vf_min(in, vf_all(PE_SAMPLE_LIMIT)), vf_all(-PE_SAMPLE_LIMIT)) + 0.0f;
+PE_V VF applied(VF level, VF in, int is_bounded) {
+  if (!is_bounded) in = vf_max(vf_min(in, vf_all(PE_SAMPLE_LIMIT)), vf_all(-PE_SAMPLE_LIMIT)); /* otherwise the same */
+  return level * in + 0.0f;
 }
 
 PE_V void put(VF levels, const float *in, float *out, uint32_t n) {
   float some[PE_SIMD_LANES] = {0};
   if (n == PE_SIMD_LANES) {
-    vf_store(out, in ? applied(levels, vf_load(in)) : levels);
+    vf_store(out, in ? applied(levels, vf_load(in), 0) : levels);
     return;
   }
   if (in) memcpy(some, in, n * sizeof *some);
-  vf_store(some, in ? applied(levels, vf_load(some)) : levels);
+  vf_store(some, in ? applied(levels, vf_load(some), 0) : levels);
   memcpy(out, some, n * sizeof *some);
 }
 
@@ -85,15 +86,15 @@ PE_RT static void PE_SIMD_NAME(adsr_process)(void *state, const PeBlock *b) {
   }
 }
 
-PE_V void bank_hold(const AdsrBank *bank, uint32_t l, const float *in, float *out, uint32_t n_frames) {
+PE_V void bank_hold(const AdsrBank *bank, uint32_t l, int is_bounded, const float *in, float *out, uint32_t n_frames) {
   const VF level = vf_load(bank->level + l);
   for (uint32_t i = 0; i < n_frames; i++) {
     const size_t at = (size_t)i * PE_LANES + l;
-    vf_store(out + at, in ? applied(level, vf_load(in + at)) : level);
+    vf_store(out + at, in ? applied(level, vf_load(in + at), is_bounded) : level);
   }
 }
 
-PE_V void bank_move(const AdsrBank *bank, uint32_t l, const float *in, float *out, uint32_t n_frames) {
+PE_V void bank_move(const AdsrBank *bank, uint32_t l, int is_bounded, const float *in, float *out, uint32_t n_frames) {
   const uint32_t h = l + PE_SIMD_LANES / 2;
   const VD target_low = vd_load(bank->target + l), target_high = vd_load(bank->target + h);
   const VD step_low = vd_load(bank->step + l), step_high = vd_load(bank->step + h);
@@ -101,7 +102,7 @@ PE_V void bank_move(const AdsrBank *bank, uint32_t l, const float *in, float *ou
   for (uint32_t i = 0; i < n_frames; i++) {
     const size_t at = (size_t)i * PE_LANES + l;
     const VF level = vf_of_doubles(target_low - step_low * low, target_high - step_high * high);
-    vf_store(out + at, in ? applied(level, vf_load(in + at)) : level);
+    vf_store(out + at, in ? applied(level, vf_load(in + at), is_bounded) : level);
     low -= 1.0;
     high -= 1.0;
   }
@@ -113,9 +114,11 @@ PE_RT static void PE_SIMD_NAME(adsr_process_bank)(const PeBankBlock *b) {
     const uint32_t here = ((1u << PE_SIMD_LANES) - 1u) << l;
     if (!(b->lanes & here)) continue;
     if (b->lanes & bank->moving & here)
-      bank_move(bank, l, b->inputs[0], b->outputs[0], b->n_frames);
+      bank_move(bank, l, b->is_bounded != 0, b->inputs[0], b->outputs[0], b->n_frames);
+    else if (b->is_bounded)
+      bank_hold(bank, l, 1, b->inputs[0], b->outputs[0], b->n_frames);
     else
-      bank_hold(bank, l, b->inputs[0], b->outputs[0], b->n_frames);
+      bank_hold(bank, l, 0, b->inputs[0], b->outputs[0], b->n_frames);
   }
   adsr_skip(b);
 }

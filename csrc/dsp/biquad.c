@@ -8,14 +8,15 @@
  *
  * While nothing moves, the same filter runs in cells of 8 frames, as a cell depends on the one before through two
  * numbers only (look-ahead in the recursion; K. K. Parhi, "VLSI Digital Signal Processing Systems", ch. 10):
- *     w[n] = u[n] + c1 w[n-1] + c2 w[n-2],  u = a3 x,  c1 = 2 (a1 - a3),  c2 = 1 - 2 (a1 + a3)
- *     low-pass = w[n] + 2 w[n-1] + w[n-2],  band-pass = (w[n] - w[n-2]) / g
- * With g[k] the response of w to a single u = 1, and w' those of the two frames before,
- *     w[k] = sum of g[k-i] u[i] for i = 0 .. k + g[k+1] w'[-1] + c2 g[k] w'[-2]
+ *     w[n] = x[n] + c1 w[n-1] + c2 w[n-2],  c1 = 2 (a1 - a3),  c2 = 1 - 2 (a1 + a3)
+ *     low-pass = a3 (w[n] + 2 w[n-1] + w[n-2]),  band-pass = a2 (w[n] - w[n-2])
+ * With g[k] the response of w to a single x = 1, and w' those of the two frames before,
+ *     w[k] = sum of g[k-i] x[i] for i = 0 .. k + g[k+1] w'[-1] + c2 g[k] w'[-2]
  * Frames 0 to 3 are computed so. Frames 4 and 5 are computed so from frames 2 and 3. Frames 6 and 7, which the next cell
  * waits for, are put together from the sums of both halves first, and then from w' at once. The two structures have
  * the same states in other words:
- *     s1 = 2 (w[n-1] - w[n-2]) / g,  s2 = 2 (w[n-1] + w[n-2])
+ *     s1 = 2 a2 (w[n-1] - w[n-2]),  s2 = 2 a3 (w[n-1] + w[n-2])
+ * A low-pass adds and scales its pairs of w as floats: they are near each other where it lets anything through.
  * Cells begin at frames 0, 8, 16 ... of the module's own count, and what a cell was given is kept until it is whole: so
  * the bits do not depend on how frames are split into calls, and a voice alone (vectors over the cell) has the bits
  * of one in a bank (vectors over voices). */
@@ -55,9 +56,9 @@ typedef struct Mix {
 #define MAX_LEVEL 1e30
 
 typedef struct Cell { /* coefficients of one cell; the sums are in biquad_simd.h */
-  double scale;        /* u = scale x */
+  double a2, a3;       /* parts of band-pass and low-pass */
   double c1, c2;       /* what the others are made of */
-  double padded_g[3 + CELL + 1]; /* behind three zeros, for vectors that begin there: w[k] from u[0]; g[0] is 1 */
+  double padded_g[3 + CELL + 1]; /* behind three zeros, for vectors that begin there: w[k] from x[0]; g[0] is 1 */
   double b[CELL];      /* w[k] from w'[-2]; from w'[-1] it is g[k + 1] */
   double m0, m1, m2;   /* parts of x, of w[n] - w[n-2] and of the low-pass in the output */
 } Cell;
@@ -76,10 +77,10 @@ typedef struct Biquad {
   Mix      mix;                         /* of the newest frame: target_mix unless the mode fades */
   Mix      fade_mix;                    /* where the fade began */
   Cell     cell;                        /* target_mix when the present cell began */
-  double   cell_u[CELL], cell_w[CELL];  /* the first frames of the present cell, 0 at its start */
+  double   cell_x[CELL], cell_w[CELL];  /* the first frames of the present cell, 0 at its start */
   uint32_t fade_frames, fade_remaining; /* of a change of mode */
 } Biquad;
-_Static_assert(sizeof(Biquad) == 66 * sizeof(double) + 24, "no padding in a state");
+_Static_assert(sizeof(Biquad) == 67 * sizeof(double) + 24, "no padding in a state");
 
 static PeStatus biquad_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
   Biquad *s = state;
@@ -160,10 +161,11 @@ PE_RT static inline double damping_of(const Mix *mix) { return 1.0 / (1.0 + mix-
 
 PE_RT static void cell_compute(Biquad *s) {
   const Mix *mix = &s->target_mix;
-  const double a1 = damping_of(mix), a3 = mix->g * (mix->g * a1);
+  const double a1 = damping_of(mix), a2 = mix->g * a1, a3 = mix->g * a2;
   const double c1 = 2.0 * (a1 - a3), c2 = 1.0 - 2.0 * (a1 + a3);
   Cell *c = &s->cell;
-  c->scale = a3;
+  c->a2 = a2;
+  c->a3 = a3;
   c->c1 = c1;
   c->c2 = c2;
   double *g = c->padded_g + 3;
@@ -172,8 +174,8 @@ PE_RT static void cell_compute(Biquad *s) {
   for (uint32_t k = 2; k <= CELL; k++) g[k] = c1 * g[k - 1] + c2 * g[k - 2];
   for (uint32_t k = 0; k < CELL; k++) c->b[k] = c2 * g[k];
   c->m0 = mix->m0;
-  c->m1 = mix->m1 / mix->g;
-  c->m2 = mix->m2;
+  c->m1 = mix->m1 * a2;
+  c->m2 = mix->m2 * a3;
   s->is_cell_computed = 1;
 }
 
@@ -184,22 +186,21 @@ PE_RT static inline double w_before_that(const Biquad *s, uint32_t k) {
 }
 
 /* From cells to integrators, wherever in the present cell. */
-PE_RT static void cell_leave(Biquad *s, double tangent) {
+PE_RT static void cell_leave(Biquad *s) {
   const uint32_t k = s->count % CELL;
   const double w1 = w_before(s, k), w2 = w_before_that(s, k);
-  s->state1 = 2.0 * (w1 - w2) / tangent;
-  s->state2 = 2.0 * (w1 + w2);
-  for (uint32_t i = 0; i < CELL; i++) s->cell_u[i] = s->cell_w[i] = 0.0;
+  s->state1 = 2.0 * s->cell.a2 * (w1 - w2);
+  s->state2 = 2.0 * s->cell.a3 * (w1 + w2);
+  for (uint32_t i = 0; i < CELL; i++) s->cell_x[i] = s->cell_w[i] = 0.0;
   s->is_cellular = 0;
 }
 
 /* From integrators to cells, at a cell's start. */
 PE_RT static void cell_enter(Biquad *s) {
   if (!s->is_cell_computed) cell_compute(s);
-  const double difference = s->mix.g * s->state1;
-  const double w1 = 0.25 * (s->state2 + difference), w2 = 0.25 * (s->state2 - difference);
-  s->state1 = w1;
-  s->state2 = w2;
+  const double difference = s->state1 / s->cell.a2, sum = s->state2 / s->cell.a3;
+  s->state1 = 0.25 * (sum + difference);
+  s->state2 = 0.25 * (sum - difference);
   s->is_cellular = 1;
 }
 
@@ -217,11 +218,12 @@ PE_RT static inline void count_frames(Biquad *s, uint32_t n) {
   s->state2 = kept(s->state2);
 }
 
-PE_RT static inline float limited(double v) {
-  const float f = (float)v;
-  const float low = f < PE_SAMPLE_LIMIT ? f : PE_SAMPLE_LIMIT;
+PE_RT static inline float limited_float(float v) {
+  const float low = v < PE_SAMPLE_LIMIT ? v : PE_SAMPLE_LIMIT;
   return low > -PE_SAMPLE_LIMIT ? low : -PE_SAMPLE_LIMIT;
 }
+
+PE_RT static inline float limited(double v) { return limited_float((float)v); }
 
 /* One frame of the integrators; a1, a2, a3 of its g and k. */
 PE_RT static inline float integrate_with(Biquad *s, double a1, double a2, double a3, double m0, double m1, double m2, double v0) {
@@ -239,9 +241,10 @@ PE_RT static float integrate(Biquad *s, const Mix *mix, double v0) {
 }
 
 /* Output of a frame with w, and w of the two frames before. */
-PE_RT static inline float cell_output(const Biquad *s, double x, double w, double w1, double w2) {
-  const double low = (w + w1) + (w1 + w2);
-  return limited(s->mode == LOWPASS ? low : s->cell.m0 * x + (s->cell.m1 * (w - w2) + s->cell.m2 * low));
+PE_RT static inline float cell_output(const Cell *c, int is_lowpass, double x, double w, double w1, double w2) {
+  const double pair = w + w1, pair_before = w1 + w2;
+  if (is_lowpass) return limited_float((float)c->a3 * ((float)pair + (float)pair_before));
+  return limited(c->m0 * x + (c->m1 * (w - w2) + c->m2 * (pair + pair_before)));
 }
 
 /* Sum over the inputs of a half up to frame k of it, in their order. */
@@ -255,9 +258,9 @@ PE_RT static double half_sum(const Cell *c, const double *u, uint32_t k) {
 /* One frame of a cell. */
 PE_RT static float cell_frame(Biquad *s, double x) {
   const Cell *c = &s->cell;
-  const double *w = s->cell_w, *u = s->cell_u, *g = g_of(c);
+  const double *w = s->cell_w, *u = s->cell_x, *g = g_of(c);
   const uint32_t k = s->count % CELL, j = k % HALF;
-  s->cell_u[k] = c->scale * x;
+  s->cell_x[k] = x;
   double sum = half_sum(c, u + (k - j), j), new_w;
   if (k >= HALF && j >= HALF / 2) sum = sum + (g[j + 1] * half_sum(c, u, 3) + c->b[j] * half_sum(c, u, 2));
   if (k >= HALF && j < HALF / 2)
@@ -269,9 +272,9 @@ PE_RT static float cell_frame(Biquad *s, double x) {
   if (k + 1 == CELL) {
     s->state1 = new_w;
     s->state2 = w1;
-    for (uint32_t i = 0; i < CELL; i++) s->cell_u[i] = s->cell_w[i] = 0.0;
+    for (uint32_t i = 0; i < CELL; i++) s->cell_x[i] = s->cell_w[i] = 0.0;
   }
-  return cell_output(s, x, new_w, w1, w2);
+  return cell_output(c, s->mode == LOWPASS, x, new_w, w1, w2);
 }
 
 /* First frame from which on nothing moves any more; n_frames where something does up to the end. */
@@ -286,13 +289,12 @@ PE_RT static uint32_t first_steady(const Biquad *s, const PeBlock *b) {
 
 /* Frame i while something moves. */
 PE_RT static float frame_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i, double x) {
-  const double tangent = s->mix.g;
+  if (s->is_cellular) cell_leave(s);
   target_update(s, b, mode, i);
   s->mix = s->fade_remaining == 0 ? s->target_mix
                                   : mix_between(&s->target_mix, &s->fade_mix,
                                                 (double)s->fade_remaining / (double)s->fade_frames);
   if (s->fade_remaining > 0) s->fade_remaining--;
-  if (s->is_cellular) cell_leave(s, tangent);
   const float y = integrate(s, &s->mix, x);
   count_frames(s, 1);
   return y;
@@ -315,13 +317,14 @@ PE_RT static void settle(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i)
   if (g == s->mix.g && k == s->mix.k)
     cell_compute(s); /* another mix of the same */
   else
-    cell_leave(s, g);
+    cell_leave(s);
 }
 
 /* ---- banks ---------------------------------------------------------------------------------------- */
 
 typedef struct BiquadBank {
-  double   scale[PE_LANES], c1[PE_LANES], c2[PE_LANES];
+  double   c1[PE_LANES], c2[PE_LANES];
+  float    scale[PE_LANES];
   double   m0[PE_LANES], m1[PE_LANES], m2[PE_LANES];
   uint32_t lowpass; /* lanes in this mode */
   uint32_t zero;    /* lanes whose states are +0 */
@@ -349,7 +352,7 @@ PE_RT static uint32_t biquad_refresh(void *cache, uint32_t lane, void *state, co
   settle(s, &b, mode_of(p), 0);
   if (!s->is_cellular) cell_enter(s);
   const Cell *c = &s->cell;
-  bank->scale[lane] = c->scale;
+  bank->scale[lane] = (float)c->a3;
   bank->c1[lane] = c->c1;
   bank->c2[lane] = c->c2;
   bank->m0[lane] = c->m0;

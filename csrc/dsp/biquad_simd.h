@@ -15,7 +15,7 @@
 #define BankHalf PE_SIMD_NAME(BankHalf)
 #define half_load PE_SIMD_NAME(half_load)
 #define half_cell PE_SIMD_NAME(half_cell)
-#define half_output PE_SIMD_NAME(half_output)
+#define half_other PE_SIMD_NAME(half_other)
 #define bank_cells PE_SIMD_NAME(bank_cells)
 
 #define MOVING_FRAMES (PE_SIMD_LANES / 2)
@@ -81,7 +81,7 @@ PE_V void targets_keep(Biquad *s, const Targets *t, uint32_t n) {
 /* frame_moving of frames i to `end`, at least one, in which no mode fades. */
 PE_RT static void frames_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i, uint32_t end, const float *in, float *out) {
   double a1[MOVING_FRAMES], a2[MOVING_FRAMES], a3[MOVING_FRAMES], m0[MOVING_FRAMES], m1[MOVING_FRAMES], m2[MOVING_FRAMES];
-  if (s->is_cellular) cell_leave(s, s->mix.g);
+  if (s->is_cellular) cell_leave(s);
   target_update(s, b, mode, i);
   s->count = (s->count + end - i) % REST_FRAMES; /* the integrators are not looked at for rest */
   while (i < end) {
@@ -109,23 +109,23 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
   const Cell *c = &s->cell;
   const double *g = g_of(c), *b = c->b;
   const int is_lowpass = s->mode == LOWPASS;
-  const __m512d scale = _mm512_set1_pd(c->scale);
   /* Both halves the same: g[0] .. g[3], and those one and two places on. */
   const __m512d g0 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g)), g1 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g - 1)), g2 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g - 2));
   const __m512d from_w1 = _mm512_loadu_pd(g + 1), from_w2 = _mm512_loadu_pd(b);
   const __m512d from_3 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g + 1)), from_2 = _mm512_broadcast_f64x4(_mm256_loadu_pd(b));
   const __m512i all2 = _mm512_set1_epi64(2), all3 = _mm512_set1_epi64(3), all6 = _mm512_set1_epi64(6), all7 = _mm512_set1_epi64(7);
   const __m512d m0 = _mm512_set1_pd(c->m0), m1 = _mm512_set1_pd(c->m1), m2 = _mm512_set1_pd(c->m2);
-  const __m256 max = _mm256_set1_ps(PE_SAMPLE_LIMIT), min = _mm256_set1_ps(-PE_SAMPLE_LIMIT);
+  const __m256 max = _mm256_set1_ps(PE_SAMPLE_LIMIT), min = _mm256_set1_ps(-PE_SAMPLE_LIMIT), scale = _mm256_set1_ps((float)c->a3);
   __m512d w1 = _mm512_set1_pd(s->state1), w2 = _mm512_set1_pd(s->state2);
   __m512d before = _mm512_mask_mov_pd(w2, 0x80, w1), pairs = _mm512_add_pd(w1, w2); /* w, and sums of neighbours */
+  __m256 floats = _mm512_cvtpd_ps(pairs);
   for (uint32_t i = 0; i < n; i += CELL) {
     const __m512d x = in ? _mm512_cvtps_pd(_mm256_loadu_ps(in + i)) : _mm512_setzero_pd();
-    const __m512d u = _mm512_mul_pd(scale, x); /* both halves: a permutation stays within four */
-    __m512d sum = _mm512_mul_pd(g0, _mm512_permutex_pd(u, 0x00));
-    sum = _mm512_mask_add_pd(sum, 0xee, sum, _mm512_mul_pd(g1, _mm512_permutex_pd(u, 0x55)));
-    sum = _mm512_mask_add_pd(sum, 0xcc, sum, _mm512_mul_pd(g2, _mm512_permutex_pd(u, 0xaa)));
-    sum = _mm512_mask_add_pd(sum, 0x88, sum, u);
+    /* Both halves at once: a permutation stays within four. */
+    __m512d sum = _mm512_mul_pd(g0, _mm512_permutex_pd(x, 0x00));
+    sum = _mm512_mask_add_pd(sum, 0xee, sum, _mm512_mul_pd(g1, _mm512_permutex_pd(x, 0x55)));
+    sum = _mm512_mask_add_pd(sum, 0xcc, sum, _mm512_mul_pd(g2, _mm512_permutex_pd(x, 0xaa)));
+    sum = _mm512_mask_add_pd(sum, 0x88, sum, x);
     const __m512d sum3 = _mm512_permutexvar_pd(all3, sum), sum2 = _mm512_permutexvar_pd(all2, sum);
     const __m512d both = _mm512_mask_add_pd(sum, 0xc0, sum, _mm512_add_pd(_mm512_mul_pd(from_3, sum3), _mm512_mul_pd(from_2, sum2)));
     __m512d w = _mm512_add_pd(both, _mm512_add_pd(_mm512_mul_pd(from_w1, w1), _mm512_mul_pd(from_w2, w2)));
@@ -134,12 +134,15 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
     w2 = _mm512_permutexvar_pd(all6, w);
     w = _mm512_mask_add_pd(w, 0x30, sum, _mm512_add_pd(_mm512_mul_pd(from_3, w_3), _mm512_mul_pd(from_2, w_2)));
     const __m512d pairs_now = _mm512_add_pd(w, shifted(w, before, 7));
-    __m512d y = _mm512_add_pd(pairs_now, shifted(pairs_now, pairs, 7));
+    const __m256 floats_now = _mm512_cvtpd_ps(pairs_now);
+    const __m256 floats_before = _mm256_castsi256_ps(_mm256_alignr_epi32(_mm256_castps_si256(floats_now), _mm256_castps_si256(floats), 7));
+    __m256 y = _mm256_mul_ps(scale, _mm256_add_ps(floats_now, floats_before));
     if (!is_lowpass) {
-      const __m512d band = _mm512_sub_pd(w, shifted(w, before, 6));
-      y = _mm512_add_pd(_mm512_mul_pd(m0, x), _mm512_add_pd(_mm512_mul_pd(m1, band), _mm512_mul_pd(m2, y)));
+      const __m512d band = _mm512_sub_pd(w, shifted(w, before, 6)), low = _mm512_add_pd(pairs_now, shifted(pairs_now, pairs, 7));
+      y = _mm512_cvtpd_ps(_mm512_add_pd(_mm512_mul_pd(m0, x), _mm512_add_pd(_mm512_mul_pd(m1, band), _mm512_mul_pd(m2, low))));
     }
-    _mm256_storeu_ps(out + i, _mm256_max_ps(_mm256_min_ps(_mm512_cvtpd_ps(y), max), min));
+    _mm256_storeu_ps(out + i, _mm256_max_ps(_mm256_min_ps(y, max), min));
+    floats = floats_now;
     before = w;
     pairs = pairs_now;
   }
@@ -147,11 +150,11 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
   s->state2 = _mm512_cvtsd_f64(w2);
 }
 #elif PE_SIMD_LANES == 8
-PE_V __m256d sums_of(__m256d u, __m256d g0, __m256d g1, __m256d g2) {
-  __m256d sum = _mm256_mul_pd(g0, _mm256_permute4x64_pd(u, 0x00));
-  sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g1, _mm256_permute4x64_pd(u, 0x55))), 0xe); /* frame 0 knows no u[1] */
-  sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g2, _mm256_permute4x64_pd(u, 0xaa))), 0xc);
-  return _mm256_blend_pd(sum, _mm256_add_pd(sum, u), 0x8);
+PE_V __m256d sums_of(__m256d x, __m256d g0, __m256d g1, __m256d g2) {
+  __m256d sum = _mm256_mul_pd(g0, _mm256_permute4x64_pd(x, 0x00));
+  sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g1, _mm256_permute4x64_pd(x, 0x55))), 0xe); /* frame 0 knows no x[1] */
+  sum = _mm256_blend_pd(sum, _mm256_add_pd(sum, _mm256_mul_pd(g2, _mm256_permute4x64_pd(x, 0xaa))), 0xc);
+  return _mm256_blend_pd(sum, _mm256_add_pd(sum, x), 0x8);
 }
 
 PE_V __m256d plus_two(__m256d sum, __m256d a, __m256d x, __m256d b, __m256d y) {
@@ -162,18 +165,19 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
   const Cell *c = &s->cell;
   const double *g = g_of(c), *b = c->b;
   const int is_lowpass = s->mode == LOWPASS;
-  const __m256d scale = _mm256_set1_pd(c->scale), g0 = _mm256_loadu_pd(g);
+  const __m256d g0 = _mm256_loadu_pd(g);
   const __m256d g1 = _mm256_loadu_pd(g - 1), g2 = _mm256_loadu_pd(g - 2);
   const __m256d from_1 = _mm256_loadu_pd(g + 1), from_2 = _mm256_loadu_pd(b); /* a half from the two frames before it */
   const __m256d far_1 = _mm256_loadu_pd(g + 5), far_2 = _mm256_loadu_pd(b + 4);
   const __m256d m[3] = {_mm256_set1_pd(c->m0), _mm256_set1_pd(c->m1), _mm256_set1_pd(c->m2)};
-  const __m128 max = _mm_set1_ps(PE_SAMPLE_LIMIT), min = _mm_set1_ps(-PE_SAMPLE_LIMIT);
+  const __m128 max = _mm_set1_ps(PE_SAMPLE_LIMIT), min = _mm_set1_ps(-PE_SAMPLE_LIMIT), scale = _mm_set1_ps((float)c->a3);
   __m256d w1 = _mm256_set1_pd(s->state1), w2 = _mm256_set1_pd(s->state2);
   __m256d before = _mm256_blend_pd(w2, w1, 0x8);
+  __m128 floats = _mm256_cvtpd_ps(_mm256_add_pd(w1, w2)); /* sums of neighbours */
   for (uint32_t i = 0; i < n; i += CELL) {
     __m256d x[2] = {_mm256_setzero_pd(), _mm256_setzero_pd()}, w[2];
     for (uint32_t h = 0; in && h < 2; h++) x[h] = _mm256_cvtps_pd(_mm_loadu_ps(in + i + h * HALF));
-    const __m256d low = sums_of(_mm256_mul_pd(scale, x[0]), g0, g1, g2), high = sums_of(_mm256_mul_pd(scale, x[1]), g0, g1, g2);
+    const __m256d low = sums_of(x[0], g0, g1, g2), high = sums_of(x[1], g0, g1, g2);
     const __m256d both = plus_two(high, from_1, _mm256_permute4x64_pd(low, 0xff), from_2, _mm256_permute4x64_pd(low, 0xaa));
     w[0] = plus_two(low, from_1, w1, from_2, w2);
     const __m256d far = plus_two(both, far_1, w1, far_2, w2); /* frames 6 and 7 */
@@ -184,12 +188,16 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
     for (uint32_t h = 0; h < 2; h++) {
       const __m256d earlier2 = _mm256_permute2f128_pd(before, w[h], 0x21); /* w[-2], w[-1], w[0], w[1] */
       const __m256d earlier1 = _mm256_shuffle_pd(earlier2, w[h], 0x5);     /* w[-1], w[0], w[1], w[2] */
-      __m256d y = _mm256_add_pd(_mm256_add_pd(w[h], earlier1), _mm256_add_pd(earlier1, earlier2));
+      const __m256d pairs = _mm256_add_pd(w[h], earlier1);
+      const __m128 floats_now = _mm256_cvtpd_ps(pairs);
+      const __m128 floats_before = _mm_castsi128_ps(_mm_alignr_epi8(_mm_castps_si128(floats_now), _mm_castps_si128(floats), 12));
+      __m128 y = _mm_mul_ps(scale, _mm_add_ps(floats_now, floats_before));
       if (!is_lowpass) {
-        const __m256d band = _mm256_sub_pd(w[h], earlier2);
-        y = _mm256_add_pd(_mm256_mul_pd(m[0], x[h]), _mm256_add_pd(_mm256_mul_pd(m[1], band), _mm256_mul_pd(m[2], y)));
+        const __m256d band = _mm256_sub_pd(w[h], earlier2), low = _mm256_add_pd(pairs, _mm256_add_pd(earlier1, earlier2));
+        y = _mm256_cvtpd_ps(_mm256_add_pd(_mm256_mul_pd(m[0], x[h]), _mm256_add_pd(_mm256_mul_pd(m[1], band), _mm256_mul_pd(m[2], low))));
       }
-      _mm_storeu_ps(out + i + h * HALF, _mm_max_ps(_mm_min_ps(_mm256_cvtpd_ps(y), max), min));
+      _mm_storeu_ps(out + i + h * HALF, _mm_max_ps(_mm_min_ps(y, max), min));
+      floats = floats_now;
       before = w[h];
     }
   }
@@ -203,22 +211,18 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
   const int is_lowpass = s->mode == LOWPASS;
   double w1 = s->state1, w2 = s->state2;
   for (uint32_t i = 0; i < n; i += CELL) {
-    double x[CELL] = {0}, u[CELL], sum[CELL], w[CELL + 2] = {w2, w1};
+    double x[CELL] = {0}, sum[CELL], w[CELL + 2] = {w2, w1};
     for (uint32_t k = 0; in && k < CELL; k++) x[k] = (double)in[i + k];
-    for (uint32_t k = 0; k < CELL; k++) u[k] = c.scale * x[k];
     for (uint32_t h = 0; h < CELL; h += HALF) {
-      sum[h] = u[h];
-      sum[h + 1] = g[1] * u[h] + u[h + 1];
-      sum[h + 2] = (g[2] * u[h] + g[1] * u[h + 1]) + u[h + 2];
-      sum[h + 3] = ((g[3] * u[h] + g[2] * u[h + 1]) + g[1] * u[h + 2]) + u[h + 3];
+      sum[h] = x[h];
+      sum[h + 1] = g[1] * x[h] + x[h + 1];
+      sum[h + 2] = (g[2] * x[h] + g[1] * x[h + 1]) + x[h + 2];
+      sum[h + 3] = ((g[3] * x[h] + g[2] * x[h + 1]) + g[1] * x[h + 2]) + x[h + 3];
     }
     for (uint32_t k = 0; k < HALF; k++) w[k + 2] = sum[k] + (g[k + 1] * w1 + b[k] * w2);
     for (uint32_t k = 0; k < 2; k++) w[k + 6] = sum[k + 4] + (g[k + 1] * w[5] + b[k] * w[4]);
     for (uint32_t k = 2; k < 4; k++) w[k + 6] = (sum[k + 4] + (g[k + 1] * sum[3] + b[k] * sum[2])) + (g[k + 5] * w1 + b[k + 4] * w2);
-    for (uint32_t k = 0; k < CELL; k++) {
-      const double low = (w[k + 2] + w[k + 1]) + (w[k + 1] + w[k]);
-      out[i + k] = limited(is_lowpass ? low : c.m0 * x[k] + (c.m1 * (w[k + 2] - w[k]) + c.m2 * low));
-    }
+    for (uint32_t k = 0; k < CELL; k++) out[i + k] = cell_output(&c, is_lowpass, x[k], w[k + 2], w[k + 1], w[k]);
     w1 = w[9];
     w2 = w[8];
   }
@@ -256,7 +260,7 @@ PE_RT static void PE_SIMD_NAME(biquad_process)(void *state, const PeBlock *b) {
 /* ---- banks: half of a vector of floats is a vector of doubles --------------------------------------- */
 
 typedef struct BankHalf {
-  VD scale, g1, g2, g3, g4, g7, g8, b0, b1, b2, b3, b6, b7, m0, m1, m2, w1, w2;
+  VD g1, g2, g3, g4, g7, g8, b0, b1, b2, b3, b6, b7, m0, m1, m2, w1, w2;
 } BankHalf;
 
 /* The sums of cell_compute, in vectors: fewer numbers to be fetched for each bank. */
@@ -268,7 +272,7 @@ PE_V BankHalf half_load(const BiquadBank *k, uint32_t l, const double *w1, const
   const VD g5 = c1 * g4 + c2 * g3;
   const VD g6 = c1 * g5 + c2 * g4;
   const VD g7 = c1 * g6 + c2 * g5;
-  return (BankHalf){.scale = vd_load(k->scale + l), .g1 = c1, .g2 = g2, .g3 = g3, .g4 = g4, .g7 = g7, .g8 = c1 * g7 + c2 * g6,
+  return (BankHalf){.g1 = c1, .g2 = g2, .g3 = g3, .g4 = g4, .g7 = g7, .g8 = c1 * g7 + c2 * g6,
                     .b0 = c2, .b1 = c2 * c1, .b2 = c2 * g2, .b3 = c2 * g3, .b6 = c2 * g6, .b7 = c2 * g7,
                     .m0 = vd_load(k->m0 + l), .m1 = vd_load(k->m1 + l), .m2 = vd_load(k->m2 + l),
                     .w1 = vd_load(w1 + l), .w2 = vd_load(w2 + l)};
@@ -276,13 +280,12 @@ PE_V BankHalf half_load(const BiquadBank *k, uint32_t l, const double *w1, const
 
 /* One cell: w[0], w[1] are those of the two frames before, w[2] to w[9] its own. */
 PE_V void half_cell(BankHalf *h, const VD *x, VD *w) {
-  VD u[CELL], sum[CELL];
-  for (uint32_t k = 0; k < CELL; k++) u[k] = h->scale * x[k];
+  VD sum[CELL];
   for (uint32_t k = 0; k < CELL; k += HALF) {
-    sum[k] = u[k];
-    sum[k + 1] = h->g1 * u[k] + u[k + 1];
-    sum[k + 2] = (h->g2 * u[k] + h->g1 * u[k + 1]) + u[k + 2];
-    sum[k + 3] = ((h->g3 * u[k] + h->g2 * u[k + 1]) + h->g1 * u[k + 2]) + u[k + 3];
+    sum[k] = x[k];
+    sum[k + 1] = h->g1 * x[k] + x[k + 1];
+    sum[k + 2] = (h->g2 * x[k] + h->g1 * x[k + 1]) + x[k + 2];
+    sum[k + 3] = ((h->g3 * x[k] + h->g2 * x[k + 1]) + h->g1 * x[k + 2]) + x[k + 3];
   }
   w[0] = h->w2;
   w[1] = h->w1;
@@ -298,21 +301,20 @@ PE_V void half_cell(BankHalf *h, const VD *x, VD *w) {
   h->w2 = w[8];
 }
 
-/* Frame k of the cell; is_low: all bits of a lane set where it is a low-pass. */
-PE_V VD half_output(const BankHalf *h, const VD *x, const VD *w, uint32_t k, int all_low, VU is_low) {
+/* Frame k of the cell, of what is no low-pass. */
+PE_V VD half_other(const BankHalf *h, const VD *x, const VD *w, uint32_t k) {
   const VD low = (w[k + 2] + w[k + 1]) + (w[k + 1] + w[k]);
-  if (all_low) return low;
-  const VD other = h->m0 * x[k] + (h->m1 * (w[k + 2] - w[k]) + h->m2 * low);
-  return (VD)(((VU)low & is_low) | ((VU)other & ~is_low));
+  return h->m0 * x[k] + (h->m1 * (w[k + 2] - w[k]) + h->m2 * low);
 }
 
 PE_V void bank_cells(const BiquadBank *bank, uint32_t l, int all_low, double *w1, double *w2, const float *in, float *out, uint32_t n) {
   BankHalf low = half_load(bank, l, w1, w2), high = half_load(bank, l + PE_SIMD_LANES / 2, w1, w2);
-  uint64_t is_low[PE_SIMD_LANES];
-  for (uint32_t k = 0; k < PE_SIMD_LANES; k++) is_low[k] = bank->lowpass >> (l + k) & 1u ? ~0ull : 0ull;
-  VU low_mask, high_mask;
-  memcpy(&low_mask, is_low, sizeof low_mask);
-  memcpy(&high_mask, is_low + PE_SIMD_LANES / 2, sizeof high_mask);
+  const VF scale = vf_load(bank->scale + l), max = vf_all(PE_SAMPLE_LIMIT), min = vf_all(-PE_SAMPLE_LIMIT);
+  int32_t words[PE_SIMD_LANES];
+  VI is_low;
+  for (uint32_t k = 0; k < PE_SIMD_LANES; k++) words[k] = bank->lowpass >> (l + k) & 1u ? -1 : 0;
+  memcpy(&is_low, words, sizeof is_low);
+  VF pairs_before = vf_of_doubles(low.w1 + low.w2, high.w1 + high.w2);
   for (uint32_t i = 0; i < n; i += CELL) {
     VD x_low[CELL], x_high[CELL], w_low[CELL + 2], w_high[CELL + 2];
     for (uint32_t k = 0; k < CELL; k++) {
@@ -322,8 +324,14 @@ PE_V void bank_cells(const BiquadBank *bank, uint32_t l, int all_low, double *w1
     half_cell(&low, x_low, w_low);
     half_cell(&high, x_high, w_high);
     for (uint32_t k = 0; k < CELL; k++) {
-      const VF y = vf_of_doubles(half_output(&low, x_low, w_low, k, all_low, low_mask), half_output(&high, x_high, w_high, k, all_low, high_mask));
-      vf_store(out + (size_t)(i + k) * PE_LANES + l, vf_max(vf_min(y, vf_all(PE_SAMPLE_LIMIT)), vf_all(-PE_SAMPLE_LIMIT)));
+      const VF pairs = vf_of_doubles(w_low[k + 2] + w_low[k + 1], w_high[k + 2] + w_high[k + 1]);
+      VF y = scale * (pairs + pairs_before);
+      if (!all_low) {
+        const VF other = vf_of_doubles(half_other(&low, x_low, w_low, k), half_other(&high, x_high, w_high, k));
+        y = (VF)(((VI)y & is_low) | ((VI)other & ~is_low));
+      }
+      vf_store(out + (size_t)(i + k) * PE_LANES + l, vf_max(vf_min(y, max), min));
+      pairs_before = pairs;
     }
   }
   vd_store(w1 + l, low.w1);
@@ -372,5 +380,5 @@ PE_RT static void PE_SIMD_NAME(biquad_process_bank)(const PeBankBlock *b) {
 #undef BankHalf
 #undef half_load
 #undef half_cell
-#undef half_output
+#undef half_other
 #undef bank_cells

@@ -49,6 +49,7 @@ PE_RT static inline uint32_t pe_lowest_lane(uint32_t lanes) { return (uint32_t)_
 typedef struct PeBankBlock {
   uint32_t            n_frames; /* PE_CELL_FRAMES to PE_CHUNK_FRAMES */
   uint32_t            lanes;    /* to be rendered; outputs of others may hold anything afterwards */
+  uint32_t            is_bounded; /* what comes in lies within +-PE_SAMPLE_LIMIT */
   const float *const *inputs;   /* [n_inputs]; NULL where nothing is connected */
   float *const       *outputs;  /* [n_outputs]; never aliases an input */
   void *const        *states;   /* [PE_LANES], the modules' own */
