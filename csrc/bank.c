@@ -117,9 +117,9 @@ static void skip(PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
   if (lanes) node->module->bank->skip(&block);
 }
 
-static void run_together(PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
+static void run_together(PeBankNode *node, uint32_t lanes, uint32_t is_resident, uint32_t n_frames) {
   float *const outputs[1] = {node->output};
-  const PeBankBlock block = {.n_frames = n_frames, .lanes = lanes, .is_bounded = !node->is_fed, .inputs = node->inputs, .outputs = outputs,
+  const PeBankBlock block = {.n_frames = n_frames, .lanes = lanes, .is_bounded = !node->is_fed, .is_resident = is_resident, .inputs = node->inputs, .outputs = outputs,
                              .states = node->states, .cache = node->cache};
   const int is_half = (lanes & LOW_LANES) == 0 || (lanes & ~LOW_LANES) == 0;
   if (node->is_fed) fetch_inputs(node, n_frames);
@@ -132,7 +132,7 @@ static void run_together(PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
 static void run_node(PePlan *plan, PeBank *bank, uint32_t k, uint32_t n_frames, const PeDue *due, uint32_t at) {
   PeBankNode *node = &bank->nodes[k];
   const uint32_t together = node->rendered & ~node->alone;
-  if (together) run_together(node, together, n_frames);
+  if (together) run_together(node, together, 0, n_frames);
   for (uint32_t m = node->alone; m; m &= m - 1) run_lane(plan, bank, k, pe_lowest_lane(m), n_frames, due, at);
   advance_params(node, bank->lanes & ~node->alone, n_frames);
   node->changed |= node->alone;
@@ -172,9 +172,21 @@ static void scatter_root(const PeBank *bank, uint32_t n_frames) {
 }
 
 PE_RT void pe_bank_settle(PeBank *bank) {
-  if (bank->idle_frames == 0) return;
-  for (uint32_t k = 0; k < bank->n_nodes; k++) skip(&bank->nodes[k], bank->lanes, bank->idle_frames);
-  bank->idle_frames = 0;
+  if (bank->idle_frames == 0 && !bank->is_resident) return;
+  for (uint32_t k = 0; k < bank->n_nodes; k++) {
+    PeBankNode *node = &bank->nodes[k];
+    if (bank->idle_frames > 0) skip(node, bank->lanes, bank->idle_frames);
+    if (bank->is_resident && node->module->bank->store) node->module->bank->store(node->cache, bank->lanes, node->states);
+  }
+  bank->idle_frames = bank->is_resident = 0;
+}
+
+static void make_resident(PeBank *bank) {
+  for (uint32_t k = 0; k < bank->n_nodes; k++) {
+    PeBankNode *node = &bank->nodes[k];
+    if (node->module->bank->load) node->module->bank->load(node->cache, bank->lanes, node->states);
+  }
+  bank->is_resident = 1;
 }
 
 /* What this chunk says of the next ones, as long as nothing is touched. Where nothing was silent nothing becomes so:
@@ -208,21 +220,15 @@ static void run_any(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *
   foresee(bank, lanes);
 }
 
-/* The states that the next bank will want, while this one computes. */
-PE_RT void pe_bank_fetch(const PeBank *bank) {
-  if (bank->is_idle) return;
-  for (uint32_t k = 0; k < bank->n_nodes; k++)
-    for (uint32_t l = 0; l < PE_LANES; l++) __builtin_prefetch(bank->nodes[k].states[l], 1);
-}
-
 PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
   const uint32_t handle = bank->nodes[0].steps[pe_lowest_lane(bank->lanes)]->handle;
   atomic_store_explicit(marker, handle, memory_order_relaxed); /* read after a death only */
   if (bank->is_idle && !bank->is_touched && bank->idle_frames < MOST_IDLE_FRAMES) {
     bank->idle_frames += n_frames;
   } else if (bank->is_steady && !bank->is_touched && is_whole(plan, n_frames)) {
+    if (!bank->is_resident) make_resident(bank);
     bank->heard = bank->lanes;
-    for (uint32_t k = 0; k < bank->n_nodes; k++) run_together(&bank->nodes[k], bank->lanes, n_frames);
+    for (uint32_t k = 0; k < bank->n_nodes; k++) run_together(&bank->nodes[k], bank->lanes, 1, n_frames);
   } else {
     run_any(plan, bank, n_frames, due, at);
   }

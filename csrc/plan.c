@@ -139,7 +139,6 @@ static void run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue 
       continue;
     }
     PeBank *bank = &plan->banks[h->bank];
-    if (i + 1 < plan->n_heard && h[1].bank != PE_NONE) pe_bank_fetch(&plan->banks[h[1].bank]);
     pe_bank_run(plan, bank, n_frames, due, at, marker);
     if (bank->heard == 0) continue;
     plan->mix->accumulate(acc, bank->nodes[bank->n_nodes - 1].output, bank->heard, is_first, n_frames);
@@ -219,7 +218,7 @@ PE_RT void pe_plan_touched(PePlan *plan) {
     PeBank *bank = &plan->banks[i];
     for (uint32_t k = 0; k < bank->n_nodes; k++) bank->nodes[k].changed = bank->lanes;
     bank->is_touched = 1;
-    bank->idle_frames = 0; /* they were those of states that are no more */
+    bank->idle_frames = bank->is_resident = 0; /* what they stand for is no more */
   }
 }
 

@@ -71,6 +71,7 @@ typedef struct PeBank {
   uint32_t    heard;   /* lanes of this chunk whose root is not silent */
   uint32_t    is_touched;  /* a node has a command or changed lanes */
   uint32_t    is_steady;   /* every lane of every node was rendered with the others, and will be until it is touched */
+  uint32_t    is_resident; /* the states' moving parts are in the caches */
   uint32_t    is_idle;     /* nothing was rendered in the last chunk, nor will be until it is touched */
   uint32_t    idle_frames; /* that the states have not been advanced by yet */
   float     **out;     /* [PE_LANES] mono buffers for the root's output, NULL where the output takes it as it is */
@@ -129,9 +130,6 @@ PE_RT void pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, co
 /* n_frames (at most PE_CHUNK_FRAMES) of a bank, from frame `at` of what is rendered. [rt & active] */
 PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker);
 
-/* Ask the memory for a bank that is run soon. [rt] */
-PE_RT void pe_bank_fetch(const PeBank *bank);
-
 /* Sum in an order that is a function of the patch alone: source i goes to accumulator i mod 16, accumulators start at
  * +0.0, then a fixed tree. [rt] */
 PE_RT void pe_sum(const PeSum *sum, float *dest, uint32_t n_frames);
@@ -153,7 +151,7 @@ PE_RT PeApplied pe_plan_would_apply(const PePlan *plan, uint32_t handle, uint32_
 /* States were written from outside: nothing that was derived from them holds any more. [rt] */
 PE_RT void pe_plan_touched(PePlan *plan);
 
-/* Bring the states of idle banks up to date; before anything reads them. [rt] */
+/* Bring the states up to date that banks at rest, or steady ones, have not; before anything reads them. [rt] */
 PE_RT void pe_plan_settle(PePlan *plan);
 
 /* The same for one bank. [rt] */

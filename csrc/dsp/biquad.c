@@ -323,6 +323,9 @@ PE_RT static void settle(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i)
 /* ---- banks ---------------------------------------------------------------------------------------- */
 
 typedef struct BiquadBank {
+  double   w1[PE_LANES], w2[PE_LANES]; /* while they are there, as are the counts */
+  uint32_t count[PE_LANES];            /* when they came */
+  uint32_t passed, is_uniform;         /* frames since; whether all lanes counted the same */
   double   c1[PE_LANES], c2[PE_LANES];
   float    scale[PE_LANES];
   double   m0[PE_LANES], m1[PE_LANES], m2[PE_LANES];
@@ -371,10 +374,50 @@ PE_RT static void biquad_skip(const PeBankBlock *b) {
   for (uint32_t m = b->lanes; m; m &= m - 1) count_frames(b->states[pe_lowest_lane(m)], b->n_frames);
 }
 
+PE_RT static void biquad_load(void *cache, uint32_t lanes, void *const *states) {
+  BiquadBank *bank = cache;
+  const uint32_t first = ((const Biquad *)states[pe_lowest_lane(lanes)])->count;
+  bank->passed = 0;
+  bank->is_uniform = 1;
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    const Biquad *s = states[l];
+    bank->w1[l] = s->state1;
+    bank->w2[l] = s->state2;
+    bank->count[l] = s->count;
+    bank->is_uniform &= s->count == first;
+  }
+}
+
+PE_RT static uint32_t bank_count(const BiquadBank *bank, uint32_t lane) { return (bank->count[lane] + bank->passed) % REST_FRAMES; }
+
+PE_RT static void biquad_store(void *cache, uint32_t lanes, void *const *states) {
+  BiquadBank *bank = cache;
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    Biquad *s = states[l];
+    s->state1 = bank->w1[l];
+    s->state2 = bank->w2[l];
+    s->count = bank_count(bank, l);
+    tell_zero(bank, l, s);
+  }
+}
+
+/* count_frames for lanes that do not count the same; otherwise the vectors have done it. */
+PE_RT static void bank_rest(BiquadBank *bank, uint32_t lanes) {
+  for (uint32_t m = bank->is_uniform ? 0 : lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    if (bank_count(bank, l) != 0) continue;
+    bank->w1[l] = kept(bank->w1[l]);
+    bank->w2[l] = kept(bank->w2[l]);
+  }
+}
+
 #define PE_SIMD_BODY "biquad_simd.h"
 #include "simd_each.h"
 
-static const PeBankOps bank = {.cache_bytes = sizeof(BiquadBank), .refresh = biquad_refresh, .silent = biquad_silent, .skip = biquad_skip, .told = tell_zero};
+static const PeBankOps bank = {.cache_bytes = sizeof(BiquadBank), .refresh = biquad_refresh, .silent = biquad_silent, .skip = biquad_skip,
+                               .told = tell_zero, .load = biquad_load, .store = biquad_store};
 static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(biquad_process, biquad_process_bank);
 
 const PeModule pe_module_biquad = {

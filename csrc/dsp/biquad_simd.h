@@ -16,6 +16,8 @@
 #define half_load PE_SIMD_NAME(half_load)
 #define half_cell PE_SIMD_NAME(half_cell)
 #define half_other PE_SIMD_NAME(half_other)
+#define kept_of PE_SIMD_NAME(kept_of)
+#define half_store PE_SIMD_NAME(half_store)
 #define bank_cells PE_SIMD_NAME(bank_cells)
 
 #define MOVING_FRAMES (PE_SIMD_LANES / 2)
@@ -264,7 +266,7 @@ typedef struct BankHalf {
 } BankHalf;
 
 /* The sums of cell_compute, in vectors: fewer numbers to be fetched for each bank. */
-PE_V BankHalf half_load(const BiquadBank *k, uint32_t l, const double *w1, const double *w2) {
+PE_V BankHalf half_load(const BiquadBank *k, uint32_t l) {
   const VD c1 = vd_load(k->c1 + l), c2 = vd_load(k->c2 + l);
   const VD g2 = c1 * c1 + c2;
   const VD g3 = c1 * g2 + c2 * c1;
@@ -275,7 +277,7 @@ PE_V BankHalf half_load(const BiquadBank *k, uint32_t l, const double *w1, const
   return (BankHalf){.g1 = c1, .g2 = g2, .g3 = g3, .g4 = g4, .g7 = g7, .g8 = c1 * g7 + c2 * g6,
                     .b0 = c2, .b1 = c2 * c1, .b2 = c2 * g2, .b3 = c2 * g3, .b6 = c2 * g6, .b7 = c2 * g7,
                     .m0 = vd_load(k->m0 + l), .m1 = vd_load(k->m1 + l), .m2 = vd_load(k->m2 + l),
-                    .w1 = vd_load(w1 + l), .w2 = vd_load(w2 + l)};
+                    .w1 = vd_load(k->w1 + l), .w2 = vd_load(k->w2 + l)};
 }
 
 /* One cell: w[0], w[1] are those of the two frames before, w[2] to w[9] its own. */
@@ -307,8 +309,19 @@ PE_V VD half_other(const BankHalf *h, const VD *x, const VD *w, uint32_t k) {
   return h->m0 * x[k] + (h->m1 * (w[k + 2] - w[k]) + h->m2 * low);
 }
 
-PE_V void bank_cells(const BiquadBank *bank, uint32_t l, int all_low, double *w1, double *w2, const float *in, float *out, uint32_t n) {
-  BankHalf low = half_load(bank, l, w1, w2), high = half_load(bank, l + PE_SIMD_LANES / 2, w1, w2);
+/* kept, in vectors. */
+PE_V VD kept_of(VD w) {
+  const VD size = (VD)((VU)w & 0x7fffffffffffffffu);
+  return (VD)((VU)w & (VU)(size >= REST_LEVEL) & (VU)(size < MAX_LEVEL));
+}
+
+PE_V void half_store(BiquadBank *bank, uint32_t l, const BankHalf *h, int is_rest) {
+  vd_store(bank->w1 + l, is_rest ? kept_of(h->w1) : h->w1);
+  vd_store(bank->w2 + l, is_rest ? kept_of(h->w2) : h->w2);
+}
+
+PE_V void bank_cells(BiquadBank *bank, uint32_t l, uint32_t lanes, int all_low, const float *in, float *out, uint32_t n) {
+  BankHalf low = half_load(bank, l), high = half_load(bank, l + PE_SIMD_LANES / 2);
   const VF scale = vf_load(bank->scale + l), max = vf_all(PE_SAMPLE_LIMIT), min = vf_all(-PE_SAMPLE_LIMIT);
   int32_t words[PE_SIMD_LANES];
   VI is_low;
@@ -334,36 +347,25 @@ PE_V void bank_cells(const BiquadBank *bank, uint32_t l, int all_low, double *w1
       pairs_before = pairs;
     }
   }
-  vd_store(w1 + l, low.w1);
-  vd_store(w2 + l, low.w2);
-  vd_store(w1 + l + PE_SIMD_LANES / 2, high.w1);
-  vd_store(w2 + l + PE_SIMD_LANES / 2, high.w2);
+  const int is_rest = bank->is_uniform && bank_count(bank, pe_lowest_lane(lanes)) == 0;
+  half_store(bank, l, &low, is_rest);
+  half_store(bank, l + PE_SIMD_LANES / 2, &high, is_rest);
 }
 
 PE_RT static void PE_SIMD_NAME(biquad_process_bank)(const PeBankBlock *b) {
   BiquadBank *bank = b->cache;
-  double w1[PE_LANES] = {0}, w2[PE_LANES] = {0};
-  for (uint32_t m = b->lanes; m; m &= m - 1) {
-    const uint32_t l = pe_lowest_lane(m);
-    w1[l] = ((const Biquad *)b->states[l])->state1;
-    w2[l] = ((const Biquad *)b->states[l])->state2;
-  }
+  if (!b->is_resident) biquad_load(bank, b->lanes, b->states);
+  bank->passed += b->n_frames;
   for (uint32_t l = 0; l < PE_LANES; l += PE_SIMD_LANES) {
     const uint32_t here = b->lanes & ((1u << PE_SIMD_LANES) - 1u) << l;
     if (!here) continue;
     if ((bank->lowpass & here) == here)
-      bank_cells(bank, l, 1, w1, w2, b->inputs[0], b->outputs[0], b->n_frames);
+      bank_cells(bank, l, here, 1, b->inputs[0], b->outputs[0], b->n_frames);
     else
-      bank_cells(bank, l, 0, w1, w2, b->inputs[0], b->outputs[0], b->n_frames);
+      bank_cells(bank, l, here, 0, b->inputs[0], b->outputs[0], b->n_frames);
   }
-  for (uint32_t m = b->lanes; m; m &= m - 1) {
-    const uint32_t l = pe_lowest_lane(m);
-    Biquad *s = b->states[l];
-    s->state1 = w1[l];
-    s->state2 = w2[l];
-    count_frames(s, b->n_frames);
-    tell_zero(bank, l, s);
-  }
+  bank_rest(bank, b->lanes);
+  if (!b->is_resident) biquad_store(bank, b->lanes, b->states);
 }
 
 #undef Mixes
@@ -381,4 +383,6 @@ PE_RT static void PE_SIMD_NAME(biquad_process_bank)(const PeBankBlock *b) {
 #undef half_load
 #undef half_cell
 #undef half_other
+#undef kept_of
+#undef half_store
 #undef bank_cells

@@ -27,7 +27,8 @@ typedef struct PeBlock {
  * Voice l is lane l. Audio is [frame][lane]. A module that has PeBankOps may be rendered so where no cable goes to a
  * parameter; its states stay where they are, one per voice. In `cache` it keeps what it derives from parameters and
  * states while they do not change: `refresh` is called for a lane before each run until it answers PE_LANE_STEADY,
- * and again after any change. Positions and lengths of runs are multiples of PE_CELL_FRAMES. */
+ * and again after any change. While all lanes are steady their moving parts live in the cache too (`load`, `store`).
+ * Positions and lengths of runs are multiples of PE_CELL_FRAMES. */
 
 #define PE_LANES 16u            /* also the accumulators of a sum: DESIGN.md, same bits */
 #define PE_CHUNK_FRAMES 64u     /* most frames in one run; a plan renders in steps of it */
@@ -50,6 +51,7 @@ typedef struct PeBankBlock {
   uint32_t            n_frames; /* PE_CELL_FRAMES to PE_CHUNK_FRAMES */
   uint32_t            lanes;    /* to be rendered; outputs of others may hold anything afterwards */
   uint32_t            is_bounded; /* what comes in lies within +-PE_SAMPLE_LIMIT */
+  uint32_t            is_resident; /* all lanes' states are in the cache, and stay there */
   const float *const *inputs;   /* [n_inputs]; NULL where nothing is connected */
   float *const       *outputs;  /* [n_outputs]; never aliases an input */
   void *const        *states;   /* [PE_LANES], the modules' own */
@@ -67,6 +69,8 @@ typedef struct PeBankOps {
   uint32_t (*silent)(const void *cache, uint32_t silent_inputs); /* lanes that put out nothing but +0, given those whose inputs are +0 throughout; [rt] */
   void (*skip)(const PeBankBlock *block);                        /* advance lanes without output, by any number of frames; [rt & active] */
   void (*told)(void *cache, uint32_t lane, const void *state);   /* a steady lane was rendered by `process`; may be NULL; [rt] */
+  void (*load)(void *cache, uint32_t lanes, void *const *states);  /* into the cache what changes from frame to frame; NULL where nothing does; [rt] */
+  void (*store)(void *cache, uint32_t lanes, void *const *states); /* and back; [rt] */
 } PeBankOps;
 
 typedef struct PeModuleIsa { /* a module for one instruction set */

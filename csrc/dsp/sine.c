@@ -52,6 +52,7 @@ PE_RT static inline float gain_at(const PeBlock *b, uint32_t i) {
 #define SINE_QUARTER_TURN 0x4000000000000000u
 
 typedef struct SineBank {
+  uint64_t phase[PE_LANES]; /* while it is there */
   uint64_t increment[PE_LANES];
   float    gain[PE_LANES];
 } SineBank;
@@ -80,10 +81,27 @@ PE_RT static void sine_skip(const PeBankBlock *b) {
   }
 }
 
+PE_RT static void sine_load(void *cache, uint32_t lanes, void *const *states) {
+  SineBank *bank = cache;
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    bank->phase[l] = ((const Sine *)states[l])->phase;
+  }
+}
+
+PE_RT static void sine_store(void *cache, uint32_t lanes, void *const *states) {
+  const SineBank *bank = cache;
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    ((Sine *)states[l])->phase = bank->phase[l];
+  }
+}
+
 #define PE_SIMD_BODY "sine_simd.h"
 #include "simd_each.h"
 
-static const PeBankOps bank = {.cache_bytes = sizeof(SineBank), .is_free = 1, .refresh = sine_refresh, .silent = sine_silent, .skip = sine_skip};
+static const PeBankOps bank = {.cache_bytes = sizeof(SineBank), .is_free = 1, .refresh = sine_refresh, .silent = sine_silent, .skip = sine_skip,
+                               .load = sine_load, .store = sine_store};
 static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(sine_process, sine_process_bank);
 const PeModule pe_module_sine = {
   .name = "simple_sine", .help = "Sine oscillator", .inputs = "", .outputs = "out",

@@ -73,17 +73,16 @@ PE_RT static void PE_SIMD_NAME(sine_process)(void *state, const PeBlock *b) {
 }
 
 PE_RT static void PE_SIMD_NAME(sine_process_bank)(const PeBankBlock *b) {
-  const SineBank *bank = b->cache;
-  uint64_t phases[PE_LANES] = {0};
-  for (uint32_t m = b->lanes; m; m &= m - 1) {
-    const uint32_t l = pe_lowest_lane(m);
-    phases[l] = ((const Sine *)b->states[l])->phase + SINE_QUARTER_TURN;
-  }
+  SineBank *bank = b->cache;
+  const uint64_t quarter = SINE_QUARTER_TURN;
+  if (!b->is_resident) sine_load(bank, b->lanes, b->states);
   for (uint32_t l = 0; l < PE_LANES; l += PE_SIMD_LANES) {
     if (!(b->lanes >> l & ((1u << PE_SIMD_LANES) - 1u))) continue;
     VU v, w, dv, dw;
-    vu_load(phases + l, &v, &w);
+    vu_load(bank->phase + l, &v, &w);
     vu_load(bank->increment + l, &dv, &dw);
+    v += quarter;
+    w += quarter;
     const VF gain = vf_load(bank->gain + l);
     float *out = b->outputs[0] + l;
     for (uint32_t i = 0; i < b->n_frames; i++) {
@@ -91,8 +90,9 @@ PE_RT static void PE_SIMD_NAME(sine_process_bank)(const PeBankBlock *b) {
       v += dv;
       w += dw;
     }
+    vu_store(bank->phase + l, v - quarter, w - quarter);
   }
-  sine_skip(b);
+  if (!b->is_resident) sine_store(bank, b->lanes, b->states);
 }
 
 #undef sine_of
