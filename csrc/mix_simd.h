@@ -59,6 +59,24 @@ PE_RT static void PE_SIMD_NAME(finish)(const float *acc, float *out, uint32_t n_
   }
 }
 
+PE_RT static void PE_SIMD_NAME(copy)(const float *x, float *out, uint32_t n_frames) {
+  uint32_t f = 0;
+  for (; f + PE_SIMD_LANES <= n_frames; f += PE_SIMD_LANES) vf_store(out + f, 0.0f + vf_load(x + f));
+  for (; f < n_frames; f++) out[f] = 0.0f + x[f];
+}
+
+/* An exponent of ones alone: one more in its last place carries into the sign. */
+PE_RT static int PE_SIMD_NAME(is_broken)(const float *x, uint32_t n_frames) {
+  VI found = {0};
+  int32_t words[PE_SIMD_LANES], any = 0;
+  uint32_t f = 0;
+  for (; f + PE_SIMD_LANES <= n_frames; f += PE_SIMD_LANES) found |= ((VI)vf_load(x + f) & 0x7f800000) + 0x00800000;
+  memcpy(words, &found, sizeof words);
+  for (uint32_t l = 0; l < PE_SIMD_LANES; l++) any |= words[l];
+  for (; f < n_frames; f++) any |= x[f] - x[f] == 0.0f ? 0 : INT32_MIN;
+  return any < 0;
+}
+
 #undef vf_mask
 #undef add_lanes
 #undef V4

@@ -1,14 +1,9 @@
 /* Offline rendering: the run of render.c, with commands at known frames and no clock. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "render.h"
 
 static void interleave(const float *planar, uint32_t stride, uint32_t n_channels, uint32_t n_frames, float *out) {
-  if (n_channels == 1) {
-    memcpy(out, planar, n_frames * sizeof *out);
-    return;
-  }
   for (uint32_t c = 0; c < n_channels; c++)
     for (uint32_t f = 0; f < n_frames; f++) out[(size_t)f * n_channels + c] = planar[(size_t)c * stride + f];
 }
@@ -24,6 +19,7 @@ PeStatus pe_render_offline(PePlan *plan, const PeCommand *commands, uint32_t n_c
   _Atomic uint32_t marker = 0;
   for (uint32_t c = 0; planar && c < plan->n_channels; c++) planes[c] = planar + (size_t)c * block_frames;
   uint32_t taken = 0;
+  const PeFpMode mode = pe_fp_enter(); /* once for all blocks */
   for (uint64_t at = 0; planar && at < n_frames;) {
     const uint64_t edge = (at / block_frames + 1) * block_frames;
     uint64_t end = edge < n_frames ? edge : n_frames;
@@ -34,10 +30,12 @@ PeStatus pe_render_offline(PePlan *plan, const PeCommand *commands, uint32_t n_c
       pe_run_take(run, &command, (int64_t)at);
     }
     if (taken < n_commands && commands[taken].frame < (int64_t)end) end = (uint64_t)commands[taken].frame; /* the schedule is full */
+    if (plan->n_channels == 1) planes[0] = out + at;
     pe_run_render(run, (int64_t)at, (uint32_t)(end - at), planes, &marker);
-    interleave(planar, block_frames, plan->n_channels, (uint32_t)(end - at), out + at * plan->n_channels);
+    if (plan->n_channels > 1) interleave(planar, block_frames, plan->n_channels, (uint32_t)(end - at), out + at * plan->n_channels);
     at = end;
   }
+  pe_fp_leave(mode);
   run->plan = NULL; /* the caller's */
   pe_run_free(run);
   free(planar);

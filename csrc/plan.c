@@ -40,10 +40,6 @@ PE_RT void pe_sum(const PeSum *s, float *dest, uint32_t n_frames) {
     memset(dest, 0, n_frames * sizeof(float));
     return;
   }
-  if (s->n_sources == 1) {
-    for (uint32_t f = 0; f < n_frames; f++) dest[f] = 0.0f + s->sources[0][f];
-    return;
-  }
   for (uint32_t at = 0; at < n_frames; at += PE_CHUNK_FRAMES)
     sum_chunk(dest, s->sources, s->n_sources, at, n_frames - at < PE_CHUNK_FRAMES ? n_frames - at : PE_CHUNK_FRAMES);
 }
@@ -125,6 +121,10 @@ PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDu
 /* Banks whose root is heard run here, each at its turn among the output's sources. */
 static void run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
   float *acc = plan->accumulators;
+  if (plan->heard == NULL && plan->output.n_sources == 1) {
+    plan->mix->copy(plan->output.sources[0], out, n_frames);
+    return;
+  }
   if (plan->heard == NULL) {
     pe_sum(&plan->output, out, n_frames);
     return;

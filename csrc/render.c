@@ -1,8 +1,6 @@
 /* RT: no locks, no allocation, no syscalls, no unbounded loops. */
 #include "render.h"
 
-#include <string.h>
-
 static void run_apply(PeRun *run, const PeCommand *c) {
   if (c->kind != PE_COMMAND_PARAM) return;
   const int is_immediate = (c->flags & PE_COMMAND_IMMEDIATE) != 0;
@@ -69,16 +67,10 @@ static void run_fade(PeRun *run, uint32_t n, float *const *planes, const PeDue *
   run->fade_at += n_fade;
 }
 
-/* What is NaN or infinite is not put out, whatever a module does: an exponent of ones alone. */
-static uint64_t make_finite(float *x, uint32_t n) {
-  uint32_t found = 0;
-  for (uint32_t f = 0; f < n; f++) {
-    uint32_t bits;
-    memcpy(&bits, &x[f], sizeof bits);
-    found |= (bits & 0x7f800000u) + 0x00800000u; /* the sign bit, for such an exponent only */
-  }
-  if (!(found & 0x80000000u)) return 0;
+/* What is NaN or infinite is not put out, whatever a module does. */
+static uint64_t make_finite(const PeMix *mix, float *x, uint32_t n) {
   uint64_t n_found = 0;
+  if (!mix->is_broken(x, n)) return 0;
   for (uint32_t f = 0; f < n; f++)
     if (x[f] - x[f] != 0.0f) {
       x[f] = 0.0f;
@@ -108,7 +100,7 @@ PE_RT PePlan *pe_run_render(PeRun *run, int64_t first_frame, uint32_t n_frames, 
   const PeDue due = take_due(run, first_frame, first_frame + n_frames);
   pe_plan_run(run->plan, planes, n_frames, &due, marker);
   if (run->fading) run_fade(run, n_frames, planes, &due, marker);
-  for (uint32_t c = 0; c < run->plan->n_channels; c++) run->n_not_finite += make_finite(planes[c], n_frames);
+  for (uint32_t c = 0; c < run->plan->n_channels; c++) run->n_not_finite += make_finite(run->plan->mix, planes[c], n_frames);
   pe_fp_leave(mode);
   if (run->fading == NULL || run->fade_at < run->fade_frames) return NULL;
   PePlan *done = run->fading;

@@ -16,11 +16,13 @@
 #include <xmmintrin.h>
 typedef uint32_t PeFpMode;
 static inline PeFpMode pe_fp_enter(void) {
-  const PeFpMode old = _mm_getcsr();
-  _mm_setcsr((old | 0x8040u) & ~0x6000u); /* FZ | DAZ, round to nearest */
+  const PeFpMode old = _mm_getcsr(), ours = (old | 0x8040u) & ~0x6000u; /* FZ | DAZ, round to nearest */
+  if (old != ours) _mm_setcsr(ours); /* costs as much as a few frames: not again within a loop that has entered */
   return old;
 }
-static inline void pe_fp_leave(PeFpMode old) { _mm_setcsr(old); }
+static inline void pe_fp_leave(PeFpMode old) {
+  if ((old & 0xe040u) != 0x8040u) _mm_setcsr(old);
+}
 #elif defined(__aarch64__)
 typedef uint64_t PeFpMode;
 static inline PeFpMode pe_fp_enter(void) {

@@ -155,7 +155,8 @@ PE_RT static void adsr_skip(const PeBankBlock *b) {
 #include "simd_each.h"
 
 static const PeBankOps bank = {.cache_bytes = sizeof(AdsrBank), .is_free = 1, .refresh = adsr_refresh, .silent = adsr_silent, .skip = adsr_skip};
-static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(adsr_process, adsr_process_bank);
+#define ROW(isa) {adsr_process_##isa, adsr_process_bank_##isa}
+static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(ROW);
 
 const PeModule pe_module_adsr = {
   .name = "adsr", .help = "Envelope of straight lines: multiplies its input, or puts out the envelope itself",

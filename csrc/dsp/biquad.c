@@ -418,7 +418,8 @@ PE_RT static void bank_rest(BiquadBank *bank, uint32_t lanes) {
 
 static const PeBankOps bank = {.cache_bytes = sizeof(BiquadBank), .refresh = biquad_refresh, .silent = biquad_silent, .skip = biquad_skip,
                                .told = tell_zero, .load = biquad_load, .store = biquad_store};
-static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(biquad_process, biquad_process_bank);
+#define ROW(isa) {biquad_process_##isa, biquad_process_bank_##isa}
+static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(ROW);
 
 const PeModule pe_module_biquad = {
   .name = "biquad_filter", .help = "Second-order filter in eight modes, after the RBJ Audio EQ Cookbook",

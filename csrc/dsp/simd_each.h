@@ -1,6 +1,8 @@
 /* Includes PE_SIMD_BODY once for each instruction set that this compiler can produce, so that one binary holds them
  * all. In each turn simd.h gives the types and operations, and PE_SIMD_NAME(x) a name of its own.
  *
+ * A table of them is PE_SIMD_EACH(ROW), where ROW(isa) makes a row of names that end in _##isa.
+ *
  * The body is the same, so are its operations and their order, contraction is off: all of them give the same bits. */
 #ifndef PE_SIMD_BODY
 #error "define PE_SIMD_BODY as the name of the file to be compiled for each instruction set"
@@ -49,9 +51,8 @@
 #else
 #pragma GCC pop_options
 #endif
-#define PE_SIMD_EACH(process, process_bank) \
-  {{process##_base, process_bank##_base}, {process##_avx2, process_bank##_avx2}, {process##_avx512, process_bank##_avx512}}
+#define PE_SIMD_EACH(ROW) {ROW(base), ROW(avx2), ROW(avx512)}
 #else
-#define PE_SIMD_EACH(process, process_bank) {{process##_base, process_bank##_base}}
+#define PE_SIMD_EACH(ROW) {ROW(base)}
 #endif
 #undef PE_SIMD_BODY

@@ -102,7 +102,8 @@ PE_RT static void sine_store(void *cache, uint32_t lanes, void *const *states) {
 
 static const PeBankOps bank = {.cache_bytes = sizeof(SineBank), .is_free = 1, .refresh = sine_refresh, .silent = sine_silent, .skip = sine_skip,
                                .load = sine_load, .store = sine_store};
-static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(sine_process, sine_process_bank);
+#define ROW(isa) {sine_process_##isa, sine_process_bank_##isa}
+static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(ROW);
 const PeModule pe_module_sine = {
   .name = "simple_sine", .help = "Sine oscillator", .inputs = "", .outputs = "out",
   .n_inputs = 0, .n_outputs = 1, .n_params = N_PARAMS,
