@@ -109,9 +109,10 @@ static void lay_step(Layout *l, PeStep *step, uint32_t node) {
     const uint32_t port = to_param ? i - m->n_inputs : i;
     const float *from = wire(l, step, node, port, to_param, sum_buffers, &n_sum_buffers);
     if (!is_real(l)) continue;
-    if (to_param)
+    if (to_param) {
       step->mods[port] = from;
-    else
+      step->has_mods |= from != NULL;
+    } else
       step->inputs[port] = from;
   }
   b->first_buffer[node] = take_buffers(b, m->n_outputs);

@@ -61,7 +61,7 @@ static void step_set(PePlan *plan, PeStep *step, uint32_t param, double value, i
   const int at_once = is_immediate || !(p->flags & PE_PARAM_RAMPED) || is_new;
   pe_smooth_set(&step->params[param], value, at_once ? 0 : (uint32_t)(p->ramp_us * plan->sample_rate_hz / 1.0e6 + 0.5));
   if (step->module->changed) step->module->changed(step->own, step->params, param, is_immediate || is_new);
-  step->is_moving = 1;
+  step->is_moving = 2;
   if (step->bank == PE_NONE) return;
   PeBank *bank = &plan->banks[step->bank];
   bank->nodes[step->node].changed |= 1u << step->lane;
@@ -69,11 +69,12 @@ static void step_set(PePlan *plan, PeStep *step, uint32_t param, double value, i
 }
 
 PE_RT void pe_step_advance(PeStep *step, uint32_t n_frames) {
-  step->is_moving = 0;
+  int is_settled = 1;
   for (uint32_t p = 0; p < step->module->n_params; p++) {
     pe_smooth_advance(&step->params[p], n_frames);
-    step->is_moving |= !pe_smooth_is_settled(&step->params[p]);
+    is_settled &= pe_smooth_is_settled(&step->params[p]);
   }
+  step->is_moving = !is_settled ? 2 : step->is_moving > 0 ? (uint8_t)(step->is_moving - 1) : 0;
 }
 
 static void process(PeStep *step, const PeBlock *block) {
@@ -89,7 +90,8 @@ static void process_part(PeStep *step, uint32_t from, uint32_t to) {
   for (uint32_t i = 0; i < m->n_inputs; i++) inputs[i] = step->inputs[i] ? step->inputs[i] + from : NULL;
   for (uint32_t i = 0; i < m->n_params; i++) mods[i] = step->mods[i] ? step->mods[i] + from : NULL;
   for (uint32_t i = 0; i < m->n_outputs; i++) outputs[i] = step->outputs[i] + from;
-  const PeBlock block = {.n_frames = to - from, .inputs = inputs, .outputs = outputs, .params = step->params, .mods = mods};
+  const PeBlock block = {.n_frames = to - from, .inputs = inputs, .outputs = outputs, .params = step->params, .mods = mods,
+                         .is_unchanged = !step->is_moving && !step->has_mods};
   process(step, &block);
 }
 
@@ -112,7 +114,8 @@ PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDu
     run_split(plan, step, n_frames, due, at);
     return;
   }
-  const PeBlock block = {.n_frames = n_frames, .inputs = step->inputs, .outputs = step->outputs, .params = step->params, .mods = step->mods};
+  const PeBlock block = {.n_frames = n_frames, .inputs = step->inputs, .outputs = step->outputs, .params = step->params, .mods = step->mods,
+                         .is_unchanged = !step->is_moving && !step->has_mods};
   process(step, &block);
 }
 
@@ -213,7 +216,7 @@ PE_RT PeApplied pe_plan_apply(PePlan *plan, uint32_t handle, uint32_t param, dou
 }
 
 PE_RT void pe_plan_touched(PePlan *plan) {
-  for (uint32_t i = 0; i < plan->n_steps; i++) plan->steps[i].is_moving = 1;
+  for (uint32_t i = 0; i < plan->n_steps; i++) plan->steps[i].is_moving = 2;
   for (uint32_t i = 0; i < plan->n_banks; i++) {
     PeBank *bank = &plan->banks[i];
     for (uint32_t k = 0; k < bank->n_nodes; k++) bank->nodes[k].changed = bank->lanes;

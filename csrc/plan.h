@@ -36,7 +36,8 @@ typedef struct PeStep { /* a node */
   uint32_t        bank, node, lane;   /* its place in a bank; bank is PE_NONE where it runs by itself */
   uint32_t        first_due, last_due; /* commands for it in this chunk: places in PePlan.next_due, or PE_NONE */
   uint8_t         is_carried; /* its state came from another plan: it has sounded */
-  uint8_t         is_moving;  /* a parameter may be on its ramp */
+  uint8_t         is_moving;  /* 2: a parameter may be on its ramp; 1: all stand, but the module has not seen them so */
+  uint8_t         has_mods;   /* a cable drives a parameter */
 } PeStep;
 
 typedef struct PeBankPort { /* an input of all lanes: a sum of nodes of the bank and of what comes from outside */

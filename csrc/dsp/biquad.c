@@ -12,9 +12,9 @@
  *     low-pass = a3 (w[n] + 2 w[n-1] + w[n-2]),  band-pass = a2 (w[n] - w[n-2])
  * With g[k] the response of w to a single x = 1, and w' those of the two frames before,
  *     w[k] = sum of g[k-i] x[i] for i = 0 .. k + g[k+1] w'[-1] + c2 g[k] w'[-2]
- * Frames 0 to 3 are computed so. Frames 4 and 5 are computed so from frames 2 and 3. Frames 6 and 7, which the next cell
- * waits for, are put together from the sums of both halves first, and then from w' at once. The two structures have
- * the same states in other words:
+ * Frames 0 to 3 are computed so. For frames 4 to 7 the sums of both halves are put together first, the first half's last
+ * two through g and c2 g as if they were w'; then w' itself at once: it is all that a cell waits for. The two structures
+ * have the same states in other words:
  *     s1 = 2 a2 (w[n-1] - w[n-2]),  s2 = 2 a3 (w[n-1] + w[n-2])
  * A low-pass adds and scales its pairs of w as floats: they are near each other where it lets anything through.
  * Cells begin at frames 0, 8, 16 ... of the module's own count, and what a cell was given is kept until it is whole: so
@@ -258,15 +258,12 @@ PE_RT static double half_sum(const Cell *c, const double *u, uint32_t k) {
 /* One frame of a cell. */
 PE_RT static float cell_frame(Biquad *s, double x) {
   const Cell *c = &s->cell;
-  const double *w = s->cell_w, *u = s->cell_x, *g = g_of(c);
+  const double *u = s->cell_x, *g = g_of(c);
   const uint32_t k = s->count % CELL, j = k % HALF;
   s->cell_x[k] = x;
-  double sum = half_sum(c, u + (k - j), j), new_w;
-  if (k >= HALF && j >= HALF / 2) sum = sum + (g[j + 1] * half_sum(c, u, 3) + c->b[j] * half_sum(c, u, 2));
-  if (k >= HALF && j < HALF / 2)
-    new_w = sum + (g[j + 1] * w[3] + c->b[j] * w[2]);
-  else
-    new_w = sum + (g[k + 1] * s->state1 + c->b[k] * s->state2);
+  double sum = half_sum(c, u + (k - j), j);
+  if (k >= HALF) sum = sum + (g[j + 1] * half_sum(c, u, 3) + c->b[j] * half_sum(c, u, 2));
+  const double new_w = sum + (g[k + 1] * s->state1 + c->b[k] * s->state2);
   s->cell_w[k] = new_w;
   const double w1 = w_before(s, k), w2 = w_before_that(s, k);
   if (k + 1 == CELL) {

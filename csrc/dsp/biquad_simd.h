@@ -9,6 +9,7 @@
 #define targets_of PE_SIMD_NAME(targets_of)
 #define targets_keep PE_SIMD_NAME(targets_keep)
 #define frames_moving PE_SIMD_NAME(frames_moving)
+#define frames_steady PE_SIMD_NAME(frames_steady)
 #define cells PE_SIMD_NAME(cells)
 #define sums_of PE_SIMD_NAME(sums_of)
 #define plus_two PE_SIMD_NAME(plus_two)
@@ -129,12 +130,10 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
     sum = _mm512_mask_add_pd(sum, 0xcc, sum, _mm512_mul_pd(g2, _mm512_permutex_pd(x, 0xaa)));
     sum = _mm512_mask_add_pd(sum, 0x88, sum, x);
     const __m512d sum3 = _mm512_permutexvar_pd(all3, sum), sum2 = _mm512_permutexvar_pd(all2, sum);
-    const __m512d both = _mm512_mask_add_pd(sum, 0xc0, sum, _mm512_add_pd(_mm512_mul_pd(from_3, sum3), _mm512_mul_pd(from_2, sum2)));
-    __m512d w = _mm512_add_pd(both, _mm512_add_pd(_mm512_mul_pd(from_w1, w1), _mm512_mul_pd(from_w2, w2)));
-    const __m512d w_3 = _mm512_permutexvar_pd(all3, w), w_2 = _mm512_permutexvar_pd(all2, w);
+    const __m512d both = _mm512_mask_add_pd(sum, 0xf0, sum, _mm512_add_pd(_mm512_mul_pd(from_3, sum3), _mm512_mul_pd(from_2, sum2)));
+    const __m512d w = _mm512_add_pd(both, _mm512_add_pd(_mm512_mul_pd(from_w1, w1), _mm512_mul_pd(from_w2, w2)));
     w1 = _mm512_permutexvar_pd(all7, w); /* all that the next cell waits for */
     w2 = _mm512_permutexvar_pd(all6, w);
-    w = _mm512_mask_add_pd(w, 0x30, sum, _mm512_add_pd(_mm512_mul_pd(from_3, w_3), _mm512_mul_pd(from_2, w_2)));
     const __m512d pairs_now = _mm512_add_pd(w, shifted(w, before, 7));
     const __m256 floats_now = _mm512_cvtpd_ps(pairs_now);
     const __m256 floats_before = _mm256_castsi256_ps(_mm256_alignr_epi32(_mm256_castps_si256(floats_now), _mm256_castps_si256(floats), 7));
@@ -182,11 +181,9 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
     const __m256d low = sums_of(x[0], g0, g1, g2), high = sums_of(x[1], g0, g1, g2);
     const __m256d both = plus_two(high, from_1, _mm256_permute4x64_pd(low, 0xff), from_2, _mm256_permute4x64_pd(low, 0xaa));
     w[0] = plus_two(low, from_1, w1, from_2, w2);
-    const __m256d far = plus_two(both, far_1, w1, far_2, w2); /* frames 6 and 7 */
-    w[1] = plus_two(high, from_1, _mm256_permute4x64_pd(w[0], 0xff), from_2, _mm256_permute4x64_pd(w[0], 0xaa));
-    w[1] = _mm256_blend_pd(w[1], far, 0xc);
-    w1 = _mm256_permute4x64_pd(far, 0xff); /* all that the next cell waits for */
-    w2 = _mm256_permute4x64_pd(far, 0xaa);
+    w[1] = plus_two(both, far_1, w1, far_2, w2);
+    w1 = _mm256_permute4x64_pd(w[1], 0xff); /* all that the next cell waits for */
+    w2 = _mm256_permute4x64_pd(w[1], 0xaa);
     for (uint32_t h = 0; h < 2; h++) {
       const __m256d earlier2 = _mm256_permute2f128_pd(before, w[h], 0x21); /* w[-2], w[-1], w[0], w[1] */
       const __m256d earlier1 = _mm256_shuffle_pd(earlier2, w[h], 0x5);     /* w[-1], w[0], w[1], w[2] */
@@ -222,8 +219,7 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
       sum[h + 3] = ((g[3] * x[h] + g[2] * x[h + 1]) + g[1] * x[h + 2]) + x[h + 3];
     }
     for (uint32_t k = 0; k < HALF; k++) w[k + 2] = sum[k] + (g[k + 1] * w1 + b[k] * w2);
-    for (uint32_t k = 0; k < 2; k++) w[k + 6] = sum[k + 4] + (g[k + 1] * w[5] + b[k] * w[4]);
-    for (uint32_t k = 2; k < 4; k++) w[k + 6] = (sum[k + 4] + (g[k + 1] * sum[3] + b[k] * sum[2])) + (g[k + 5] * w1 + b[k + 4] * w2);
+    for (uint32_t k = 0; k < HALF; k++) w[k + 6] = (sum[k + 4] + (g[k + 1] * sum[3] + b[k] * sum[2])) + (g[k + 5] * w1 + b[k + 4] * w2);
     for (uint32_t k = 0; k < CELL; k++) out[i + k] = cell_output(&c, is_lowpass, x[k], w[k + 2], w[k + 1], w[k]);
     w1 = w[9];
     w2 = w[8];
@@ -233,19 +229,10 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
 }
 #endif
 
-PE_RT static void PE_SIMD_NAME(biquad_process)(void *state, const PeBlock *b) {
-  Biquad *s = state;
-  const float *in = b->inputs[0];
-  float *out = b->outputs[0];
-  const uint32_t mode = mode_of(b->params), first = first_steady(s, b);
-  uint32_t i = 0;
-  for (; i < first && s->fade_remaining > 0; i++) out[i] = frame_moving(s, b, mode, i, in ? (double)in[i] : 0.0);
-  if (i < first) frames_moving(s, b, mode, i, first, in, out);
-  i = first;
-  if (i == b->n_frames) return;
-  settle(s, b, mode, i);
-  while (i < b->n_frames) {
-    const uint32_t left = b->n_frames - i, to_rest = REST_FRAMES - s->count;
+/* n frames in which nothing moves; the parameters have taken effect. */
+PE_RT static void frames_steady(Biquad *s, const float *in, float *out, uint32_t n_frames) {
+  for (uint32_t i = 0; i < n_frames;) {
+    const uint32_t left = n_frames - i, to_rest = REST_FRAMES - s->count;
     const uint32_t n = (left < to_rest ? left : to_rest) & ~(CELL - 1u);
     if (n == 0 || s->count % CELL != 0) {
       out[i] = frame_steady(s, in ? (double)in[i] : 0.0);
@@ -259,10 +246,26 @@ PE_RT static void PE_SIMD_NAME(biquad_process)(void *state, const PeBlock *b) {
   }
 }
 
+PE_RT static void PE_SIMD_NAME(biquad_process)(void *state, const PeBlock *b) {
+  Biquad *s = state;
+  const float *in = b->inputs[0];
+  float *out = b->outputs[0];
+  uint32_t i = 0;
+  if (!b->is_unchanged || !s->is_cellular) {
+    const uint32_t mode = mode_of(b->params), first = first_steady(s, b);
+    for (; i < first && s->fade_remaining > 0; i++) out[i] = frame_moving(s, b, mode, i, in ? (double)in[i] : 0.0);
+    if (i < first) frames_moving(s, b, mode, i, first, in, out);
+    i = first;
+    if (i == b->n_frames) return;
+    settle(s, b, mode, i);
+  }
+  frames_steady(s, in ? in + i : NULL, out + i, b->n_frames - i);
+}
+
 /* ---- banks: half of a vector of floats is a vector of doubles --------------------------------------- */
 
 typedef struct BankHalf {
-  VD g1, g2, g3, g4, g7, g8, b0, b1, b2, b3, b6, b7, m0, m1, m2, w1, w2;
+  VD g1, g2, g3, g4, g5, g6, g7, g8, b0, b1, b2, b3, b4, b5, b6, b7, m0, m1, m2, w1, w2;
 } BankHalf;
 
 /* The sums of cell_compute, in vectors: fewer numbers to be fetched for each bank. */
@@ -274,8 +277,8 @@ PE_V BankHalf half_load(const BiquadBank *k, uint32_t l) {
   const VD g5 = c1 * g4 + c2 * g3;
   const VD g6 = c1 * g5 + c2 * g4;
   const VD g7 = c1 * g6 + c2 * g5;
-  return (BankHalf){.g1 = c1, .g2 = g2, .g3 = g3, .g4 = g4, .g7 = g7, .g8 = c1 * g7 + c2 * g6,
-                    .b0 = c2, .b1 = c2 * c1, .b2 = c2 * g2, .b3 = c2 * g3, .b6 = c2 * g6, .b7 = c2 * g7,
+  return (BankHalf){.g1 = c1, .g2 = g2, .g3 = g3, .g4 = g4, .g5 = g5, .g6 = g6, .g7 = g7, .g8 = c1 * g7 + c2 * g6,
+                    .b0 = c2, .b1 = c2 * c1, .b2 = c2 * g2, .b3 = c2 * g3, .b4 = c2 * g4, .b5 = c2 * g5, .b6 = c2 * g6, .b7 = c2 * g7,
                     .m0 = vd_load(k->m0 + l), .m1 = vd_load(k->m1 + l), .m2 = vd_load(k->m2 + l),
                     .w1 = vd_load(k->w1 + l), .w2 = vd_load(k->w2 + l)};
 }
@@ -295,8 +298,8 @@ PE_V void half_cell(BankHalf *h, const VD *x, VD *w) {
   w[3] = sum[1] + (h->g2 * w[1] + h->b1 * w[0]);
   w[4] = sum[2] + (h->g3 * w[1] + h->b2 * w[0]);
   w[5] = sum[3] + (h->g4 * w[1] + h->b3 * w[0]);
-  w[6] = sum[4] + (h->g1 * w[5] + h->b0 * w[4]);
-  w[7] = sum[5] + (h->g2 * w[5] + h->b1 * w[4]);
+  w[6] = (sum[4] + (h->g1 * sum[3] + h->b0 * sum[2])) + (h->g5 * w[1] + h->b4 * w[0]);
+  w[7] = (sum[5] + (h->g2 * sum[3] + h->b1 * sum[2])) + (h->g6 * w[1] + h->b5 * w[0]);
   w[8] = (sum[6] + (h->g3 * sum[3] + h->b2 * sum[2])) + (h->g7 * w[1] + h->b6 * w[0]);
   w[9] = (sum[7] + (h->g4 * sum[3] + h->b3 * sum[2])) + (h->g8 * w[1] + h->b7 * w[0]);
   h->w1 = w[9];
@@ -376,6 +379,7 @@ PE_RT static void PE_SIMD_NAME(biquad_process_bank)(const PeBankBlock *b) {
 #undef last_of
 #undef frames_moving
 #undef MOVING_FRAMES
+#undef frames_steady
 #undef cells
 #undef sums_of
 #undef plus_two

@@ -21,6 +21,7 @@ typedef struct PeBlock {
   float *const       *outputs; /* [n_outputs]; never aliases an input */
   PeSmooth           *params;  /* [n_params]; the plan advances them after process returns */
   const float *const *mods;    /* [n_params]; what cables add to a parameter, NULL where none does */
+  uint32_t            is_unchanged; /* a hint: since the last call no parameter was set, none moves, and no cable drives one */
 } PeBlock;
 
 /* ---- banks: one node of PE_LANES equal voices at once -------------------------------------------------------
