@@ -8,19 +8,48 @@ static void interleave(const float *planar, uint32_t stride, uint32_t n_channels
     for (uint32_t f = 0; f < n_frames; f++) out[(size_t)f * n_channels + c] = planar[(size_t)c * stride + f];
 }
 
+typedef struct Offline { /* kept with the plan: making it anew costs as much as some ten blocks */
+  PeRun *run;
+  float *planar; /* [n_channels][max_block_frames] */
+} Offline;
+
+static void offline_free(void *memory) {
+  Offline *o = memory;
+  if (o->run) o->run->plan = NULL; /* it belongs to whoever frees it */
+  pe_run_free(o->run);
+  free(o->planar);
+  free(o);
+}
+
+static PeStatus offline_of(PePlan *plan, Offline **offline) {
+  *offline = plan->offline_run;
+  if (*offline) return PE_OK;
+  Offline *o = calloc(1, sizeof *o);
+  if (o == NULL) return PE_NO_MEMORY;
+  o->planar = calloc((size_t)plan->n_channels * plan->max_block_frames, sizeof *o->planar);
+  const PeStatus status = o->planar ? pe_run_new(plan, 0, &o->run) : PE_NO_MEMORY;
+  if (status != PE_OK) {
+    offline_free(o);
+    return status;
+  }
+  plan->offline_run = *offline = o;
+  plan->offline_free = offline_free;
+  return PE_OK;
+}
+
 PeStatus pe_render_offline(PePlan *plan, const PeCommand *commands, uint32_t n_commands, uint64_t n_frames,
                            uint32_t block_frames, float *out) {
   if (block_frames == 0 || block_frames > plan->max_block_frames || n_frames > INT64_MAX) return PE_BAD_ARGUMENT;
-  PeRun *run;
-  const PeStatus status = pe_run_new(plan, 0, &run);
+  Offline *offline;
+  const PeStatus status = offline_of(plan, &offline);
   if (status != PE_OK) return status;
-  float *planar = calloc((size_t)plan->n_channels * block_frames, sizeof *planar);
-  float *planes[PE_MAX_CHANNELS];
+  PeRun *run = offline->run;
+  float *planar = offline->planar, *planes[PE_MAX_CHANNELS];
   _Atomic uint32_t marker = 0;
-  for (uint32_t c = 0; planar && c < plan->n_channels; c++) planes[c] = planar + (size_t)c * block_frames;
+  for (uint32_t c = 0; c < plan->n_channels; c++) planes[c] = planar + (size_t)c * block_frames;
   uint32_t taken = 0;
   const PeFpMode mode = pe_fp_enter(); /* once for all blocks */
-  for (uint64_t at = 0; planar && at < n_frames;) {
+  for (uint64_t at = 0; at < n_frames;) {
     const uint64_t edge = (at / block_frames + 1) * block_frames;
     uint64_t end = edge < n_frames ? edge : n_frames;
     for (; taken < n_commands && commands[taken].frame < (int64_t)end; taken++) {
@@ -36,8 +65,5 @@ PeStatus pe_render_offline(PePlan *plan, const PeCommand *commands, uint32_t n_c
     at = end;
   }
   pe_fp_leave(mode);
-  run->plan = NULL; /* the caller's */
-  pe_run_free(run);
-  free(planar);
-  return planar ? PE_OK : PE_NO_MEMORY;
+  return PE_OK;
 }

@@ -113,6 +113,9 @@ struct PePlan {
   void     *memory;        /* steps, pointers: one allocation */
   int       has_run;       /* something of it has been rendered: changes ramp from now on */
 
+  void     *offline_run;   /* of pe_render_offline, kept for the next call */
+  void    (*offline_free)(void *run);
+
   /* how it is turned to, filled in by the worker's setup side */
   uint64_t  generation;
   uint32_t  fade_frames, n_carries;

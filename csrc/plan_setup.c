@@ -163,6 +163,7 @@ PeStatus pe_plan_new(const PeRegistry *registry, const PePlanSpec *spec, PePlan 
 
 void pe_plan_free(PePlan *plan) {
   if (plan == NULL) return;
+  if (plan->offline_run) plan->offline_free(plan->offline_run);
   free(plan->memory);
   free(plan->states);
   free(plan->buffers);
