@@ -41,7 +41,8 @@ typedef float V4 __attribute__((vector_size(16)));
 typedef float V8 __attribute__((vector_size(32)));
 typedef int32_t V8I __attribute__((vector_size(32)));
 
-PE_RT static void PE_SIMD_NAME(finish)(const float *acc, float *out, uint32_t n_frames) {
+PE_RT static int PE_SIMD_NAME(finish)(const float *acc, float *out, uint32_t n_frames) {
+  int32_t found = 0;
   uint32_t f = 0;
   for (; f + 4 <= n_frames; f += 4) {
     float a[4][4], sums[4];
@@ -52,6 +53,7 @@ PE_RT static void PE_SIMD_NAME(finish)(const float *acc, float *out, uint32_t n_
       memcpy(a[k], &four, sizeof four);
     }
     for (uint32_t k = 0; k < 4; k++) sums[k] = (a[k][0] + a[k][2]) + (a[k][1] + a[k][3]);
+    for (uint32_t k = 0; k < 4; k++) found |= sums[k] - sums[k] == 0.0f ? 0 : 1;
     memcpy(out + f, sums, sizeof sums);
   }
   for (; f < n_frames; f++) {
@@ -60,39 +62,30 @@ PE_RT static void PE_SIMD_NAME(finish)(const float *acc, float *out, uint32_t n_
     for (uint32_t stride = PE_LANES / 2; stride > 0; stride /= 2)
       for (uint32_t i = 0; i < stride; i++) a[i] += a[i + stride];
     out[f] = a[0];
+    found |= a[0] - a[0] == 0.0f ? 0 : 1;
   }
+  return found;
 }
 
 /* In halves of a vector: so they were stored a moment ago, and a load over two stores waits for both. */
-PE_RT static void PE_SIMD_NAME(copy)(const float *x, float *out, uint32_t n_frames) {
+PE_RT static int PE_SIMD_NAME(copy)(const float *x, float *out, uint32_t n_frames) {
+  V8I found = {0};
+  int32_t rest = 0;
   uint32_t f = 0;
   for (; f + 8 <= n_frames; f += 8) {
     V8 v;
     memcpy(&v, x + f, sizeof v);
     v = 0.0f + v;
+    found |= ((V8I)v & 0x7f800000) + 0x00800000; /* an exponent of ones alone carries into the sign */
     memcpy(out + f, &v, sizeof v);
   }
-  for (; f < n_frames; f++) out[f] = 0.0f + x[f];
-}
-
-/* An exponent of ones alone: one more in its last place carries into the sign. */
-PE_RT static int PE_SIMD_NAME(is_broken)(const float *x, uint32_t n_frames) {
-  V8I found = {0};
-  int32_t rest = 0;
-  uint32_t f = 0;
-  for (; f + 8 <= n_frames; f += 8) {
-    V8I v;
-    memcpy(&v, x + f, sizeof v);
-    found |= (v & 0x7f800000) + 0x00800000;
+  for (; f < n_frames; f++) {
+    out[f] = 0.0f + x[f];
+    rest |= out[f] - out[f] == 0.0f ? 0 : INT32_MIN;
   }
-  for (; f < n_frames; f++) rest |= x[f] - x[f] == 0.0f ? 0 : INT32_MIN;
-  VI part;
-  for (uint32_t l = 0; l < 8; l += PE_SIMD_LANES < 8 ? PE_SIMD_LANES : 8) {
-    int32_t words[PE_SIMD_LANES] = {0};
-    memcpy(words, (const char *)&found + l * sizeof *words, PE_SIMD_LANES < 8 ? sizeof words : 32);
-    memcpy(&part, words, sizeof part);
-    if (vi_any_negative(part)) return 1;
-  }
+  int32_t words[8];
+  memcpy(words, &found, sizeof words);
+  for (uint32_t l = 0; l < 8; l++) rest |= words[l];
   return rest < 0;
 }
 

@@ -122,15 +122,12 @@ PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDu
 /* ---- the output ---------------------------------------------------------------------------------- */
 
 /* Banks whose root is heard run here, each at its turn among the output's sources. */
-static void run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
+static int run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
   float *acc = plan->accumulators;
-  if (plan->heard == NULL && plan->output.n_sources == 1) {
-    plan->mix->copy(plan->output.sources[0], out, n_frames);
-    return;
-  }
+  if (plan->heard == NULL && plan->output.n_sources == 1) return plan->mix->copy(plan->output.sources[0], out, n_frames);
   if (plan->heard == NULL) {
     pe_sum(&plan->output, out, n_frames);
-    return;
+    return plan->mix->copy(out, out, n_frames);
   }
   int is_first = 1;
   for (uint32_t i = 0; i < plan->n_heard; i++) {
@@ -147,10 +144,9 @@ static void run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue 
     plan->mix->accumulate(acc, bank->nodes[bank->n_nodes - 1].output, bank->heard, is_first, n_frames);
     is_first = 0;
   }
-  if (is_first)
-    memset(out, 0, n_frames * sizeof *out);
-  else
-    plan->mix->finish(acc, out, n_frames);
+  if (!is_first) return plan->mix->finish(acc, out, n_frames);
+  memset(out, 0, n_frames * sizeof *out);
+  return 0;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------ */
@@ -174,7 +170,7 @@ static uint32_t link_due(PePlan *plan, const PeDue *due, uint32_t next, uint32_t
   return next;
 }
 
-static void run_chunk(PePlan *plan, float *out, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
+static int run_chunk(PePlan *plan, float *out, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
   for (uint32_t i = 0; i < plan->n_units; i++) {
     const PeUnit *unit = &plan->units[i];
     if (unit->step == PE_NONE) {
@@ -185,22 +181,25 @@ static void run_chunk(PePlan *plan, float *out, uint32_t n_frames, const PeDue *
     atomic_store_explicit(marker, step->handle, memory_order_relaxed); /* read after a death only */
     pe_step_run(plan, step, n_frames, due, at);
   }
-  run_output(plan, out, n_frames, due, at, marker);
+  const int is_broken = run_output(plan, out, n_frames, due, at, marker);
   plan->position = (plan->position + n_frames) % PE_CHUNK_FRAMES;
+  return is_broken;
 }
 
-PE_RT void pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, _Atomic uint32_t *marker) {
+PE_RT int pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, _Atomic uint32_t *marker) {
   uint32_t next = 0;
+  int is_broken = 0;
   plan->has_run |= n_frames > 0;
   for (uint32_t at = 0; at < n_frames;) {
     const uint32_t to_edge = plan->chunk_frames - plan->position % plan->chunk_frames;
     const uint32_t n = n_frames - at < to_edge ? n_frames - at : to_edge;
     next = link_due(plan, due, next, at + n);
-    run_chunk(plan, planes[0] + at, n, due, at, marker);
+    is_broken |= run_chunk(plan, planes[0] + at, n, due, at, marker);
     at += n;
   }
   atomic_store_explicit(marker, 0, memory_order_relaxed); /* read after a death only */
   for (uint32_t c = 1; c < plan->n_channels; c++) memcpy(planes[c], planes[0], n_frames * sizeof(float));
+  return is_broken;
 }
 
 PE_RT PeApplied pe_plan_would_apply(const PePlan *plan, uint32_t handle, uint32_t param, double value) {

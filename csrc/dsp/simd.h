@@ -47,7 +47,6 @@ typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
 #undef vf_of_ints
 #undef vd_of_floats
 #undef vf_of_doubles
-#undef vi_any_negative
 #undef vu_load
 #undef vu_store
 #undef vi_high_halves
@@ -66,7 +65,6 @@ typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
 #define vf_of_ints PE_SIMD_NAME(pe_vf_of_ints)
 #define vd_of_floats PE_SIMD_NAME(pe_vd_of_floats)
 #define vf_of_doubles PE_SIMD_NAME(pe_vf_of_doubles)
-#define vi_any_negative PE_SIMD_NAME(pe_vi_any_negative)
 #define vu_load PE_SIMD_NAME(pe_vu_load)
 #define vu_store PE_SIMD_NAME(pe_vu_store)
 #define vi_high_halves PE_SIMD_NAME(pe_vi_high_halves)
@@ -155,18 +153,6 @@ PE_V VI vi_abs(VI v) {
 #else
   const VI sign = v >> 31;
   return (v ^ sign) - sign;
-#endif
-}
-
-PE_V int vi_any_negative(VI v) {
-#if PE_SIMD_LANES == 16
-  return _mm512_movepi32_mask((__m512i)v) != 0;
-#elif PE_SIMD_LANES == 8
-  return _mm256_movemask_ps((__m256)v) != 0;
-#elif defined(__x86_64__)
-  return _mm_movemask_ps((__m128)v) != 0;
-#else
-  return (v[0] | v[1] | v[2] | v[3]) < 0;
 #endif
 }
 

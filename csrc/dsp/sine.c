@@ -19,9 +19,12 @@ typedef struct Sine {
   uint64_t phase;        /* of the next frame, in turns x 2^64 */
   double   turns_per_hz; /* 2^64 / sample rate */
   double   max_hz;
-  double   reserved;
+  float    gain;         /* both of the newest frame: what stands is not computed again */
+  uint32_t reserved;
+  uint64_t increment;
+  uint64_t reserved2;
 } Sine;
-_Static_assert(sizeof(Sine) == 32, "no padding in a state");
+_Static_assert(sizeof(Sine) == 48, "no padding in a state");
 
 static PeStatus sine_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
   Sine *s = state;
@@ -33,7 +36,7 @@ static PeStatus sine_prepare(void *state, double sample_rate_hz, uint32_t max_bl
 
 static void sine_reset(void *state) {
   Sine *s = state;
-  s->phase = 0;
+  *s = (Sine){.turns_per_hz = s->turns_per_hz, .max_hz = s->max_hz};
 }
 
 /* Below 2^63, as the frequency is below Nyquist. 53 bits of it count: off by 1e-16 of the frequency at most. */
@@ -62,8 +65,9 @@ PE_RT static uint32_t sine_refresh(void *cache, uint32_t lane, void *state, cons
   static const float *const no_cables[N_PARAMS];
   const PeBlock b = {.n_frames = time->n_frames, .params = (PeSmooth *)(uintptr_t)p, .mods = no_cables};
   if (!pe_block_param_is_constant(&b, FREQ) || !pe_block_param_is_constant(&b, GAIN)) return PE_LANE_ALONE;
-  bank->increment[lane] = increment_at(state, &b, 0);
-  bank->gain[lane] = gain_at(&b, 0);
+  Sine *s = state;
+  bank->increment[lane] = s->increment = increment_at(s, &b, 0);
+  bank->gain[lane] = s->gain = gain_at(&b, 0);
   return PE_LANE_STEADY;
 }
 

@@ -66,10 +66,12 @@ PE_RT static uint64_t sine_moving(const Sine *s, const PeBlock *b, float *out) {
 PE_RT static void PE_SIMD_NAME(sine_process)(void *state, const PeBlock *b) {
   Sine *s = state;
   if (b->n_frames == 0) return;
-  if (pe_block_param_is_constant(b, FREQ) && pe_block_param_is_constant(b, GAIN))
-    s->phase = sine_steady(s->phase, increment_at(s, b, 0), gain_at(b, 0), b->outputs[0], b->n_frames);
-  else
-    s->phase = sine_moving(s, b, b->outputs[0]);
+  const int is_steady = b->is_unchanged || (pe_block_param_is_constant(b, FREQ) && pe_block_param_is_constant(b, GAIN));
+  if (!b->is_unchanged) {
+    s->increment = increment_at(s, b, b->n_frames - 1);
+    s->gain = gain_at(b, b->n_frames - 1);
+  }
+  s->phase = is_steady ? sine_steady(s->phase, s->increment, s->gain, b->outputs[0], b->n_frames) : sine_moving(s, b, b->outputs[0]);
 }
 
 PE_RT static void PE_SIMD_NAME(sine_process_bank)(const PeBankBlock *b) {
