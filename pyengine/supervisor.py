@@ -72,7 +72,8 @@ class Supervisor:
         self.driver: Outlet | None = None
         self.time_base: TimeBase | None = None
         self._allowed = 0
-        self._granted_s = self._unplayed_s = 0.0  # when the last block was granted, and last seen not to be played
+        self._granted_until = -1  # where the clock stands after the last block that was granted
+        self._granted_s = self._unplayed_s = 0.0  # when it was granted, and last seen not to be played
         self._may_realtime = False
         self._told_class = False
 
@@ -301,12 +302,12 @@ class Supervisor:
         """
         if self.driver is None or self.driver.kind != "free" or self._allowed == _native.NO_LIMIT:
             return
-        now = time.monotonic()
+        now, is_ours = time.monotonic(), self._granted_until == self._allowed  # nobody has advanced it since
         if self.frames < self._allowed:
             self._unplayed_s = now
-        elif now - self._unplayed_s >= GRANT_PAUSES * (self._unplayed_s - self._granted_s):
+        elif not is_ours or now - self._unplayed_s >= GRANT_PAUSES * (self._unplayed_s - self._granted_s):
             self._granted_s = self._unplayed_s = now
-            self.allow(self.board.options.block_frames)
+            self._granted_until = self.allow(self.board.options.block_frames)
 
     def _free_clock(self) -> _native.Clock:
         if self.driver is None or self.driver.clock is None or self.driver.kind != "free":

@@ -335,3 +335,19 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error_and_all_public_nam
         _ = pyengine.Motor
     for name in pyengine.__all__:
         assert getattr(pyengine, name) is not None
+
+
+def test_a_block_that_a_commit_needs_is_granted_at_once_after_a_long_advance() -> None:
+    """Only a granted block that took long is followed by a pause, not what the user let the clock play."""
+    with Engine("free") as engine:
+        supervisor = engine._running
+
+        def advance_and_look() -> int:
+            until = supervisor.allow(480_000)
+            supervisor.grant()  # something waits meanwhile: there are frames to come
+            return until
+
+        until = engine._ask(advance_and_look)
+        wait_until(lambda: engine.frames >= until)
+        engine.create("osc1", "simple_sine")
+        assert engine.commit()["late_blocks"] == 0
