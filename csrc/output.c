@@ -149,6 +149,7 @@ PE_RT void pe_output_process(PeOutput *o, float *out, uint32_t n_frames) {
   o->is_tapped = (int)atomic_load_explicit(&o->record_wanted, memory_order_acquire); /* a flag, nothing else */
   if (o->is_tapped && !was_tapped) put_u64(&o->tap_start, frames);
   tell_time(o, frames, start);
+  atomic_store_explicit(&s->asked_ns, start, memory_order_relaxed); /* a hint to those who sleep */
   pe_timeline_update(&o->timeline, start, n_frames, (int64_t)(play_block(s) * s->config.block_frames + (o->has_block ? o->at : 0)));
   pe_output_expect(o, n_frames);
   while (at < n_frames) {

@@ -71,6 +71,7 @@ struct PeSegment {
   PE_LINE _Atomic uint64_t play_block;
   _Atomic uint64_t heard_generation, swapped_generation;
   _Atomic uint64_t swapped_opening; /* the opening of the gate that was used last */
+  _Atomic uint64_t asked_ns;        /* when the newest request came: CLOCK_MONOTONIC */
   _Atomic uint32_t active_slot, effective_lead, largest_request;
   PE_LINE PeCounter counters[PE_COUNTERS];
   /* by the supervisor */

@@ -217,6 +217,20 @@ static int may_render(const PeWorker *w) {
   return w->head < play + lead;
 }
 
+/* How long to sleep. Where the clock does not wake, requests come at the distance of the largest one: sleep until
+ * shortly after the next one should have come, and look often from then on. What was asked for is in the ring. */
+static uint64_t sleep_ns(PeWorker *w) {
+  if (w->run == NULL) return 20000000u;
+  if (w->segment->config.is_free_running) return w->wait_ns;
+  const PeConfig *c = &w->segment->config;
+  const uint32_t request = atomic_load_explicit(&w->segment->largest_request, memory_order_relaxed); /* a figure that only grows */
+  const uint64_t asked_ns = atomic_load_explicit(&w->segment->asked_ns, memory_order_relaxed);       /* a hint */
+  const double frames = request > c->block_frames ? request : c->block_frames;
+  const uint64_t expected = asked_ns + (uint64_t)(1.0e9 * frames / c->sample_rate_hz) + w->wait_ns / 8, now = pe_now_ns();
+  const uint64_t longest = now + (uint64_t)(1.0e9 * PE_MAX_REQUEST / c->sample_rate_hz);
+  return expected > now + w->wait_ns / 4 && expected < longest ? expected - now : w->wait_ns / 4;
+}
+
 void *pe_worker_main(void *worker) {
   PeWorker *w = worker;
   while (!atomic_load_explicit(&w->shared->shutdown, memory_order_acquire)) { /* a flag, nothing else */
@@ -227,7 +241,7 @@ void *pe_worker_main(void *worker) {
     if (w->run && may_render(w)) {
       if (!render_next(w)) break;
     } else {
-      pe_wake_wait(&w->segment->work, seen, w->run ? w->wait_ns : 20000000u);
+      pe_wake_wait(&w->segment->work, seen, sleep_ns(w));
     }
   }
   return NULL;
