@@ -113,6 +113,6 @@ PE_RT static inline int pe_block_param_is_constant(const PeBlock *b, uint32_t pa
  *     const PeModule *const pe_modules[] = { &my_module, NULL };
  * built against the same PE_MODULE_ABI, which it exports too as `const uint32_t pe_module_abi`. */
 #define PE_MODULE_ABI 2u
-#define PE_MODULE_MAX_PORTS 64u /* inputs and parameters together */
+#define PE_MODULE_MAX_PORTS 64u /* inputs and parameters together; and outputs */
 
 #endif
