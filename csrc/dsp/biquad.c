@@ -204,7 +204,7 @@ PE_RT_INLINE void cell_enter(Biquad *s) {
   s->is_cellular = 1;
 }
 
-/* 0 for what has died away, and for what is not finite: a filter gets over a NaN that it was fed. */
+/* 0 for what has died away, and for what is not finite: a filter gets over a NaN that it was fed, once nothing moves. */
 PE_RT_INLINE double kept(double w) {
   const double size = w < 0.0 ? -w : w;
   return size >= REST_LEVEL && size < MAX_LEVEL ? w : 0.0;
