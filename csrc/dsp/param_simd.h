@@ -18,14 +18,14 @@
 /* a where all bits of the lane are set, otherwise b. */
 PE_V VD vd_select(VU mask, VD a, VD b) { return (VD)(((VU)a & mask) | ((VU)b & ~mask)); }
 
-/* pe_block_param of frames i and after, of which n (at most PE_SIMD_LANES / 2) are there; the others hold anything.
+/* pe_block_param of frames i and after, of which n are there; lanes behind them hold anything.
  * Vectors that are not loaded from numbers just stored one by one: such a load waits for all the stores. */
 PE_V VD vd_param(const PeBlock *b, uint32_t param, uint32_t i, uint32_t n, double min, double max) {
   static const double numbers[] = {0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0};
   const PeSmooth *s = &b->params[param];
   const VD left = ((double)s->remaining - (double)i) - vd_load(numbers); /* frames to the ramp's end: whole numbers, exact */
   VD v = s->target - s->step * vd_max(left, vd_all(0.0));
-  if (b->mods[param] && n == PE_SIMD_LANES / 2) {
+  if (b->mods[param] && n >= PE_SIMD_LANES / 2) {
     v += vd_of_floats(b->mods[param] + i, 0);
   } else if (b->mods[param]) {
     double mods[PE_SIMD_LANES / 2] = {0};
