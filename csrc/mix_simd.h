@@ -5,7 +5,7 @@
 #define add_lanes PE_SIMD_NAME(add_lanes)
 #define V4 PE_SIMD_NAME(PeV4)
 #define V8 PE_SIMD_NAME(PeV8)
-#define V8I PE_SIMD_NAME(PeV8i)
+#define V8U PE_SIMD_NAME(PeV8u)
 
 PE_V VI vf_mask(uint32_t lanes) {
   int32_t words[PE_SIMD_LANES];
@@ -39,7 +39,7 @@ PE_RT static void PE_SIMD_NAME(accumulate)(float *acc, const float *x, uint32_t 
 /* Four accumulators of a frame at a time: 8 and 4 apart first, then four frames are turned over. */
 typedef float V4 __attribute__((vector_size(16)));
 typedef float V8 __attribute__((vector_size(32)));
-typedef int32_t V8I __attribute__((vector_size(32)));
+typedef uint32_t V8U __attribute__((vector_size(32)));
 
 PE_RT static int PE_SIMD_NAME(finish)(const float *acc, float *out, uint32_t n_frames) {
   int32_t found = 0;
@@ -69,28 +69,28 @@ PE_RT static int PE_SIMD_NAME(finish)(const float *acc, float *out, uint32_t n_f
 
 /* In halves of a vector: so they were stored a moment ago, and a load over two stores waits for both. */
 PE_RT static int PE_SIMD_NAME(copy)(const float *x, float *out, uint32_t n_frames) {
-  V8I found = {0};
-  int32_t rest = 0;
+  V8U found = {0};
+  uint32_t rest = 0;
   uint32_t f = 0;
   for (; f + 8 <= n_frames; f += 8) {
     V8 v;
     memcpy(&v, x + f, sizeof v);
     v = 0.0f + v;
-    found |= ((V8I)v & 0x7f800000) + 0x00800000; /* an exponent of ones alone carries into the sign */
+    found |= ((V8U)v & 0x7f800000u) + 0x00800000u; /* an exponent of ones alone carries into the sign */
     memcpy(out + f, &v, sizeof v);
   }
   for (; f < n_frames; f++) {
     out[f] = 0.0f + x[f];
-    rest |= out[f] - out[f] == 0.0f ? 0 : INT32_MIN;
+    rest |= out[f] - out[f] == 0.0f ? 0 : 0x80000000u;
   }
-  int32_t words[8];
+  uint32_t words[8];
   memcpy(words, &found, sizeof words);
   for (uint32_t l = 0; l < 8; l++) rest |= words[l];
-  return rest < 0;
+  return rest >> 31 != 0;
 }
 
 #undef vf_mask
 #undef add_lanes
 #undef V4
 #undef V8
-#undef V8I
+#undef V8U

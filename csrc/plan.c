@@ -55,7 +55,7 @@ static void step_set(PePlan *plan, PeStep *step, uint32_t param, double value, i
   const double max = param_max(plan, p);
   const int is_new = !plan->has_run && !step->is_carried;
   if (step->bank != PE_NONE) pe_bank_settle(&plan->banks[step->bank]);
-  value = value < p->min ? p->min : value > max ? max : value;
+  value = (value < p->min ? p->min : value > max ? max : value) + 0.0; /* never -0: whether a ramp ends on it would depend on how it was split */
   if (p->flags & PE_PARAM_GATE) value = value >= 0.5 ? 1.0 : 0.0;
   if (p->flags & PE_PARAM_INTEGER) value = (double)(int64_t)(value + 0.5);
   const int at_once = is_immediate || !(p->flags & PE_PARAM_RAMPED) || is_new;

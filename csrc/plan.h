@@ -128,7 +128,7 @@ typedef struct PeDue { /* commands that take effect in the frames to be rendered
   int64_t          first_frame; /* of what is rendered */
 } PeDue;
 
-/* Render n_frames (at most max_block_frames) into planes[n_channels]. The marker tells which node runs. Returns whether
+/* Render n_frames (at most max_block_frames) into planes[n_channels]. The marker tells which node runs, of a bank its first. Returns whether
  * there is a NaN or an infinity in it. [rt & active] */
 PE_RT int pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, _Atomic uint32_t *marker);
 

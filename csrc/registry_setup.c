@@ -91,7 +91,7 @@ PeStatus pe_registry_load(PeRegistry *registry, const char *path) {
   }
   uint32_t n = 0;
   for (; modules[n] != NULL; n++)
-    if (modules[n]->n_inputs + modules[n]->n_params > PE_MODULE_MAX_PORTS) return PE_NOT_LOADABLE;
+    if (modules[n]->n_inputs + modules[n]->n_params > PE_MODULE_MAX_PORTS || modules[n]->n_outputs > PE_MODULE_MAX_PORTS) return PE_NOT_LOADABLE;
   return registry_add(registry, modules, n);
 }
 

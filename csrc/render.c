@@ -55,17 +55,16 @@ static float fade_weight(uint32_t at, uint32_t n) {
   return t * t * (3.0f - 2.0f * t);
 }
 
-static int run_fade(PeRun *run, uint32_t n, float *const *planes, const PeDue *due, _Atomic uint32_t *marker) {
+static void run_fade(PeRun *run, uint32_t n, float *const *planes, const PeDue *due, _Atomic uint32_t *marker) {
   float *old[PE_MAX_CHANNELS];
   const uint32_t left = run->fade_frames - run->fade_at;
   const uint32_t n_fade = n < left ? n : left;
   for (uint32_t c = 0; c < run->plan->n_channels; c++) old[c] = run->scratch + (size_t)c * run->plan->max_block_frames;
-  const int is_broken = pe_plan_run(run->fading, old, n, due, marker);
+  pe_plan_run(run->fading, old, n, due, marker);
   for (uint32_t c = 0; c < run->plan->n_channels; c++)
     for (uint32_t f = 0; f < n_fade; f++)
       planes[c][f] = old[c][f] + fade_weight(run->fade_at + f, run->fade_frames) * (planes[c][f] - old[c][f]);
   run->fade_at += n_fade;
-  return is_broken;
 }
 
 /* What is NaN or infinite is not put out, whatever a module does. */
@@ -99,7 +98,10 @@ PE_RT PePlan *pe_run_render(PeRun *run, int64_t first_frame, uint32_t n_frames, 
   run_apply_due(run, first_frame);
   const PeDue due = take_due(run, first_frame, first_frame + n_frames);
   int is_broken = pe_plan_run(run->plan, planes, n_frames, &due, marker);
-  if (run->fading) is_broken |= run_fade(run, n_frames, planes, &due, marker);
+  if (run->fading) {
+    run_fade(run, n_frames, planes, &due, marker);
+    is_broken = 1; /* it may be: two that are finite can be too far apart */
+  }
   for (uint32_t c = 0; is_broken && c < run->plan->n_channels; c++) run->n_not_finite += make_finite(planes[c], n_frames);
   pe_fp_leave(mode);
   if (run->fading == NULL || run->fade_at < run->fade_frames) return NULL;

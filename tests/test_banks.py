@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from live import Live
 import pyengine
 from pyengine import Patch, _native
 from pyengine.errors import NativeError
-from pyengine.plan import address, new_plan
+from pyengine.plan import address, new_plan, prime
 
 RATE_HZ = 48000.0
 ISAS = _native.isa_names()
@@ -44,6 +45,7 @@ def played(patch: Patch, n_frames: int, events: list[Event], block_frames: int) 
     records = [_native.Record(*address(patch, op), frame=frame) for frame, op in sorted(events, key=lambda e: e[0])]
     out = np.zeros((n_frames, 1), np.float32)
     with new_plan(patch, sample_rate_hz=RATE_HZ, max_block_frames=block_frames, n_channels=1) as plan:
+        assert prime(plan, patch, patch.ops(), RATE_HZ) == []
         plan.render(_native.commands(records), len(records), n_frames, block_frames, out)
         assert np.any(out) and np.isfinite(out).all()
         return out.tobytes(), plan.state_hash, plan.n_banked
@@ -220,6 +222,18 @@ def test_a_voice_moves_between_bank_and_single_at_any_commit(tmp_path: Path) -> 
                 sound, _ = pyengine.replay(log)
             n = min(len(sound), len(heard))
             assert n > 15_000 and sound[:n].tobytes() == heard[:n].tobytes(), (isa, banks)
+
+
+def test_a_ramp_to_minus_0_leaves_the_states_of_one_to_0() -> None:
+    """The gain's ramp ends in the middle of a vector, the cutoff's goes on: only the sign of 0 could differ."""
+    patch = Patch().create("o", "simple_sine").create("f", "biquad_filter").connect("o", "f")
+    patch.set("f", "mode", "peak").set("f", "gain_db", 6.0)
+    hashes = set()
+    for zero, block_frames, isa in itertools.product((0.0, -0.0), (64, 37, 1), ISAS):
+        events: list[Event] = [(100, ("mod", "f", "gain_db", zero)), (100, ("mod", "f", "cutoff", 3000.0))]
+        with built_for(isa):
+            hashes.add(played(patch, 384, events, block_frames)[1])
+    assert len(hashes) == 1
 
 
 def test_an_unknown_instruction_set_is_refused_with_those_there_are() -> None:

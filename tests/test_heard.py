@@ -381,6 +381,18 @@ def test_a_module_that_turns_to_nan_in_mid_block_is_silent_from_that_frame_on_in
 
 
 @pytest.mark.usefixtures("more_modules")
+def test_a_crossfade_between_finite_samples_too_far_apart_stays_finite() -> None:
+    up = Patch().create("up", "test_huge").set("up", "level", 1.0)
+    down = Patch(next_handle=10).create("down", "test_huge").set("down", "level", -1.0)
+    with Rig() as rig:
+        rig.record()
+        rig.commit(up)
+        rig.commit(down, 1000)
+        rig.advance(3000)
+        assert np.all(np.isfinite(rig.read_tap()))
+
+
+@pytest.mark.usefixtures("more_modules")
 @pytest.mark.parametrize("is_in", [True, False])
 def test_a_crossfade_with_a_patch_that_is_not_finite_stays_finite(is_in: bool) -> None:
     good = Patch().create("osc1", "simple_sine")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from modules import shared_object
 from pyengine._core import ffi
 from pyengine._core import lib as LIB
 
@@ -47,6 +48,14 @@ def test_check_raises_what_and_why_with_the_status() -> None:
         _native.check(LIB.PE_BUSY, "cannot do it")
     assert caught.value.status == _native.BUSY
     assert isinstance(caught.value, EngineError)
+
+
+def test_a_module_with_more_outputs_than_a_step_has_room_for_is_refused() -> None:
+    registry = ffi.new("PeRegistry **")
+    _native.check(LIB.pe_registry_new(registry), "no registry")
+    status = LIB.pe_registry_load(registry[0], str(shared_object("wide_module")).encode())
+    LIB.pe_registry_free(registry[0])
+    assert _native.strerror(status) == _native.strerror(LIB.PE_NOT_LOADABLE)
 
 
 # ---- plans: what is refused ----------------------------------------------------------------------------------

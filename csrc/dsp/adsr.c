@@ -47,18 +47,18 @@ static void adsr_reset(void *state) {
   *s = (Adsr){.sample_rate_hz = s->sample_rate_hz};
 }
 
-PE_RT static inline double within(double v, double min, double max) {
+PE_RT_INLINE double within(double v, double min, double max) {
   v = v > min ? v : min;
   return v < max ? v : max;
 }
 
-PE_RT static uint32_t segment_frames(const Adsr *s, double ms) {
+PE_RT_INLINE uint32_t segment_frames(const Adsr *s, double ms) {
   ms = within(ms, params[ATTACK].min, params[ATTACK].max);
   return (uint32_t)(ms * s->sample_rate_hz / 1000.0 + 0.5);
 }
 
 /* Not pe_smooth_set: a segment between equal levels takes its time too. */
-PE_RT static void segment_start(Adsr *s, uint32_t stage, double end_level, uint32_t n_frames) {
+PE_RT_INLINE void segment_start(Adsr *s, uint32_t stage, double end_level, uint32_t n_frames) {
   const double now = pe_smooth_now(&s->level);
   s->stage = stage;
   s->level = (PeSmooth){.target = end_level,
@@ -66,19 +66,19 @@ PE_RT static void segment_start(Adsr *s, uint32_t stage, double end_level, uint3
                         .remaining = n_frames};
 }
 
-PE_RT static double sustain_level(const PeSmooth *p) {
+PE_RT_INLINE double sustain_level(const PeSmooth *p) {
   return within(p[SUSTAIN].target, params[SUSTAIN].min, params[SUSTAIN].max);
 }
 
-PE_RT static void gate_open(Adsr *s, const PeSmooth *p) {
+PE_RT_INLINE void gate_open(Adsr *s, const PeSmooth *p) {
   segment_start(s, STAGE_ATTACK, 1.0, segment_frames(s, p[ATTACK].target));
 }
 
-PE_RT static void gate_close(Adsr *s, const PeSmooth *p) {
+PE_RT_INLINE void gate_close(Adsr *s, const PeSmooth *p) {
   segment_start(s, STAGE_RELEASE, 0.0, segment_frames(s, p[RELEASE].target));
 }
 
-PE_RT static void gate_follow(Adsr *s, const PeSmooth *p, int is_high, int is_retriggered) {
+PE_RT_INLINE void gate_follow(Adsr *s, const PeSmooth *p, int is_high, int is_retriggered) {
   if (is_high && (!s->is_open || is_retriggered)) gate_open(s, p);
   if (!is_high && s->is_open) gate_close(s, p);
   s->is_open = is_high ? 1u : 0u;
@@ -86,7 +86,7 @@ PE_RT static void gate_follow(Adsr *s, const PeSmooth *p, int is_high, int is_re
 
 /* Leaves segments that have ended. Done before a frame and not after the one before it, so that a command at the
  * very frame still sets the time of the segment that begins there. */
-PE_RT static void stage_settle(Adsr *s, const PeSmooth *p) {
+PE_RT_INLINE void stage_settle(Adsr *s, const PeSmooth *p) {
   if (s->stage == STAGE_ATTACK && s->level.remaining == 0)
     segment_start(s, STAGE_DECAY, sustain_level(p), segment_frames(s, p[DECAY].target));
   if (s->stage == STAGE_DECAY && s->level.remaining == 0) s->stage = STAGE_SUSTAIN;

@@ -14,7 +14,7 @@
 #include "../rt.h"
 
 /* sin(pi y), |y| <= 1/4. y * P6(y^2), relative error minimised: fit 3.4e-18, max 2.4e-16. */
-PE_RT static inline double pe_sin_pi(double y) {
+PE_RT_INLINE double pe_sin_pi(double y) {
   const double z = y * y;
   double p = 0x1.e3eed5d067092p-12;
   p = p * z - 0x1.e30063a02fddap-8;
@@ -27,7 +27,7 @@ PE_RT static inline double pe_sin_pi(double y) {
 }
 
 /* cos(pi y), |y| <= 1/4. 1 + z P6(z), z = y^2, relative error minimised: fit 3.9e-20, max 2.0e-16; exact at 0. */
-PE_RT static inline double pe_cos_pi(double y) {
+PE_RT_INLINE double pe_cos_pi(double y) {
   const double z = y * y;
   double p = -0x1.b263c34f1bd5ap-14;
   p = p * z + 0x1.f9cc40acb9222p-10;
@@ -41,7 +41,7 @@ PE_RT static inline double pe_cos_pi(double y) {
 
 /* tan(pi part / whole), 0 <= part < whole / 2. Above whole / 4 the complement is folded by an exact subtraction, so
  * that the relative error stays small up to the pole: max 5.0e-16. */
-PE_RT static inline double pe_tan_pi(double part, double whole) {
+PE_RT_INLINE double pe_tan_pi(double part, double whole) {
   const int    is_upper = part > 0.25 * whole;
   const double y = (is_upper ? 0.5 * whole - part : part) / whole;
   const double s = pe_sin_pi(y), c = pe_cos_pi(y);
@@ -50,7 +50,7 @@ PE_RT static inline double pe_tan_pi(double part, double whole) {
 
 /* 2^x, |x| <= 1000; exact for whole x. x = n + r with |r| <= 1/2; 1 + r P10(r), relative error minimised:
  * fit 3.4e-18, max 1.9e-16; n goes into the exponent. */
-PE_RT static inline double pe_exp2(double x) {
+PE_RT_INLINE double pe_exp2(double x) {
   const double round_to_whole = 0x1.8p52; /* adding it leaves no bits below the point */
   const double n = (x + round_to_whole) - round_to_whole;
   const double r = x - n;
@@ -76,7 +76,7 @@ PE_RT static inline double pe_exp2(double x) {
  * sin(x) = -cos(x + 1/4 turn) = sin(|x + 1/4| - 1/4). Then y + y P4(y^2), y = +-1 at the peaks, relative error
  * minimised; here each coefficient was rounded to float in turn and the rest fitted again. Fit 1.1e-8, max 1.2e-7
  * absolute, -150 dB rms below a full sine. Never beyond +-1. */
-PE_RT static inline float pe_sin_phase(uint64_t phase) {
+PE_RT_INLINE float pe_sin_phase(uint64_t phase) {
   const uint32_t shifted = (uint32_t)(phase >> 32) + 0x40000000u;
   const uint32_t sign = 0u - (shifted >> 31);
   const int32_t  folded = (int32_t)(((shifted ^ sign) - sign) - 0x40000000u);

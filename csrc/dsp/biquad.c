@@ -95,14 +95,14 @@ static void biquad_reset(void *state) {
   biquad_prepare(state, s->sample_rate_hz, 0);
 }
 
-PE_RT static uint32_t mode_of(const PeSmooth *p) {
+PE_RT_INLINE uint32_t mode_of(const PeSmooth *p) {
   const double v = p[MODE].target;
   return v >= N_MODES - 1 ? N_MODES - 1 : v >= 0.0 ? (uint32_t)(v + 0.5) : 0;
 }
 
 /* RBJ Audio EQ Cookbook, all with alpha = sin(w0) / (2 q) and A = 10^(gain_db / 40), bandpass with 0 dB peak gain;
  * mapped to g, k and the mix as in Simper's table. root is sqrt(A). */
-PE_RT static Mix mix_of(uint32_t mode, double tangent, double q, double root) {
+PE_RT_INLINE Mix mix_of(uint32_t mode, double tangent, double q, double root) {
   const double a = root * root;
   const double k = 1.0 / (mode == PEAK ? q * a : q);
   switch (mode) {
@@ -118,7 +118,7 @@ PE_RT static Mix mix_of(uint32_t mode, double tangent, double q, double root) {
 }
 
 /* Brings target_mix up to frame i. A function of the values alone: what is kept is what would be computed. */
-PE_RT static void target_update(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i) {
+PE_RT_INLINE void target_update(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i) {
   const double cutoff_hz = pe_block_param(b, CUTOFF, i, params[CUTOFF].min, s->max_hz);
   const double q = pe_block_param(b, Q, i, params[Q].min, params[Q].max);
   const double gain_db = pe_block_param(b, GAIN_DB, i, params[GAIN_DB].min, params[GAIN_DB].max);
@@ -135,7 +135,7 @@ PE_RT static void target_update(Biquad *s, const PeBlock *b, uint32_t mode, uint
 }
 
 /* Part `t` of the way back to where the fade began. */
-PE_RT static Mix mix_between(const Mix *to, const Mix *from, double t) {
+PE_RT_INLINE Mix mix_between(const Mix *to, const Mix *from, double t) {
   return (Mix){to->g + (from->g - to->g) * t, to->k + (from->k - to->k) * t, to->m0 + (from->m0 - to->m0) * t,
                to->m1 + (from->m1 - to->m1) * t, to->m2 + (from->m2 - to->m2) * t};
 }
@@ -154,12 +154,12 @@ PE_RT static void biquad_changed(void *state, const PeSmooth *p, uint32_t param,
 
 /* ---- cells ---------------------------------------------------------------------------------------- */
 
-PE_RT static inline const double *g_of(const Cell *c) { return c->padded_g + 3; }
+PE_RT_INLINE const double *g_of(const Cell *c) { return c->padded_g + 3; }
 
 /* 1 / (1 + g (g + k)) and its products with g and g^2, as the integrators use them. */
-PE_RT static inline double damping_of(const Mix *mix) { return 1.0 / (1.0 + mix->g * (mix->g + mix->k)); }
+PE_RT_INLINE double damping_of(const Mix *mix) { return 1.0 / (1.0 + mix->g * (mix->g + mix->k)); }
 
-PE_RT static void cell_compute(Biquad *s) {
+PE_RT_INLINE void cell_compute(Biquad *s) {
   const Mix *mix = &s->target_mix;
   const double a1 = damping_of(mix), a2 = mix->g * a1, a3 = mix->g * a2;
   const double c1 = 2.0 * (a1 - a3), c2 = 1.0 - 2.0 * (a1 + a3);
@@ -180,13 +180,13 @@ PE_RT static void cell_compute(Biquad *s) {
 }
 
 /* w of the frame before the k-th of the present cell, and of the one before that. */
-PE_RT static inline double w_before(const Biquad *s, uint32_t k) { return k == 0 ? s->state1 : s->cell_w[(k - 1) % CELL]; }
-PE_RT static inline double w_before_that(const Biquad *s, uint32_t k) {
+PE_RT_INLINE double w_before(const Biquad *s, uint32_t k) { return k == 0 ? s->state1 : s->cell_w[(k - 1) % CELL]; }
+PE_RT_INLINE double w_before_that(const Biquad *s, uint32_t k) {
   return k == 0 ? s->state2 : k == 1 ? s->state1 : s->cell_w[(k - 2) % CELL];
 }
 
 /* From cells to integrators, wherever in the present cell. */
-PE_RT static void cell_leave(Biquad *s) {
+PE_RT_INLINE void cell_leave(Biquad *s) {
   const uint32_t k = s->count % CELL;
   const double w1 = w_before(s, k), w2 = w_before_that(s, k);
   s->state1 = 2.0 * s->cell.a2 * (w1 - w2);
@@ -196,7 +196,7 @@ PE_RT static void cell_leave(Biquad *s) {
 }
 
 /* From integrators to cells, at a cell's start. */
-PE_RT static void cell_enter(Biquad *s) {
+PE_RT_INLINE void cell_enter(Biquad *s) {
   if (!s->is_cell_computed) cell_compute(s);
   const double difference = s->state1 / s->cell.a2, sum = s->state2 / s->cell.a3;
   s->state1 = 0.25 * (sum + difference);
@@ -204,29 +204,29 @@ PE_RT static void cell_enter(Biquad *s) {
   s->is_cellular = 1;
 }
 
-/* 0 for what has died away, and for what is not finite: a filter gets over a NaN that it was fed. */
-PE_RT static inline double kept(double w) {
+/* 0 for what has died away, and for what is not finite: a filter gets over a NaN that it was fed, once nothing moves. */
+PE_RT_INLINE double kept(double w) {
   const double size = w < 0.0 ? -w : w;
   return size >= REST_LEVEL && size < MAX_LEVEL ? w : 0.0;
 }
 
 /* n frames have been rendered, none of them beyond the next multiple of REST_FRAMES. */
-PE_RT static inline void count_frames(Biquad *s, uint32_t n) {
+PE_RT_INLINE void count_frames(Biquad *s, uint32_t n) {
   s->count = (s->count + n) % REST_FRAMES;
   if (s->count != 0 || !s->is_cellular) return;
   s->state1 = kept(s->state1);
   s->state2 = kept(s->state2);
 }
 
-PE_RT static inline float limited_float(float v) {
+PE_RT_INLINE float limited_float(float v) {
   const float low = v < PE_SAMPLE_LIMIT ? v : PE_SAMPLE_LIMIT;
   return low > -PE_SAMPLE_LIMIT ? low : -PE_SAMPLE_LIMIT;
 }
 
-PE_RT static inline float limited(double v) { return limited_float((float)v); }
+PE_RT_INLINE float limited(double v) { return limited_float((float)v); }
 
 /* One frame of the integrators; a1, a2, a3 of its g and k. */
-PE_RT static inline float integrate_with(Biquad *s, double a1, double a2, double a3, double m0, double m1, double m2, double v0) {
+PE_RT_INLINE float integrate_with(Biquad *s, double a1, double a2, double a3, double m0, double m1, double m2, double v0) {
   const double v3 = v0 - s->state2;
   const double v1 = a1 * s->state1 + a2 * v3;
   const double v2 = s->state2 + (a2 * s->state1 + a3 * v3);
@@ -235,20 +235,20 @@ PE_RT static inline float integrate_with(Biquad *s, double a1, double a2, double
   return limited(m0 * v0 + (m1 * v1 + m2 * v2));
 }
 
-PE_RT static float integrate(Biquad *s, const Mix *mix, double v0) {
+PE_RT_INLINE float integrate(Biquad *s, const Mix *mix, double v0) {
   const double a1 = damping_of(mix), a2 = mix->g * a1, a3 = mix->g * a2;
   return integrate_with(s, a1, a2, a3, mix->m0, mix->m1, mix->m2, v0);
 }
 
 /* Output of a frame with w, and w of the two frames before. */
-PE_RT static inline float cell_output(const Cell *c, int is_lowpass, double x, double w, double w1, double w2) {
+PE_RT_INLINE float cell_output(const Cell *c, int is_lowpass, double x, double w, double w1, double w2) {
   const double pair = w + w1, pair_before = w1 + w2;
   if (is_lowpass) return limited_float((float)c->a3 * ((float)pair + (float)pair_before));
   return limited(c->m0 * x + (c->m1 * (w - w2) + c->m2 * (pair + pair_before)));
 }
 
 /* Sum over the inputs of a half up to frame k of it, in their order. */
-PE_RT static double half_sum(const Cell *c, const double *u, uint32_t k) {
+PE_RT_INLINE double half_sum(const Cell *c, const double *u, uint32_t k) {
   const double *g = g_of(c);
   double sum = g[k] * u[0];
   for (uint32_t i = 1; i <= k; i++) sum += g[k - i] * u[i];
@@ -256,7 +256,7 @@ PE_RT static double half_sum(const Cell *c, const double *u, uint32_t k) {
 }
 
 /* One frame of a cell. */
-PE_RT static float cell_frame(Biquad *s, double x) {
+PE_RT_INLINE float cell_frame(Biquad *s, double x) {
   const Cell *c = &s->cell;
   const double *u = s->cell_x, *g = g_of(c);
   const uint32_t k = s->count % CELL, j = k % HALF;
@@ -275,7 +275,7 @@ PE_RT static float cell_frame(Biquad *s, double x) {
 }
 
 /* First frame from which on nothing moves any more; n_frames where something does up to the end. */
-PE_RT static uint32_t first_steady(const Biquad *s, const PeBlock *b) {
+PE_RT_INLINE uint32_t first_steady(const Biquad *s, const PeBlock *b) {
   uint32_t first = s->fade_remaining;
   for (uint32_t p = 0; p < N_PARAMS; p++) {
     if (b->mods[p]) return b->n_frames;
@@ -285,7 +285,7 @@ PE_RT static uint32_t first_steady(const Biquad *s, const PeBlock *b) {
 }
 
 /* Frame i while something moves. */
-PE_RT static float frame_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i, double x) {
+PE_RT_INLINE float frame_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i, double x) {
   if (s->is_cellular) cell_leave(s);
   target_update(s, b, mode, i);
   s->mix = s->fade_remaining == 0 ? s->target_mix
@@ -298,7 +298,7 @@ PE_RT static float frame_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint
 }
 
 /* Frame i while nothing moves: of a cell, or (until the next one begins) of the integrators. */
-PE_RT static float frame_steady(Biquad *s, double x) {
+PE_RT_INLINE float frame_steady(Biquad *s, double x) {
   if (!s->is_cellular && s->count % CELL == 0) cell_enter(s);
   const float y = s->is_cellular ? cell_frame(s, x) : integrate(s, &s->mix, x);
   count_frames(s, 1);
@@ -306,7 +306,7 @@ PE_RT static float frame_steady(Biquad *s, double x) {
 }
 
 /* The parameters of frame i, which nothing moves, take effect; a cell that was begun with others is left. */
-PE_RT static void settle(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i) {
+PE_RT_INLINE void settle(Biquad *s, const PeBlock *b, uint32_t mode, uint32_t i) {
   const double g = s->mix.g, k = s->mix.k;
   target_update(s, b, mode, i);
   s->mix = s->target_mix;
@@ -330,7 +330,7 @@ typedef struct BiquadBank {
   uint32_t zero;    /* lanes whose states are +0 */
 } BiquadBank;
 
-PE_RT static inline int is_plus_0(double x) {
+PE_RT_INLINE int is_plus_0(double x) {
   uint64_t bits;
   memcpy(&bits, &x, sizeof bits);
   return bits == 0;
@@ -386,7 +386,7 @@ PE_RT static void biquad_load(void *cache, uint32_t lanes, void *const *states) 
   }
 }
 
-PE_RT static uint32_t bank_count(const BiquadBank *bank, uint32_t lane) { return (bank->count[lane] + bank->passed) % REST_FRAMES; }
+PE_RT_INLINE uint32_t bank_count(const BiquadBank *bank, uint32_t lane) { return (bank->count[lane] + bank->passed) % REST_FRAMES; }
 
 PE_RT static void biquad_store(void *cache, uint32_t lanes, void *const *states) {
   BiquadBank *bank = cache;
@@ -401,7 +401,7 @@ PE_RT static void biquad_store(void *cache, uint32_t lanes, void *const *states)
 }
 
 /* count_frames for lanes that do not count the same; otherwise the vectors have done it. */
-PE_RT static void bank_rest(BiquadBank *bank, uint32_t lanes) {
+PE_RT_INLINE void bank_rest(BiquadBank *bank, uint32_t lanes) {
   for (uint32_t m = bank->is_uniform ? 0 : lanes; m; m &= m - 1) {
     const uint32_t l = pe_lowest_lane(m);
     if (bank_count(bank, l) != 0) continue;

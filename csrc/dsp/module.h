@@ -46,7 +46,7 @@ typedef struct PeBlock {
 #define PE_LANE_BANKED 1u       /* can this time; ask again next time */
 #define PE_LANE_STEADY 2u       /* can, and from now on until something is changed */
 
-PE_RT static inline uint32_t pe_lowest_lane(uint32_t lanes) { return (uint32_t)__builtin_ctz(lanes); }
+PE_RT_INLINE uint32_t pe_lowest_lane(uint32_t lanes) { return (uint32_t)__builtin_ctz(lanes); }
 
 typedef struct PeBankBlock {
   uint32_t            n_frames; /* PE_CELL_FRAMES to PE_CHUNK_FRAMES */
@@ -98,14 +98,14 @@ typedef struct PeModule {
 } PeModule;
 
 /* Value of a parameter i frames into the block, cables included, within [min, max]. NaN gives min. */
-PE_RT static inline double pe_block_param(const PeBlock *b, uint32_t param, uint32_t i, double min, double max) {
+PE_RT_INLINE double pe_block_param(const PeBlock *b, uint32_t param, uint32_t i, double min, double max) {
   double v = pe_smooth_at(&b->params[param], i);
   if (b->mods[param]) v += (double)b->mods[param][i];
   v = v > min ? v : min; /* NaN too */
   return v < max ? v : max;
 }
 
-PE_RT static inline int pe_block_param_is_constant(const PeBlock *b, uint32_t param) {
+PE_RT_INLINE int pe_block_param_is_constant(const PeBlock *b, uint32_t param) {
   return !b->mods[param] && pe_smooth_is_settled(&b->params[param]);
 }
 
@@ -113,6 +113,6 @@ PE_RT static inline int pe_block_param_is_constant(const PeBlock *b, uint32_t pa
  *     const PeModule *const pe_modules[] = { &my_module, NULL };
  * built against the same PE_MODULE_ABI, which it exports too as `const uint32_t pe_module_abi`. */
 #define PE_MODULE_ABI 2u
-#define PE_MODULE_MAX_PORTS 64u /* inputs and parameters together */
+#define PE_MODULE_MAX_PORTS 64u /* inputs and parameters together; and outputs */
 
 #endif

@@ -18,14 +18,18 @@
 /* a where all bits of the lane are set, otherwise b. */
 PE_V VD vd_select(VU mask, VD a, VD b) { return (VD)(((VU)a & mask) | ((VU)b & ~mask)); }
 
-/* pe_block_param of frames i and after, of which n (at most PE_SIMD_LANES / 2) are there; the others repeat the last. */
+/* pe_block_param of frames i and after, of which n are there; lanes behind them hold anything.
+ * Vectors that are not loaded from numbers just stored one by one: such a load waits for all the stores. */
 PE_V VD vd_param(const PeBlock *b, uint32_t param, uint32_t i, uint32_t n, double min, double max) {
+  static const double numbers[] = {0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0};
   const PeSmooth *s = &b->params[param];
-  double left[PE_SIMD_LANES / 2], mods[PE_SIMD_LANES / 2]; /* frames to the ramp's end: whole numbers, exact */
-  for (uint32_t l = 0; l < PE_SIMD_LANES / 2; l++) left[l] = (double)s->remaining - (double)(i + (l < n ? l : n - 1));
-  VD v = s->target - s->step * vd_max(vd_load(left), vd_all(0.0));
-  if (b->mods[param]) {
-    for (uint32_t l = 0; l < PE_SIMD_LANES / 2; l++) mods[l] = (double)b->mods[param][i + (l < n ? l : n - 1)];
+  const VD left = ((double)s->remaining - (double)i) - vd_load(numbers); /* frames to the ramp's end: whole numbers, exact */
+  VD v = s->target - s->step * vd_max(left, vd_all(0.0));
+  if (b->mods[param] && n >= PE_SIMD_LANES / 2) {
+    v += vd_of_floats(b->mods[param] + i, 0);
+  } else if (b->mods[param]) {
+    double mods[PE_SIMD_LANES / 2] = {0};
+    for (uint32_t l = 0; l < n; l++) mods[l] = (double)b->mods[param][i + l];
     v += vd_load(mods);
   }
   return vd_min(vd_max(v, vd_all(min)), vd_all(max));

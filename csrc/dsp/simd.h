@@ -21,13 +21,16 @@
 #undef VI
 #undef VD
 #undef VU
+#undef VW
 #define VF PE_SIMD_NAME(PeVf)   /* float  [PE_SIMD_LANES] */
 #define VI PE_SIMD_NAME(PeVi)   /* int32  [PE_SIMD_LANES] */
 #define VD PE_SIMD_NAME(PeVd)   /* double [PE_SIMD_LANES / 2] */
+#define VW PE_SIMD_NAME(PeVw)   /* uint32 [PE_SIMD_LANES]: what may overflow */
 #define VU PE_SIMD_NAME(PeVu)   /* uint64 [PE_SIMD_LANES / 2] */
 typedef float    VF __attribute__((vector_size(4 * PE_SIMD_LANES)));
 typedef int32_t  VI __attribute__((vector_size(4 * PE_SIMD_LANES)));
 typedef double   VD __attribute__((vector_size(4 * PE_SIMD_LANES)));
+typedef uint32_t VW __attribute__((vector_size(4 * PE_SIMD_LANES)));
 typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
 
 #undef PE_V
@@ -151,8 +154,8 @@ PE_V VI vi_abs(VI v) {
 #elif PE_SIMD_LANES == 8
   return (VI)_mm256_abs_epi32((__m256i)v);
 #else
-  const VI sign = v >> 31;
-  return (v ^ sign) - sign;
+  const VW sign = (VW)(v >> 31);
+  return (VI)(((VW)v ^ sign) - sign);
 #endif
 }
 

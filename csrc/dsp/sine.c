@@ -40,13 +40,13 @@ static void sine_reset(void *state) {
 }
 
 /* Below 2^63, as the frequency is below Nyquist. 53 bits of it count: off by 1e-16 of the frequency at most. */
-PE_RT static inline uint64_t increment_of(const Sine *s, double freq_hz) { return (uint64_t)(int64_t)(freq_hz * s->turns_per_hz); }
+PE_RT_INLINE uint64_t increment_of(const Sine *s, double freq_hz) { return (uint64_t)(int64_t)(freq_hz * s->turns_per_hz); }
 
-PE_RT static inline uint64_t increment_at(const Sine *s, const PeBlock *b, uint32_t i) {
+PE_RT_INLINE uint64_t increment_at(const Sine *s, const PeBlock *b, uint32_t i) {
   return increment_of(s, pe_block_param(b, FREQ, i, params[FREQ].min, s->max_hz));
 }
 
-PE_RT static inline float gain_at(const PeBlock *b, uint32_t i) {
+PE_RT_INLINE float gain_at(const PeBlock *b, uint32_t i) {
   return (float)pe_block_param(b, GAIN, i, params[GAIN].min, params[GAIN].max);
 }
 

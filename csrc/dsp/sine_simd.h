@@ -9,7 +9,7 @@
 
 /* pe_sin_phase of phases that a quarter turn was added to. The same operations in the same order. */
 PE_V VF sine_of(VU a, VU b) {
-  const VI folded = vi_abs(vi_high_halves(a, b)) - 0x40000000;
+  const VI folded = (VI)((VW)vi_abs(vi_high_halves(a, b)) - 0x40000000u);
   const VF y = vf_of_ints(folded) * 0x1p-30f;
   const VF z = y * y;
   VF p = vf_all(0x1.3aede4p-13f);

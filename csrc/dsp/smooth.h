@@ -18,16 +18,16 @@ typedef struct PeSmooth {
 } PeSmooth;
 
 /* Value i frames from now. */
-PE_RT static inline double pe_smooth_at(const PeSmooth *s, uint32_t i) {
+PE_RT_INLINE double pe_smooth_at(const PeSmooth *s, uint32_t i) {
   return i < s->remaining ? s->target - s->step * (double)(s->remaining - i) : s->target;
 }
 
-PE_RT static inline double pe_smooth_now(const PeSmooth *s) { return pe_smooth_at(s, 0); }
+PE_RT_INLINE double pe_smooth_now(const PeSmooth *s) { return pe_smooth_at(s, 0); }
 
-PE_RT static inline int pe_smooth_is_settled(const PeSmooth *s) { return s->remaining == 0; }
+PE_RT_INLINE int pe_smooth_is_settled(const PeSmooth *s) { return s->remaining == 0; }
 
 /* Head for `target`, from the present value, in n frames; 0 frames: at once. */
-PE_RT static inline void pe_smooth_set(PeSmooth *s, double target, uint32_t n_frames) {
+PE_RT_INLINE void pe_smooth_set(PeSmooth *s, double target, uint32_t n_frames) {
   const double now = pe_smooth_now(s);
   s->target = target;
   s->remaining = now == target ? 0 : n_frames;
@@ -35,7 +35,7 @@ PE_RT static inline void pe_smooth_set(PeSmooth *s, double target, uint32_t n_fr
 }
 
 /* n frames have passed. */
-PE_RT static inline void pe_smooth_advance(PeSmooth *s, uint32_t n_frames) {
+PE_RT_INLINE void pe_smooth_advance(PeSmooth *s, uint32_t n_frames) {
   s->remaining = n_frames < s->remaining ? s->remaining - n_frames : 0;
   if (s->remaining == 0) s->step = 0.0;
 }

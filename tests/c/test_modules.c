@@ -4,6 +4,7 @@
  *   test_slow       burns `us` microseconds of CPU per block
  *   test_crash      SIGSEGV once `armed` is 1         test_hang       loops for ever once `armed` is 1
  *   test_abort      abort() once `armed` is 1         test_poison     NaN once `armed` is 1
+ *   test_huge       puts out the largest float times `level`
  *   test_exit       exit code 3 once `armed` is 1     test_crash_soon SIGSEGV `blocks` calls after its first
  */
 #define _GNU_SOURCE
@@ -79,6 +80,12 @@ static void open_process(void *state, const PeBlock *b) {
 static void nan_process(void *state, const PeBlock *b) { (void)state; put(b, NAN); }
 static void inf_process(void *state, const PeBlock *b) { (void)state; put(b, INFINITY); }
 
+static void huge_process(void *state, const PeBlock *b) {
+  put_level(b);
+  (void)state;
+  for (uint32_t i = 0; i < b->n_frames; i++) b->outputs[0][i] *= 3.4e38f;
+}
+
 static void slow_process(void *state, const PeBlock *b) {
   (void)state;
   const uint64_t until = cpu_ns() + (uint64_t)(b->params[SECOND].target * 1000.0);
@@ -133,6 +140,7 @@ MODULE("test_malloc", plain, malloc_process);
 MODULE("test_open_file", plain, open_process);
 MODULE("test_nan", plain, nan_process);
 MODULE("test_inf", plain, inf_process);
+MODULE("test_huge", plain, huge_process);
 MODULE("test_slow", with_us, slow_process);
 MODULE("test_crash", with_armed, crash_process);
 MODULE("test_abort", with_armed, abort_process);
@@ -147,5 +155,5 @@ const uint32_t pe_module_abi = PE_MODULE_ABI;
 const PeModule *const pe_modules[] = {
     &malloc_process_module, &open_process_module, &nan_process_module, &inf_process_module, &slow_process_module,
     &crash_process_module, &abort_process_module, &hang_process_module, &poison_process_module,
-    &exit_process_module, &crash_soon_process_module, NULL,
+    &exit_process_module, &crash_soon_process_module, &huge_process_module, NULL,
 };
