@@ -9,7 +9,7 @@
 
 #include "plan_setup.h"
 
-#define LEAST_LANES 4u     /* fewer are single nodes */
+#define LEAST_LANES 6u     /* fewer are single nodes: cheaper one by one */
 #define MOST_SOURCES 16u   /* of one input of a node in a bank */
 
 typedef struct Tree {
@@ -238,7 +238,7 @@ static PeStatus find(Build *b, Shapes *shapes, Tree *trees, Root *roots, Walk *w
   b->node_of = calloc(n + 1, sizeof *b->node_of);
   b->lane_of = calloc(n + 1, sizeof *b->lane_of);
   b->shapes = calloc(n / LEAST_LANES + 1, sizeof *b->shapes);
-  b->members = malloc((n * (PE_LANES / LEAST_LANES) + 1) * sizeof *b->members);
+  b->members = malloc((n * PE_LANES / LEAST_LANES + 1) * sizeof *b->members);
   b->units = malloc((n + 1) * sizeof *b->units);
   if (!b->unit_of || !b->node_of || !b->lane_of || !b->shapes || !b->members || !b->units) return PE_NO_MEMORY;
   memset(b->unit_of, 0xff, (n + 1) * sizeof *b->unit_of);

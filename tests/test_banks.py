@@ -110,7 +110,7 @@ def scene(seed: int, n_frames: int) -> tuple[Patch, list[Event]]:
     rng = np.random.default_rng(seed)
     patch, i = Patch(), 0
     for _ in range(rng.integers(1, 4)):
-        add, n = SHAPES[rng.integers(len(SHAPES))], int(rng.choice([1, 3, 4, 5, 16, 17, 30]))
+        add, n = SHAPES[rng.integers(len(SHAPES))], int(rng.choice([1, 3, 5, 6, 7, 16, 17, 30]))
         for _ in range(n):
             add(patch, i)
             i += 1
@@ -164,7 +164,7 @@ def test_ten_thousand_nodes_are_rendered_as_they_are_one_by_one() -> None:
         patch.set(f"o{i}", "freq", 100.0 + i).set(f"o{i}", "gain", 1e-3).set(f"f{i}", "cutoff", 500.0 + i)
     events = [(300, ("gate", f"e{i}", None, 0)) for i in range(0, 3333, 7)]
     together = played(patch, 640, events, 64)
-    assert together[2] == 3 * 3333  # the last bank has 5 voices
+    assert together[2] == 3 * (3333 // 16 * 16)  # the last five are too few for a bank
     with built_for("", banks=False):
         assert played(patch, 640, events, 64)[:2] == together[:2]
 
@@ -172,15 +172,15 @@ def test_ten_thousand_nodes_are_rendered_as_they_are_one_by_one() -> None:
 def test_voices_at_rest_wake_up_where_they_would_be() -> None:
     """A bank that has rested for long is woken by one gate: its sine has gone on meanwhile."""
     patch = Patch()
-    for i in range(20):
+    for i in range(22):
         chain(patch, i)
         patch.set(f"o{i}", "freq", 331.0 + 17 * i).set(f"e{i}", "release", 5.0).set(f"f{i}", "cutoff", 4000.0)
-    closed: list[Event] = [(100, ("gate", f"e{i}", None, 0)) for i in range(20)]
+    closed: list[Event] = [(100, ("gate", f"e{i}", None, 0)) for i in range(22)]
     events: list[Event] = [*closed, (40_003, ("gate", "e3", None, 1)), (60_001, ("mod", "f9", "cutoff", 900.0))]
     with built_for("", banks=False):
         alone = played(patch, 70_000, events, 64)
     together = played(patch, 70_000, events, 64)
-    assert together[2] == 60 and alone[:2] == together[:2]
+    assert together[2] == 66 and alone[:2] == together[:2]
     x = np.frombuffer(together[0], np.float32)
     assert not np.any(x[20_000:40_003]) and np.any(x[40_003:41_000])
 
