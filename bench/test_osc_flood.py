@@ -111,8 +111,18 @@ def all_runs(program: Path, folder: Path, n_params: int, rate: int, bundle: int)
 def test_flood(shape: str, n_params: int, flood: Path, tmp_path: Path, tell: Tell, benchmark: Any) -> None:
     rate, bundle = SHAPES[shape]
     runs = benchmark.pedantic(all_runs, args=(flood, tmp_path, n_params, rate, bundle), rounds=1)
-    benchmark.extra_info["figures"] = {"runs": runs}
     n_lost = [run["sent"] - min(run["taken"], run["sent_on"]) for run in runs]
+    benchmark.extra_info["figures"] = {
+        "lost_messages": max(n_lost),
+        "wrong_last_values": max(run["wrong_values"] for run in runs),
+        "missing_frames": sum(run["frames_underrun"] for run in runs),
+        "slowest_messages_per_s": min(run["rate_reached"] for run in runs),
+        "stamps_too_late": sum(run["stamps_raised"] for run in runs),
+    }
+    benchmark.extra_info["targets"] = {
+        **dict.fromkeys(("lost_messages", "wrong_last_values", "missing_frames"), {"at_most": 0}),
+        "slowest_messages_per_s": {"at_least": 0.98 * rate},
+    }
     is_fast = all(run["rate_reached"] > 0.98 * rate for run in runs)
     is_reached = is_fast and all(
         lost == run["wrong_values"] == run["frames_underrun"] == 0 for lost, run in zip(n_lost, runs, strict=True)

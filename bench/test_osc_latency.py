@@ -166,6 +166,10 @@ def test_osc_to_sample(output: str, latency: str, lead: int, tmp_path: Path, tel
     report = benchmark.pedantic(measure, args=(tmp_path, lead, latency), rounds=1)
     benchmark.extra_info["figures"] = report
     limit_ms = LIMIT_MS[latency, lead]
+    targets = {} if limit_ms is None else {"p50_ms": {"at_most": limit_ms}}
+    if latency != "asap":
+        targets["p99_less_p50_ms"] = {"at_most": JITTER_MS}
+    benchmark.extra_info["targets"] = targets
     is_reached = (limit_ms is None or report["p50_ms"] <= limit_ms) and (
         latency == "asap" or report["p99_less_p50_ms"] <= JITTER_MS
     )
@@ -216,5 +220,6 @@ def tagged(folder: Path) -> tuple[int, int]:
 def test_time_tags(tmp_path: Path, tell: Tell, benchmark: Any) -> None:
     n_met, n = benchmark.pedantic(tagged, args=(tmp_path,), rounds=1)
     benchmark.extra_info["figures"] = {"met": n_met, "of": n}
+    benchmark.extra_info["targets"] = {"met": {"at_least": n}}
     verdict = "reached" if n_met == n else "NOT REACHED"
     tell(f"osc      time tags met to the sample: {n_met} of {n}; required, all: {verdict}")
