@@ -34,6 +34,7 @@ _ERROR_BY_FOLDER: dict[str, type[EngineError]] = {
     "session": SessionError,
 }
 _SPARE_S = 1.0  # beyond a commit's own time-out
+MAX_UNANSWERED = 128  # datagrams; a socket holds some 270 answers where nothing else is set
 
 
 class Client:
@@ -196,7 +197,7 @@ class Client:
     def send_all(self, several: Iterable[Command]) -> list[Reply]:
         """Send commands one behind the other without waiting; return the answers in their order.
 
-        Raises as send_bundle does. At most a few hundred at once: the engine's answers wait in a socket.
+        Raises as send_bundle does. No more are sent than their answers find room in a socket: then some are awaited.
         """
         sent = list(several)
         return self._unrefused(self._exchange([osc.encode(command) for command in sent], sent))
@@ -219,21 +220,30 @@ class Client:
             waiting.setdefault(osc.address_of(command), []).append(number)
         wait_s = max([self.timeout_s, *(_wait_s(command) for command in sent)])
         deadline = time.monotonic() + wait_s
+
+        n_taken = 0
+
+        def take(reply: Reply) -> None:
+            nonlocal n_taken
+            if self._is_rollback(reply):
+                return
+            n_taken += 1
+            numbers = waiting.get(reply.address)
+            if numbers is None:
+                logger.debug("reply ignored address=%s", reply.address)
+                return
+            replies[numbers.pop(0)] = reply
+            if not numbers:
+                del waiting[reply.address]
+
         try:
             self._drain()
-            for datagram in datagrams:
+            for number, datagram in enumerate(datagrams):
+                while number - n_taken >= MAX_UNANSWERED:
+                    take(self._receive(deadline))
                 self._socket.send(datagram)
             while waiting:
-                reply = self._receive(deadline)
-                if self._is_rollback(reply):
-                    continue
-                numbers = waiting.get(reply.address)
-                if numbers is None:
-                    logger.debug("reply ignored address=%s", reply.address)
-                    continue
-                replies[numbers.pop(0)] = reply
-                if not numbers:
-                    del waiting[reply.address]
+                take(self._receive(deadline))
         except TimeoutError as error:
             asked = ", ".join(list(waiting)[:8])
             text = f"no answer to {asked} from {self.host}:{self.port} in {wait_s:g} s"

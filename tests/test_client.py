@@ -6,12 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from pyengine import osc
 from pyengine.client import Client
 from pyengine.commands import Abort, Command, Gate, SetParam
+from pyengine.engine import Engine
 from pyengine.errors import (
     CommandError,
     CommitRefused,
@@ -212,3 +214,14 @@ def test_a_client_closes_twice_without_harm_and_says_what_it_is(engine: Responde
 def test_an_address_that_makes_no_sense_is_an_error(host: str, port: int) -> None:
     with pytest.raises(EngineError, match="check host and port"):
         Client(host, port)
+
+
+def test_thousands_of_commands_are_sent_no_faster_than_their_answers_are_taken(tmp_path: Path) -> None:
+    """They would not all find room in the client's socket."""
+    with (
+        Engine("free", osc_port=0, recordings=tmp_path) as engine,
+        Client(port=engine.osc_port, timeout_s=30) as client,
+    ):
+        client.create("osc1", "simple_sine")
+        replies = client.send_all([SetParam("osc1", "freq", float(n)) for n in range(1, 5001)])
+        assert [reply.args for reply in replies] == [(float(n),) for n in range(1, 5001)]
