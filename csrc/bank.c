@@ -189,8 +189,8 @@ static void make_resident(PeBank *bank) {
   bank->is_resident = 1;
 }
 
-/* What this chunk says of the next ones, as long as nothing is touched. Where nothing was silent nothing becomes so:
- * a filter dies away only behind an envelope at rest. */
+/* What this chunk says of the next ones, as long as nothing is touched. Where nothing was silent, nothing that is fed
+ * becomes so: a filter dies away only behind an envelope at rest. One without an input is rendered on, for nothing. */
 static void foresee(PeBank *bank, uint32_t lanes) {
   uint32_t changed = 0, lacking = 0;
   for (uint32_t k = 0; k < bank->n_nodes; k++) {

@@ -4,6 +4,7 @@
 #include "checkpoint.h"
 #include "hash.h"
 
+#define LONGEST_SLEEP_NS 20000000u /* however far the next request is: signs of life, checkpoints, the end */
 #define JOIN_STEPS 2u /* blocks a joining run may be advanced by at one edge: it gains on the clock, bounded */
 
 static void event(PeWorker *w, uint32_t kind, uint64_t block, uint64_t value, uint64_t hash) {
@@ -220,15 +221,15 @@ static int may_render(const PeWorker *w) {
 /* How long to sleep. Where the clock does not wake, requests come at the distance of the largest one: sleep until
  * shortly after the next one should have come, and look often from then on. What was asked for is in the ring. */
 static uint64_t sleep_ns(PeWorker *w) {
-  if (w->run == NULL) return 20000000u;
+  if (w->run == NULL) return LONGEST_SLEEP_NS;
   if (w->segment->config.is_free_running) return w->wait_ns;
   const PeConfig *c = &w->segment->config;
   const uint32_t request = atomic_load_explicit(&w->segment->largest_request, memory_order_relaxed); /* a figure that only grows */
   const uint64_t asked_ns = atomic_load_explicit(&w->segment->asked_ns, memory_order_relaxed);       /* a hint */
   const double frames = request > c->block_frames ? request : c->block_frames;
   const uint64_t expected = asked_ns + (uint64_t)(1.0e9 * frames / c->sample_rate_hz) + w->wait_ns / 8, now = pe_now_ns();
-  const uint64_t longest = now + (uint64_t)(1.0e9 * PE_MAX_REQUEST / c->sample_rate_hz);
-  return expected > now + w->wait_ns / 4 && expected < longest ? expected - now : w->wait_ns / 4;
+  const uint64_t left = expected > now + w->wait_ns / 4 ? expected - now : w->wait_ns / 4;
+  return left < LONGEST_SLEEP_NS ? left : LONGEST_SLEEP_NS;
 }
 
 void *pe_worker_main(void *worker) {

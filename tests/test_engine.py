@@ -351,3 +351,13 @@ def test_a_block_that_a_commit_needs_is_granted_at_once_after_a_long_advance() -
         wait_until(lambda: engine.frames >= until)
         engine.create("osc1", "simple_sine")
         assert engine.commit()["late_blocks"] == 0
+
+
+def test_workers_show_signs_of_life_however_long_a_block_lasts() -> None:
+    """A worker that is silent for `stall_ms` counts as dead; a block of 8192 frames at 1 kHz lasts 8 s."""
+    with Engine("none", sample_rate=1000, block_frames=8192) as engine:
+        before = [slot["heartbeat"] for slot in engine.status()["slots"]]
+        wait_until(
+            lambda: all(slot["heartbeat"] > n + 10 for slot, n in zip(engine.status()["slots"], before, strict=True)), 7
+        )
+        assert engine.status()["worker_deaths"] == 0
