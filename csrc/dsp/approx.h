@@ -13,29 +13,60 @@
 
 #include "../rt.h"
 
+/* The polynomials, by Horner from the second coefficient on: of numbers here, of vectors in param_simd.h and
+ * sine_simd.h, the same operations in the same order. */
+#define PE_SIN_PI_FIRST 0x1.e3eed5d067092p-12
+#define PE_SIN_PI_REST(p, z) \
+  p = p * z - 0x1.e30063a02fddap-8; \
+  p = p * z + 0x1.50782fca38c05p-4; \
+  p = p * z - 0x1.32d2cce2d5361p-1; \
+  p = p * z + 0x1.466bc67758700p+1; \
+  p = p * z - 0x1.4abbce625be41p+2; \
+  p = p * z + 0x1.921fb54442d18p+1;
+
+#define PE_COS_PI_FIRST -0x1.b263c34f1bd5ap-14
+#define PE_COS_PI_REST(p, z) \
+  p = p * z + 0x1.f9cc40acb9222p-10; \
+  p = p * z - 0x1.a6d1ec7e0b97dp-6; \
+  p = p * z + 0x1.e1f5068367b21p-3; \
+  p = p * z - 0x1.55d3c7e3c9280p+0; \
+  p = p * z + 0x1.03c1f081b5aaep+2; \
+  p = p * z - 0x1.3bd3cc9be45dep+2;
+
+#define PE_EXP2_FIRST 0x1.e79bb2c58cbeap-32
+#define PE_EXP2_REST(p, z) \
+  p = p * z + 0x1.e61b4f84266bbp-28; \
+  p = p * z + 0x1.b5267ce271c23p-24; \
+  p = p * z + 0x1.62bfc79d5939dp-20; \
+  p = p * z + 0x1.ffcbfba97fd94p-17; \
+  p = p * z + 0x1.4309130ed8c73p-13; \
+  p = p * z + 0x1.5d87fe78cd6d2p-10; \
+  p = p * z + 0x1.3b2ab6fba011ap-7; \
+  p = p * z + 0x1.c6b08d7049fe8p-5; \
+  p = p * z + 0x1.ebfbdff82c5a4p-3; \
+  p = p * z + 0x1.62e42fefa39efp-1; \
+  p = p * z + 1.0;
+
+#define PE_SIN_PHASE_FIRST 0x1.3aede4p-13f
+#define PE_SIN_PHASE_REST(p, z) \
+  p = p * z - 0x1.32225ep-8f; \
+  p = p * z + 0x1.46671cp-4f; \
+  p = p * z - 0x1.4abbb8p-1f; \
+  p = p * z + 0x1.243f6ap-1f;
+
 /* sin(pi y), |y| <= 1/4. y * P6(y^2), relative error minimised: fit 3.4e-18, max 2.4e-16. */
 PE_RT_INLINE double pe_sin_pi(double y) {
   const double z = y * y;
-  double p = 0x1.e3eed5d067092p-12;
-  p = p * z - 0x1.e30063a02fddap-8;
-  p = p * z + 0x1.50782fca38c05p-4;
-  p = p * z - 0x1.32d2cce2d5361p-1;
-  p = p * z + 0x1.466bc67758700p+1;
-  p = p * z - 0x1.4abbce625be41p+2;
-  p = p * z + 0x1.921fb54442d18p+1;
+  double p = PE_SIN_PI_FIRST;
+  PE_SIN_PI_REST(p, z)
   return p * y;
 }
 
 /* cos(pi y), |y| <= 1/4. 1 + z P6(z), z = y^2, relative error minimised: fit 3.9e-20, max 2.0e-16; exact at 0. */
 PE_RT_INLINE double pe_cos_pi(double y) {
   const double z = y * y;
-  double p = -0x1.b263c34f1bd5ap-14;
-  p = p * z + 0x1.f9cc40acb9222p-10;
-  p = p * z - 0x1.a6d1ec7e0b97dp-6;
-  p = p * z + 0x1.e1f5068367b21p-3;
-  p = p * z - 0x1.55d3c7e3c9280p+0;
-  p = p * z + 0x1.03c1f081b5aaep+2;
-  p = p * z - 0x1.3bd3cc9be45dep+2;
+  double p = PE_COS_PI_FIRST;
+  PE_COS_PI_REST(p, z)
   return p * z + 1.0;
 }
 
@@ -54,18 +85,8 @@ PE_RT_INLINE double pe_exp2(double x) {
   const double round_to_whole = 0x1.8p52; /* adding it leaves no bits below the point */
   const double n = (x + round_to_whole) - round_to_whole;
   const double r = x - n;
-  double p = 0x1.e79bb2c58cbeap-32;
-  p = p * r + 0x1.e61b4f84266bbp-28;
-  p = p * r + 0x1.b5267ce271c23p-24;
-  p = p * r + 0x1.62bfc79d5939dp-20;
-  p = p * r + 0x1.ffcbfba97fd94p-17;
-  p = p * r + 0x1.4309130ed8c73p-13;
-  p = p * r + 0x1.5d87fe78cd6d2p-10;
-  p = p * r + 0x1.3b2ab6fba011ap-7;
-  p = p * r + 0x1.c6b08d7049fe8p-5;
-  p = p * r + 0x1.ebfbdff82c5a4p-3;
-  p = p * r + 0x1.62e42fefa39efp-1;
-  p = p * r + 1.0;
+  double p = PE_EXP2_FIRST;
+  PE_EXP2_REST(p, r)
   const uint64_t exponent = (uint64_t)((int64_t)n + 1023) << 52;
   double scale;
   memcpy(&scale, &exponent, sizeof scale);
@@ -82,11 +103,8 @@ PE_RT_INLINE float pe_sin_phase(uint64_t phase) {
   const int32_t  folded = (int32_t)(((shifted ^ sign) - sign) - 0x40000000u);
   const float    y = (float)folded * 0x1p-30f;
   const float    z = y * y;
-  float p = 0x1.3aede4p-13f;
-  p = p * z - 0x1.32225ep-8f;
-  p = p * z + 0x1.46671cp-4f;
-  p = p * z - 0x1.4abbb8p-1f;
-  p = p * z + 0x1.243f6ap-1f;
+  float p = PE_SIN_PHASE_FIRST;
+  PE_SIN_PHASE_REST(p, z)
   return p * y + y;
 }
 

@@ -37,25 +37,15 @@ PE_V VD vd_param(const PeBlock *b, uint32_t param, uint32_t i, uint32_t n, doubl
 
 PE_V VD vd_sin_pi(VD y) {
   const VD z = y * y;
-  VD p = vd_all(0x1.e3eed5d067092p-12);
-  p = p * z - 0x1.e30063a02fddap-8;
-  p = p * z + 0x1.50782fca38c05p-4;
-  p = p * z - 0x1.32d2cce2d5361p-1;
-  p = p * z + 0x1.466bc67758700p+1;
-  p = p * z - 0x1.4abbce625be41p+2;
-  p = p * z + 0x1.921fb54442d18p+1;
+  VD p = vd_all(PE_SIN_PI_FIRST);
+  PE_SIN_PI_REST(p, z)
   return p * y;
 }
 
 PE_V VD vd_cos_pi(VD y) {
   const VD z = y * y;
-  VD p = vd_all(-0x1.b263c34f1bd5ap-14);
-  p = p * z + 0x1.f9cc40acb9222p-10;
-  p = p * z - 0x1.a6d1ec7e0b97dp-6;
-  p = p * z + 0x1.e1f5068367b21p-3;
-  p = p * z - 0x1.55d3c7e3c9280p+0;
-  p = p * z + 0x1.03c1f081b5aaep+2;
-  p = p * z - 0x1.3bd3cc9be45dep+2;
+  VD p = vd_all(PE_COS_PI_FIRST);
+  PE_COS_PI_REST(p, z)
   return p * z + 1.0;
 }
 
@@ -70,17 +60,7 @@ PE_V VD vd_tan_pi(VD part, double whole) {
 PE_V VD vd_exp2(VD x) {
   const VD shifted = x + 0x1.8p52;
   const VD r = x - (shifted - 0x1.8p52);
-  VD p = vd_all(0x1.e79bb2c58cbeap-32);
-  p = p * r + 0x1.e61b4f84266bbp-28;
-  p = p * r + 0x1.b5267ce271c23p-24;
-  p = p * r + 0x1.62bfc79d5939dp-20;
-  p = p * r + 0x1.ffcbfba97fd94p-17;
-  p = p * r + 0x1.4309130ed8c73p-13;
-  p = p * r + 0x1.5d87fe78cd6d2p-10;
-  p = p * r + 0x1.3b2ab6fba011ap-7;
-  p = p * r + 0x1.c6b08d7049fe8p-5;
-  p = p * r + 0x1.ebfbdff82c5a4p-3;
-  p = p * r + 0x1.62e42fefa39efp-1;
-  p = p * r + 1.0;
+  VD p = vd_all(PE_EXP2_FIRST);
+  PE_EXP2_REST(p, r)
   return p * (VD)(((VU)shifted + 1023u) << 52);
 }

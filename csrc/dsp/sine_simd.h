@@ -12,11 +12,8 @@ PE_V VF sine_of(VU a, VU b) {
   const VI folded = (VI)((VW)vi_abs(vi_high_halves(a, b)) - 0x40000000u);
   const VF y = vf_of_ints(folded) * 0x1p-30f;
   const VF z = y * y;
-  VF p = vf_all(0x1.3aede4p-13f);
-  p = p * z - 0x1.32225ep-8f;
-  p = p * z + 0x1.46671cp-4f;
-  p = p * z - 0x1.4abbb8p-1f;
-  p = p * z + 0x1.243f6ap-1f;
+  VF p = vf_all(PE_SIN_PHASE_FIRST);
+  PE_SIN_PHASE_REST(p, z)
   return p * y + y;
 }
 
