@@ -36,13 +36,13 @@ static PeSource swap(PeSegment *s, PeGate *gate, uint32_t standby, uint64_t bloc
   const uint64_t late = block > begins ? block - begins : 0;
   /* It continues what was heard only if its run was in step; its ring may still hold blocks from before it joined. */
   const uint64_t before = atomic_load_explicit(&seat->switch_from, memory_order_relaxed); /* ordered by the stamp */
-  const uint64_t heard_generation = atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
-  const int goes_on = pending == heard_generation || (before == heard_generation && late == 0);
+  const int goes_on = pending == gate->heard_generation || (before == gate->heard_generation && late == 0);
   make_active(s, gate, standby);
   atomic_store_explicit(&s->swapped_opening, opening, memory_order_relaxed); /* own word: used up */
   atomic_store_explicit(&s->swapped_generation, pending, memory_order_release); /* after active_slot */
   pe_counter_add(&s->counters[PE_COUNT_SWAPS], 1);
   if (late) pe_counter_add(&s->counters[PE_COUNT_LATE_SWAPS], 1);
+  atomic_store_explicit(&s->heard_generation, pending, memory_order_release); /* before the event: who is told that it is heard finds it so */
   event(s, PE_EVENT_SWAP, block, frames, pending, late);
   return heard(s, standby, pending, !goes_on);
 }
@@ -50,7 +50,7 @@ static PeSource swap(PeSegment *s, PeGate *gate, uint32_t standby, uint64_t bloc
 /* The standby has the due block and the active slot has not. */
 static PeSource fall_over(PeSegment *s, PeGate *gate, uint32_t active, uint64_t block, uint64_t frames, uint64_t generation) {
   const uint32_t standby = 1u - active;
-  const int is_same = generation == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
+  const int is_same = generation == gate->heard_generation;
   pe_counter_add(&s->counters[is_same ? PE_COUNT_HEDGED : PE_COUNT_FALLBACKS], 1);
   /* One late block of another patch is bridged; only a slot that is dead or stays behind is left. */
   const int is_gone = !is_alive(s, active) || !pe_slot_plays(s, active, PE_PLAY_ALL);
@@ -67,7 +67,7 @@ PE_RT PeSource pe_gate_choose(PeSegment *s, PeGate *gate, uint64_t block, uint64
   if (gate_is_open(s, active, block, &pending, &opening)) /* it took over while it was armed */
     return swap(s, gate, active, block, frames, pending, opening);
   if (pe_slot_has(s, active, block, &generation)) {
-    const int is_same = generation == atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
+    const int is_same = generation == gate->heard_generation;
     gate->n_hedged_in_a_row = 0;
     if (!is_same) pe_counter_add(&s->counters[PE_COUNT_FALLBACKS], 1);
     return heard(s, active, generation, !is_same);
@@ -93,9 +93,9 @@ PE_RT void pe_gate_compare(PeSegment *s, const PeSource *source, uint64_t block,
 
 /* What is heard from this block on; told when it does not simply go on. */
 PE_RT void pe_gate_tell(PeSegment *s, PeGate *gate, const PeSource *source, uint64_t block, uint64_t frames, int is_declicked) {
-  const uint64_t before = atomic_load_explicit(&s->heard_generation, memory_order_relaxed); /* own word */
-  if (source->generation == before && !is_declicked && source->slot == gate->heard_slot) return;
+  if (source->generation == gate->heard_generation && !is_declicked && source->slot == gate->heard_slot) return;
   gate->heard_slot = source->slot;
+  gate->heard_generation = source->generation;
   atomic_store_explicit(&s->heard_generation, source->generation, memory_order_release); /* for readers of a status; only we write it */
   event(s, PE_EVENT_HEARD, block, frames, source->generation, source->slot + (is_declicked ? PE_HEARD_DECLICKED : 0));
 }

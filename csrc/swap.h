@@ -17,6 +17,7 @@ typedef struct PeSource {
 typedef struct PeGate {
   uint32_t n_hedged_in_a_row;
   uint32_t heard_slot;
+  uint64_t heard_generation; /* of the block played last; the segment's word tells others, and is early at a swap */
 } PeGate;
 
 /* Decide for the block that is due; opens the gate when all of invariant 3 holds. Writes active_slot,
