@@ -63,6 +63,7 @@ HEADERS = [
     "hash.h",
     "ring.h",
     "segment.h",
+    "meter.h",
     "dsp/smooth.h",
     "dsp/approx.h",
     "dsp/module.h",
