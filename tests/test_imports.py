@@ -68,6 +68,7 @@ HEADERS = [
     "segment.h",
     "dsp/smooth.h",
     "dsp/approx.h",
+    "dsp/gate.h",
     "dsp/module.h",
     "dsp/simd.h",
     "dsp/param_simd.h",
