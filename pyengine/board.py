@@ -64,6 +64,7 @@ class Board:
         self.lineage = Lineage()
         self.slots = [Slot(0), Slot(1)]
         self._generation = 0
+        self.on_move: Callable[[Slot], None] = lambda _: None  # whoever watches
 
     @property
     def desk(self) -> Desk:
@@ -105,6 +106,7 @@ class Board:
         before = self.slots[slot]
         self.slots[slot] = before.after(happening, generation)
         logger.debug("slot %d: %s -> %s (%s)", slot, before.state.value, self.slots[slot].state.value, happening.value)
+        self.on_move(self.slots[slot])
 
     @property
     def active(self) -> Slot | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -56,6 +57,7 @@ class Dispatcher:
         self._group_frame = -1  # where its settings take effect; below 0: as soon as they are read
         self._is_stamped = False  # that follows from when it came, not from a time tag
         self.late_commands = 0
+        self.on_answer: Callable[[Command, Any], None] | None = None  # whoever watches
         self.osc: Any = None  # the OscServer, where there is one: its figures are part of the status
 
     @property
@@ -120,6 +122,8 @@ class Dispatcher:
 
     def execute(self, command: Command, reply: Reply, received_s: float) -> None:
         """Do what a command asks and answer, at once or later."""
+        if self.on_answer is not None:
+            reply = self._told(command, reply)
         try:
             result = self._execute(command, reply, received_s)
         except EngineError as error:
@@ -127,6 +131,16 @@ class Dispatcher:
         else:
             if result is not None:
                 reply(result)
+
+    def _told(self, command: Command, reply: Reply) -> Reply:
+        """Return a reply that whoever watches is told too."""
+
+        def answer(result: Any) -> None:
+            reply(result)
+            if self.on_answer is not None:
+                self.on_answer(command, result)
+
+        return answer
 
     def _execute(self, command: Command, reply: Reply, received_s: float) -> Any:
         if isinstance(command, SetParam | Gate):

@@ -33,6 +33,7 @@ class OscServer:
         self._socket = _bind(host, port)
         self.host, self.port = self._socket.getsockname()[:2]
         self._inbox: _native.Inbox | None = None
+        self.on_refused: Callable[[str, EngineError], None] | None = None  # whoever watches
         self.requests = 0  # that came the long way
         self.refused = 0
         self.replies_lost = 0
@@ -63,7 +64,10 @@ class OscServer:
                 self.requests += 1
                 reply = self._replier(request.address, letter.sender)
                 if request.command is None:
-                    reply(EngineError(request.fault))
+                    error = EngineError(request.fault)
+                    reply(error)
+                    if self.on_refused is not None:
+                        self.on_refused(request.address, error)
                 else:
                     commands.append((request.command, reply))
             if commands:

@@ -52,6 +52,7 @@ MODULES = [
     "status",
     "dispatch",
     "server",
+    "eyes",
     "engine",
     "demo",
     "cli",
