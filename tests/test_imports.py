@@ -25,6 +25,7 @@ MODULES = [
     "patch",
     "commands",
     "replies",
+    "patterns",
     "addresses",
     "messages",
     "requests",
