@@ -1,4 +1,4 @@
-"""svf against the analogue state variable filter by scipy's bilinear transform, and under modulation at every sample."""
+"""svf against the analogue filter by scipy's bilinear transform, and under modulation at every sample."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_HZ = RATE_HZ / 2 - 10
 
 
 def section(output: str, cutoff_hz: float, q: float) -> tuple[Any, Any]:
-    """Return (b, a) of H(s) over s^2 + w s / q + w^2 by scipy.signal.bilinear, w prewarped; band-pass 0 dB at its peak."""
+    """Return (b, a) of ... / (s^2 + w s / q + w^2) by the bilinear transform; the band-pass peaks at 0 dB."""
     w = 2 * RATE_HZ * np.tan(np.pi * cutoff_hz / RATE_HZ)
     top = {"low": [w * w], "band": [w / q, 0], "high": [1, 0, 0], "notch": [1, 0, w * w]}[output]
     return signal.bilinear(top, [1, w / q, w * w], RATE_HZ)
