@@ -23,6 +23,8 @@ MODULES = [
     "_native",
     "specs",
     "patch",
+    "positions",
+    "patch_file",
     "commands",
     "osc",
     "client",
