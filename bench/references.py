@@ -33,6 +33,11 @@ def lowpass_sections() -> npt.NDArray[np.float64]:
     return sections
 
 
+def pan(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """pan with its defaults: both sides of the middle, (2, frames)."""
+    return np.stack([x * np.sqrt(0.5), x * np.sqrt(0.5)])
+
+
 def state_variable() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Coefficients (b, a) of svf's low-pass with its defaults: 1000 Hz, q 0.7071, by the bilinear transform."""
     w = 2 * RATE_HZ * np.tan(np.pi * 1000.0 / RATE_HZ)
