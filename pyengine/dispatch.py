@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from pyengine import _native
+from pyengine import _native, listing
 from pyengine.board import Reply
 from pyengine.commands import (
     Abort,
@@ -19,6 +19,7 @@ from pyengine.commands import (
     Create,
     Delete,
     Disconnect,
+    EngineCommands,
     EngineModules,
     EngineStatus,
     EngineSync,
@@ -34,12 +35,16 @@ from pyengine.commands import (
     Undo,
 )
 from pyengine.desk import Setting
-from pyengine.errors import CommandError, EngineError
-from pyengine.intake import at_frame
+from pyengine.errors import CommandError, EngineError, shown
+from pyengine.intake import BUNDLE_LIMIT, at_frame
 from pyengine.loop import Loop
-from pyengine.specs import registry
+from pyengine.patterns import is_pattern
 from pyengine.status import status
 from pyengine.supervisor import Supervisor
+
+Execute = Callable[[Any, Reply, float], Any]
+
+MAX_NAMES_A_GROUP = 1 << 18  # ids that patterns are compared with: 0.1 s
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +61,10 @@ class Dispatcher:
         self._answers: list[tuple[Reply, Any]] | None = None  # to be given when the group is sent
         self._group_frame = -1  # where its settings take effect; below 0: as soon as they are read
         self._is_stamped = False  # that follows from when it came, not from a time tag
+        self._names_looked_at = 0  # by the patterns of the group
         self.late_commands = 0
         self.on_answer: Callable[[Command, Any], None] | None = None  # whoever watches
+        self._executors = self._by_class()
         self.osc: Any = None  # the OscServer, where there is one: its figures are part of the status
 
     @property
@@ -78,6 +85,7 @@ class Dispatcher:
         is `stamp` where it is known already. Commands that edit or ask are executed on arrival, whatever the time.
         """
         self._is_stamped = wall_s is None
+        self._names_looked_at = 0
         try:
             if wall_s is not None:
                 self._group_frame = self._frame_of(wall_s)
@@ -143,45 +151,82 @@ class Dispatcher:
         return answer
 
     def _execute(self, command: Command, reply: Reply, received_s: float) -> Any:
-        if isinstance(command, SetParam | Gate):
-            self._supervisor.intake.check_room()
-        if isinstance(command, SetParam):
-            return self._set(self._supervisor.desk.set(command.module_id, command.param, command.value), command)
-        if isinstance(command, Gate):
-            return self._set(self._supervisor.desk.gate(command.module_id, command.value), command)
-        if isinstance(command, Commit | Undo):
-            return self._supervisor.commits.commit(command, reply, received_s)
-        if isinstance(command, Create | Delete | Connect | Disconnect | Clear | Abort):
-            if isinstance(command, Abort):
-                self._supervisor.commits.abort()
-            self._supervisor.desk.edit(command)
-            return ()
-        if isinstance(command, EngineSync):
-            return self.sync(reply)
-        if isinstance(command, EngineStatus):
-            told = status(self._supervisor, self.late_commands)
-            return told | ({"osc": self.osc.status()} if self.osc else {})
-        if isinstance(command, EngineModules):
-            return {"modules": registry().as_list(self._supervisor.board.options.sample_rate_hz)}
-        if isinstance(command, PatchDump):
-            return self._supervisor.desk.dump()
-        if isinstance(command, RecordStart):
-            return self._supervisor.recorder.start(command.name, command.subtype)
-        if isinstance(command, RecordStop):
-            return self._supervisor.recorder.stop(lambda result: self._loop.call(lambda: reply(result)))
-        if isinstance(command, RecordStatus):
-            return self._supervisor.recorder.status()
-        return self._log_session(command, reply)
+        executor = self._executors.get(type(command))
+        if executor is None:
+            raise CommandError(f"{shown(command)} is no command; use a class of pyengine.commands")
+        return executor(command, reply, received_s)
 
-    def _log_session(self, command: Command, reply: Reply) -> Any:
-        session = self._supervisor.session
-        if isinstance(command, SessionStart):
-            with self._supervisor.board.still():  # it begins between two records
-                return session.start(command.name, reply)
-        if isinstance(command, SessionStop):
-            return session.stop(lambda result: self._loop.call(lambda: reply(result)))
-        assert isinstance(command, SessionStatus)
-        return session.status()
+    def _by_class(self) -> dict[type[Command], Execute]:
+        """Who executes what: gets command, reply and time of arrival; returns the answer, None if it comes later."""
+        s = self._supervisor
+        rate_hz = s.board.options.sample_rate_hz
+        edits: dict[type[Command], Execute] = dict.fromkeys((Create, Delete, Connect, Disconnect, Clear), self._edit)
+        commits: dict[type[Command], Execute] = dict.fromkeys((Commit, Undo), s.commits.commit)
+        return (
+            edits
+            | commits
+            | {
+                Abort: self._abort,
+                SetParam: self._set_param,
+                Gate: self._gate,
+                PatchDump: lambda c, reply, at: s.desk.dump(),
+                RecordStart: lambda c, reply, at: s.recorder.start(c.name, c.subtype),
+                RecordStop: lambda c, reply, at: s.recorder.stop(self._from_elsewhere(reply)),
+                RecordStatus: lambda c, reply, at: s.recorder.status(),
+                SessionStart: self._session_start,
+                SessionStop: lambda c, reply, at: s.session.stop(self._from_elsewhere(reply)),
+                SessionStatus: lambda c, reply, at: s.session.status(),
+                EngineStatus: lambda c, reply, at: self._status(),
+                EngineModules: lambda c, reply, at: listing.modules(c.type, c.first, rate_hz),
+                EngineCommands: lambda c, reply, at: listing.commands(c.under, c.first),
+                EngineSync: lambda c, reply, at: self.sync(reply),
+            }
+        )
+
+    def _from_elsewhere(self, reply: Reply) -> Reply:
+        """Return a reply that another thread may call."""
+        return lambda result: self._loop.call(lambda: reply(result))
+
+    def _edit(self, command: Any, reply: Reply, received_s: float) -> Any:
+        self._supervisor.desk.edit(command)
+        return ()
+
+    def _abort(self, command: Any, reply: Reply, received_s: float) -> Any:
+        self._supervisor.commits.abort()
+        return self._edit(command, reply, received_s)
+
+    def _set_param(self, command: SetParam, reply: Reply, received_s: float) -> Any:
+        self._supervisor.intake.check_room()
+        if is_pattern(command.module_id) or is_pattern(command.param):
+            return self._set_matching(command.module_id, command.param, command)
+        return self._set(self._supervisor.desk.set(command.module_id, command.param, command.value), command)
+
+    def _gate(self, command: Gate, reply: Reply, received_s: float) -> Any:
+        self._supervisor.intake.check_room()
+        if is_pattern(command.module_id):
+            return self._set_matching(command.module_id, None, command)
+        return self._set(self._supervisor.desk.gate(command.module_id, command.value), command)
+
+    def _set_matching(self, ids: str, params: str | None, command: SetParam | Gate) -> Any:
+        """Set all that matches, or nothing, at one frame; answer how many that were."""
+        desk = self._supervisor.desk
+        self._names_looked_at += len(desk.committed.nodes) + len(desk.pending.nodes)
+        if self._names_looked_at > MAX_NAMES_A_GROUP:
+            raise CommandError("too many patterns in one bundle for a patch of this size; send several bundles")
+        pairs = desk.match(ids, params)
+        if len(self._group) + len(pairs) > BUNDLE_LIMIT:
+            text = f"{len(pairs)} parameters match, and {BUNDLE_LIMIT} at most are set at one frame"
+            raise CommandError(f"{text}; narrow the pattern and send several")
+        told = self._set(desk.set_all(pairs, command.value), command)
+        return (len(pairs), *told[1:])
+
+    def _session_start(self, command: SessionStart, reply: Reply, received_s: float) -> Any:
+        with self._supervisor.board.still():  # it begins between two records
+            return self._supervisor.session.start(command.name, reply)
+
+    def _status(self) -> dict[str, Any]:
+        told = status(self._supervisor, self.late_commands)
+        return told | ({"osc": self.osc.status()} if self.osc else {})
 
     def _set(self, setting: Setting, command: SetParam | Gate) -> tuple[Any, ...]:
         frame, active = self._group_frame, self._supervisor.board.active

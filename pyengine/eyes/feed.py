@@ -22,7 +22,7 @@ from pyengine.errors import CommandError, EngineError, PortInUseError
 from pyengine.eyes.lines import Line, Lines
 from pyengine.eyes.scene import draw
 from pyengine.loop import Loop
-from pyengine.osc import encode as osc_of
+from pyengine.requests import write
 from pyengine.slots import Slot
 from pyengine.specs import registry
 from pyengine.status import status
@@ -235,13 +235,11 @@ class Feed:
 
 def _words_of(command: Command) -> str:
     """Return a command as it is typed: /mod/osc1/freq 440."""
-    from pythonosc.osc_message import OscMessage
-
     try:
-        message = OscMessage(osc_of(command))
-    except (EngineError, ValueError):
+        address, args = write(command)
+    except EngineError:
         return type(command).__name__
-    return " ".join([message.address, *(f"{p:g}" if isinstance(p, float) else str(p) for p in message.params)])
+    return " ".join([address, *(f"{x:g}" if isinstance(x, float) else str(x) for x in args)])
 
 
 def _summary(result: Any) -> str:

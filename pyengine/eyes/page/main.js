@@ -15,7 +15,7 @@ const slots = new Slots(document.querySelectorAll(".slot"), byId("timeline"));
 const log = new Log(byId("lines"));
 const figures = new Figures(byId("counters"));
 
-const eyes = (window.eyes = { pictures: 0, drawn: 0, draw_ms: 0, worst_draw_ms: 0, revision: 0, nodes: [], levels: {} });
+const eyes = (window.eyes = { slots, pictures: 0, drawn: 0, draw_ms: 0, worst_draw_ms: 0, revision: 0, nodes: [], levels: {} });
 let socket = null;
 let hello = null;
 let picture = null;
