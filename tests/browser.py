@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import signal
 import subprocess
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,39 +40,48 @@ def program() -> str:
     return found
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Browser:
     """One browser with one page."""
 
     def __init__(self, wide: int = 1440, high: int = 900) -> None:
         path = program()
-        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self._process = subprocess.Popen(
-            [path, *OPTIONS, f"--user-data-dir={self._folder.name}", f"--window-size={wide},{high}", "about:blank"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        told = Path(self._folder.name, "DevToolsActivePort")
-        wait_until(lambda: told.exists() and len(told.read_text().splitlines()) > 1, 60)
-        port, path = told.read_text().splitlines()[:2]
-        self._socket = connect(f"ws://127.0.0.1:{port}{path}", max_size=None, compression=None)
-        self._number = 0
-        self._session = ""
+        self._number, self._session = 0, ""
         self.errors: list[str] = []
-        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
-            self._ask(f"{domain}.enable")
-        self.resize(wide, high)
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            process = subprocess.Popen(
+                [path, *OPTIONS, f"--user-data-dir={folder}", f"--window-size={wide},{high}", "about:blank"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            stack.callback(_end, process)
+            told = Path(folder, "DevToolsActivePort")
+            wait_until(lambda: told.exists() and len(told.read_text().splitlines()) > 1, 60)
+            port, path = told.read_text().splitlines()[:2]
+            address = f"ws://127.0.0.1:{port}{path}"
+            self._socket = stack.enter_context(connect(address, max_size=None, compression=None))
+            target = self._ask("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Log"):
+                self._ask(f"{domain}.enable")
+            self.resize(wide, high)
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Browser:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._socket.close()
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(20)
-        self._folder.cleanup()
+        self._stack.close()
 
     def _ask(self, method: str, **params: Any) -> dict[str, Any]:
         self._number += 1
@@ -145,9 +154,9 @@ class Browser:
         """Type a line and press Enter."""
         self.click(selector)
         self._ask("Input.insertText", text=text)
-        for kind in ("rawKeyDown", "keyUp"):
-            self._ask("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13)
-        self._ask("Input.dispatchKeyEvent", type="char", text="\r", key="Enter")
+        key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
+        self._ask("Input.dispatchKeyEvent", type="keyDown", text="\r", **key)
+        self._ask("Input.dispatchKeyEvent", type="keyUp", **key)
 
     def screenshot(self) -> bytes:
         """Return a PNG of what the window shows."""

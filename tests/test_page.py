@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ def page(engine: Engine, browser: Browser) -> Iterator[Browser]:
     wait_until(lambda: browser.evaluate("eyes.drawn > 3 && eyes.nodes.length > 0"), 30, 0.02)
     yield browser
     assert browser.errors == []
+    browser.open("about:blank")  # before its engine goes
 
 
 def await_redundancy(engine: Engine) -> None:
@@ -67,7 +68,8 @@ def test_the_page_shows_the_modules_of_the_patch_and_draws_their_levels(page: Br
     assert page.evaluate("eyes.nodes.map(n => n.id)") == IDS
     assert page.texts("#counts") == ["3 modules · 2 cables"]
     wait_until(lambda: page.evaluate("[...eyes.levels].filter((_, i) => i % 2 == 0).every(x => x > 0.05)"), 20, 0.02)
-    inked = """(id => { const c = document.getElementById(id), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+    inked = """(id => { const c = document.getElementById(id), g = c.getContext('2d');
+      const d = g.getImageData(0, 0, c.width, c.height).data;
       let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })"""
     for canvas in ("still", "live", "scope", "spectrum", "out", "timeline"):
         assert page.evaluate(f"{inked}({canvas!r})") > 100, canvas
@@ -143,7 +145,7 @@ def test_a_worker_killed_by_the_button_is_seen_to_be_replaced(page: Browser, eng
 
 def test_what_the_engine_refuses_is_shown_with_the_reason(page: Browser) -> None:
     page.type("#words", "/mod/osc1/frequenzy 3")
-    page.await_text("#lines li.bad", "did you mean 'freq'?")
+    page.await_text("#lines li.bad", "did you mean 'frequency'?")
     page.type("#words", "/patch/connect osc1")
     page.await_text("#lines li.bad", "/patch/connect")
 
@@ -177,16 +179,15 @@ class Elsewhere(BaseHTTPRequestHandler):
 
 def test_a_page_of_another_origin_gets_neither_files_nor_a_socket(engine: Engine, browser: Browser) -> None:
     address = engine.open_page()
-    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser.open(f"http://127.0.0.1:{server.server_port}/")
         code = f"""new Promise(done => {{ const s = new WebSocket({address.replace("http", "ws") + "ws"!r});
           s.onopen = () => done('open'); s.onerror = () => done('refused'); }})"""
         assert browser.evaluate(code) == "refused"
         assert browser.evaluate(f"fetch({address!r}).then(() => 'read', () => 'refused')") == "refused"
+        browser.open("about:blank")
         server.shutdown()
-    browser.open("about:blank")
-    assert engine.status()["commands_sent"] >= 0
 
 
 @pytest.mark.parametrize(("wide", "high"), [(1920, 1080), (1280, 720), (820, 1180), (390, 844)])

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pythonosc.osc_message_builder import OscMessageBuilder
+from pythonosc.osc_message_builder import BuildError, OscMessageBuilder
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -113,6 +113,8 @@ class Page:
             builder.add_arg(x, "d" if isinstance(x, float) else None)
         try:
             self.osc.send(builder.build().dgram)
+        except BuildError as error:
+            raise ValueError(str(error)) from error
         except OSError as error:
             raise ValueError(f"the engine's OSC port takes nothing: {error.strerror}") from error
 
@@ -151,6 +153,7 @@ class Server:
             compression=None,
             ping_interval=20,
             ping_timeout=60,
+            close_timeout=2,
             server_header=None,
         ):
             pictures = asyncio.ensure_future(self._pictures())
@@ -289,6 +292,8 @@ class Server:
                 page.tell(json.dumps({"t": "reply", "ok": False, "address": "", "args": [f"not understood: {error}"]}))
 
     def _on_message(self, page: Page, message: Any) -> None:
+        if not isinstance(message, dict):
+            raise ValueError("a message is an object")
         if "kill" in message:
             self._say({"t": "kill"})
         elif "echo" in message:  # how far behind this page is
