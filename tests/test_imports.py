@@ -80,6 +80,7 @@ HEADERS = [
     "dsp/module.h",
     "dsp/levels.h",
     "dsp/values.h",
+    "dsp/drum.h",
     "dsp/simd.h",
     "dsp/param_simd.h",
     "dsp/sine_simd.h",
