@@ -27,6 +27,7 @@ MODULES = [
     "patch_file",
     "commands",
     "replies",
+    "patterns",
     "addresses",
     "messages",
     "requests",
