@@ -64,6 +64,8 @@ MODULES = [
     "dispatch",
     "server",
     "engine",
+    "measure",
+    "doctor",
     "demo",
     "cli",
 ]
