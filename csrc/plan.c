@@ -121,14 +121,21 @@ static void run_split(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue
   step->first_due = step->last_due = PE_NONE;
 }
 
+static void measure(PePlan *plan, const PeStep *step, uint32_t n_frames) {
+  const uint32_t place = (uint32_t)(step - plan->steps);
+  if (!pe_meter_wants(plan->meter, place)) return;
+  for (uint32_t i = 0; i < step->module->n_outputs; i++) pe_meter_mono(plan->meter, place, step->handle, step->outputs[i], n_frames);
+}
+
 PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
   for (uint32_t k = 0; k < step->n_sums && step->module->absorb == NULL; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
   if (step->first_due != PE_NONE) {
     run_split(plan, step, n_frames, due, at);
-    return;
+  } else {
+    const PeBlock block = block_of(step, n_frames, step->inputs, step->outputs, step->mods);
+    process(step, &block);
   }
-  const PeBlock block = block_of(step, n_frames, step->inputs, step->outputs, step->mods);
-  process(step, &block);
+  if (plan->meter) measure(plan, step, n_frames);
 }
 
 /* What closes no cycle takes its inputs when all is rendered. */

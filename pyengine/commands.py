@@ -28,10 +28,15 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Add a cable to the pending patch."""
+    """Add a cable to the pending patch, or change the one that is there: x * depth + offset, 64 frames later if
+    feedback.
+    """
 
     source: str
     dest: str
+    depth: float = 1.0
+    offset: float = 0.0
+    feedback: bool = False
 
 
 @dataclass(frozen=True, slots=True)

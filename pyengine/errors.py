@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 REFUSAL_REASONS = (
     "invalid",
@@ -60,6 +61,11 @@ class Fault:
 
     def __str__(self) -> str:
         return f"node {shown(self.node)}: {self.message}" if self.node else self.message
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fault as plain data: its text, and what is known of the place."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in known.items() if value not in ("", None)}
 
 
 class PatchError(EngineError, ValueError):

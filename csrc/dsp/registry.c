@@ -5,6 +5,7 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_sine,
   &pe_module_adsr,
   &pe_module_biquad,
+  &pe_module_feedback,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];

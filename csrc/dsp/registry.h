@@ -4,7 +4,10 @@
 
 #include "module.h"
 
-extern const PeModule pe_module_sine, pe_module_adsr, pe_module_biquad;
+extern const PeModule pe_module_sine;
+extern const PeModule pe_module_adsr;
+extern const PeModule pe_module_biquad;
+extern const PeModule pe_module_feedback;
 
 extern const PeModule *const pe_shipped_modules[];
 extern const uint32_t pe_n_shipped_modules;
