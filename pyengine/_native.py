@@ -194,7 +194,7 @@ SETTING = struct.Struct("@IId")
 """PeSetting: handle, parameter, value; a test compares the sizes."""
 
 
-def _rows(type: str, rows: bytes | Sequence[tuple[int, ...]]) -> Any:
+def _rows(type: str, rows: bytes | Sequence[tuple[float, ...]]) -> Any:
     """Return a native array of structs, of rows or around the bytes of them. Raises NativeError for half a row."""
     if not isinstance(rows, bytes):
         return ffi.new(f"{type}[]", list(rows))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from pyengine.errors import Fault, PatchError, shown
 
-if TYPE_CHECKING:
-    from pyengine.patch import Node, Patch
+Patch = Any  # of patch.py, which stands above this
+Node = Any
 
 
 class Kind(Protocol):
@@ -27,7 +27,7 @@ KINDS: dict[str, Kind] = {}
 
 
 def check(patch: Patch, node: Node, data: object) -> Mapping[str, Any]:
-    """Return the data for a node in its normal form. Raises PatchError: nothing its type takes, or not as it takes it."""
+    """Return the data for a node in its normal form. Raises PatchError: its type takes none, or none like it."""
     kind = KINDS.get(patch.spec(node.id).data)
     if kind is None:
         raise PatchError(Fault(f"{node.type} takes no data; remove it", node=node.id))
