@@ -8,6 +8,8 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_gain,
   &pe_module_mixer,
   &pe_module_pan,
+  &pe_module_noise,
+  &pe_module_lfo,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];
