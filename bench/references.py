@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import signal
 
 import pyengine
 
@@ -54,6 +55,23 @@ def noise(n_frames: int) -> npt.NDArray[np.float64]:
 def lfo(n_frames: int) -> npt.NDArray[np.float64]:
     """lfo with its defaults: a sine of 1 Hz."""
     return np.sin(2 * np.pi * (np.arange(n_frames) * (1.0 / RATE_HZ)))
+
+
+def state_variable() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Coefficients (b, a) of svf's low-pass with its defaults: 1000 Hz, q 0.7071, by the bilinear transform."""
+    w = 2 * RATE_HZ * np.tan(np.pi * 1000.0 / RATE_HZ)
+    top, bottom = signal.bilinear([w * w], [1, w * np.sqrt(2), w * w], RATE_HZ)
+    return top, bottom
+
+
+def kick(n_frames: int) -> npt.NDArray[np.float64]:
+    """kick with its defaults, but a decay of 20 s and no click, struck once."""
+    seconds = np.arange(n_frames) / RATE_HZ
+    hz = 50.0 * 2.0 ** (2.5 * np.exp(-seconds / 0.025))
+    body = np.sin(2 * np.pi * (np.cumsum(hz) - hz) / RATE_HZ) * 1000.0 ** (-seconds / 20.0)
+    drive = 10.0**0.3 - 1.0
+    struck: npt.NDArray[np.float64] = 0.5 * body * (1.0 + drive) / (1.0 + drive * np.abs(body))
+    return struck
 
 
 def three_modules() -> pyengine.Patch:
