@@ -204,10 +204,20 @@ class Client:
 
     def send(self, command: Command) -> Reply:
         """Send one command and return its answer. Raises what the engine refuses."""
-        reply = self._exchange([osc.encode(command)], [command])[0]
+        reply = self._commanded([osc.encode(command)], [command])[0]
         if not reply.ok:
             raise _error(reply)
         return reply
+
+    def ask(self, address: str, *args: messages.Value, timeout_s: float | None = None) -> Reply:
+        """Send any message as it is, and return its answer, a refusal too."""
+        if not address.startswith("/") or not (address.isascii() and address.isprintable()):
+            raise CommandError(f"{shown(address)} is no OSC address; it is printable ASCII and begins with '/'")
+        if len(address) > messages.MAX_ADDRESS_BYTES:
+            text = f"the address has {len(address)} characters; the longest taken has {messages.MAX_ADDRESS_BYTES}"
+            raise CommandError(text)
+        wait_s = self.timeout_s if timeout_s is None else timeout_s
+        return self._exchange([messages.build(address, args)], [address], wait_s)[0]
 
     def send_bundle(self, bundle: Iterable[Command], at: float | None = None) -> list[Reply]:
         """Send commands that take effect at one frame; return the answers in their order.
@@ -217,7 +227,7 @@ class Client:
         """
         sent = list(bundle)
         tag = None if at is None else messages.time_tag_from_unix(at)
-        return self._unrefused(self._exchange([osc.encode_bundle(sent, tag)], sent))
+        return self._unrefused(self._commanded([osc.encode_bundle(sent, tag)], sent))
 
     def send_all(self, several: Iterable[Command]) -> list[Reply]:
         """Send commands one behind the other without waiting; return the answers in their order.
@@ -225,7 +235,7 @@ class Client:
         Raises as send_bundle does. No more are sent than their answers find room in a socket: then some are awaited.
         """
         sent = list(several)
-        return self._unrefused(self._exchange([osc.encode(command) for command in sent], sent))
+        return self._unrefused(self._commanded([osc.encode(command) for command in sent], sent))
 
     @staticmethod
     def _unrefused(replies: list[Reply]) -> list[Reply]:
@@ -237,13 +247,17 @@ class Client:
             raise EngineError(f"{len(refused)} refused: {texts}")
         return replies
 
-    def _exchange(self, datagrams: list[bytes], sent: list[Command]) -> list[Reply]:
-        """Send datagrams; return one answer to each command, matched by address, in order."""
-        replies: list[Reply | None] = [None] * len(sent)
-        waiting: dict[str, list[int]] = {}
-        for number, command in enumerate(sent):
-            waiting.setdefault(osc.address_of(command), []).append(number)
+    def _commanded(self, datagrams: list[bytes], sent: list[Command]) -> list[Reply]:
+        """Send datagrams; return one answer to each command in them."""
         wait_s = max([self.timeout_s, *(_wait_s(command) for command in sent)])
+        return self._exchange(datagrams, [osc.address_of(command) for command in sent], wait_s)
+
+    def _exchange(self, datagrams: list[bytes], addresses: list[str], wait_s: float) -> list[Reply]:
+        """Send datagrams; return one answer to each address in them, in order."""
+        replies: list[Reply | None] = [None] * len(addresses)
+        waiting: dict[str, list[int]] = {}
+        for number, address in enumerate(addresses):
+            waiting.setdefault(address, []).append(number)
         deadline = time.monotonic() + wait_s
 
         n_taken = 0
