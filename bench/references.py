@@ -56,7 +56,7 @@ def kick(n_frames: int) -> npt.NDArray[np.float64]:
 
 
 def limiter(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """limiter with its defaults, but a ceiling of -20 dB, on a tone: it never releases."""
+    """limiter with its defaults, but a ceiling of -20 dB, on a tone: it hardly releases."""
     late, window = 240, 235  # frames of 5 ms; of the window behind the 6 that the detector looks ahead
     needed = np.minimum(1.0, 0.1 / np.maximum(np.abs(x), 1e-30))
     options = {"mode": "constant", "origin": window // 2}

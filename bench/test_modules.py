@@ -79,7 +79,7 @@ ROWS = {
         lambda: limiter(_SINE),
         "scipy.ndimage's filters, mono",
         "simple_sine",
-        2e-6,
+        1e-5,
         ("ceiling", -20.0, -19.0),
         "left",
         (("ceiling", -20.0),),
