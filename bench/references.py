@@ -38,6 +38,25 @@ def pan(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.stack([x * np.sqrt(0.5), x * np.sqrt(0.5)])
 
 
+def noise(n_frames: int) -> npt.NDArray[np.float64]:
+    """noise with its defaults: white, seed 0, gain 0.2."""
+
+    def mixed(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+    start = mixed(np.array([0xD1342543DE82EF95], np.uint64))
+    bits = mixed(start + np.arange(n_frames, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    whole: npt.NDArray[np.int64] = (bits >> np.uint64(39)).astype(np.int64) | 1
+    return 0.2 * (whole - 2**24) / 2**24
+
+
+def lfo(n_frames: int) -> npt.NDArray[np.float64]:
+    """lfo with its defaults: a sine of 1 Hz."""
+    return np.sin(2 * np.pi * (np.arange(n_frames) * (1.0 / RATE_HZ)))
+
+
 def state_variable() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Coefficients (b, a) of svf's low-pass with its defaults: 1000 Hz, q 0.7071, by the bilinear transform."""
     w = 2 * RATE_HZ * np.tan(np.pi * 1000.0 / RATE_HZ)

@@ -909,7 +909,7 @@ class Inbox:
         lib.pe_inbox_release(self.pointer)
 
     def put(self, data: bytes, sender: tuple[str, int] = ("0.0.0.0", 0), arrival_ns: int = 0) -> None:
-        """Take a datagram as if it had come by the socket: for tests."""
+        """Take a datagram as if it had come by the socket; from 0.0.0.0 and a port: from the stream of that number."""
         host = int.from_bytes(bytes(map(int, sender[0].split("."))), "big")
         lib.pe_inbox_put(self.pointer, host, sender[1], arrival_ns, data, len(data))
 

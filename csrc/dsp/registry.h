@@ -8,6 +8,8 @@ extern const PeModule pe_module_sine, pe_module_adsr, pe_module_biquad;
 extern const PeModule pe_module_gain;
 extern const PeModule pe_module_mixer;
 extern const PeModule pe_module_pan;
+extern const PeModule pe_module_noise;
+extern const PeModule pe_module_lfo;
 extern const PeModule pe_module_svf;
 extern const PeModule pe_module_kick;
 extern const PeModule pe_module_limiter;
