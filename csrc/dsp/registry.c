@@ -5,6 +5,7 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_sine,
   &pe_module_adsr,
   &pe_module_biquad,
+  &pe_module_feedback,
   &pe_module_gain,
   &pe_module_mixer,
   &pe_module_pan,

@@ -4,7 +4,10 @@
 
 #include "module.h"
 
-extern const PeModule pe_module_sine, pe_module_adsr, pe_module_biquad;
+extern const PeModule pe_module_sine;
+extern const PeModule pe_module_adsr;
+extern const PeModule pe_module_biquad;
+extern const PeModule pe_module_feedback;
 extern const PeModule pe_module_gain;
 extern const PeModule pe_module_mixer;
 extern const PeModule pe_module_pan;
