@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from figures import Figures
-from references import RATE_HZ, envelope, kick, lfo, lowpass_sections, noise, pan, sine, state_variable
+from references import RATE_HZ, envelope, kick, lfo, limiter, lowpass_sections, noise, pan, sine, state_variable
 from scipy import signal
 
 from pyengine import _native
@@ -76,6 +76,15 @@ ROWS = {
         2e-5,
         ("freq", 50.0, 60.0),
         settings=(("decay", 20000.0), ("click", 0.0), ("gate", 1.0)),
+    ),
+    "limiter": Row(
+        lambda: limiter(_SINE),
+        "scipy.ndimage's filters, mono",
+        "simple_sine",
+        1e-5,
+        ("ceiling", -20.0, -19.0),
+        "left",
+        (("ceiling", -20.0),),
     ),
 }
 
