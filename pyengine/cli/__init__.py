@@ -28,6 +28,14 @@ COMMANDS = (
     "run",
     "demo",
     "replay",
+    "render",
+    "send",
+    "status",
+    "modules",
+    "patch",
+    "bench",
+    "doctor",
+    "completion",
 )
 
 EXAMPLES = """examples:
