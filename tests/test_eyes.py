@@ -193,7 +193,7 @@ def test_a_setting_of_the_short_way_is_told_with_its_value(engine: Engine) -> No
         handle = line_of(page, "patch")["nodes"][0]["handle"]
         picture_of(page)
         client.set("osc1", "freq", 555.0)
-        assert [handle, 0, 555.0] in line_of(page, "values")["values"]
+        assert [handle, 0, 555.0] in line_of(page, "values", is_news=True)["values"]
 
 
 def test_an_edit_a_commit_and_a_death_are_told_as_they_happen(engine: Engine) -> None:

@@ -17,7 +17,18 @@ from collections.abc import Callable
 from typing import Any
 
 from pyengine import _native
-from pyengine.commands import Command, EngineStatus, PatchDump
+from pyengine.commands import (
+    Command,
+    EngineCommands,
+    EngineModules,
+    EngineStatus,
+    EngineSync,
+    Gate,
+    PatchDump,
+    RecordStatus,
+    SessionStatus,
+    SetParam,
+)
 from pyengine.errors import CommandError, EngineError, PortInUseError
 from pyengine.eyes.lines import Line, Lines
 from pyengine.eyes.scene import draw
@@ -34,6 +45,7 @@ TICK_S = 0.2
 WATCH_S = 2.0  # of sound that is measured beyond a tick: when we are gone the measuring ends by itself
 RESTART_S = 1.0
 LOG_LINES_A_TICK = 40  # more are counted, and not told
+_QUESTIONS = (EngineCommands, EngineModules, EngineStatus, EngineSync, PatchDump, RecordStatus, SessionStatus)
 _BOOT = "import sys; sys.path[:] = {path!r}; from pyengine.eyes.server import main; main({arguments!r})"
 
 
@@ -205,8 +217,11 @@ class Feed:
         """A command was answered: by what it asked for, or by the EngineError it was refused with."""
         if not self._watchers:
             return
-        self._is_edited = True  # or a value of a module that does not play yet was set
-        if isinstance(command, EngineStatus | PatchDump):
+        if isinstance(command, SetParam | Gate):  # of a module that plays, the page's server sees it in the stream
+            self._is_edited |= command.module_id not in self._supervisor.board.desk.committed.nodes
+        elif not isinstance(command, _QUESTIONS):
+            self._is_edited = True
+        if isinstance(command, _QUESTIONS):
             return  # those who watch ask all the time
         self._log(_words_of(command), result)
 

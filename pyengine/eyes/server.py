@@ -171,15 +171,28 @@ class Server:
             self._hello = line
             self._has_hello.set()
         elif kind == "patch":
-            self._patch, self._seq = line, int(line["seq"]) + 1
-            self._handles = [node["handle"] for node in line["nodes"]]
-            self._values = {}
+            self._take_patch(line)
+            return
         elif kind == "status":
             self._status = line
             line["web"] = self.counts()
         else:
             self._kept.append(line)
         self._tell(line)
+
+    def _take_patch(self, line: Line) -> None:
+        """A patch comes with the values up to a number; what was set since is told once more behind it."""
+        if self._patch:
+            self._settings()
+        self._patch = line
+        self._handles = [node["handle"] for node in line["nodes"]]
+        self._values, self._seq = _native.settings_since(self._segment, int(line["seq"]) + 1)
+        self._tell(line)
+        self._tell(self._again())
+
+    def _again(self) -> Line:
+        """All values that the patch has not: none of them is news."""
+        return {"t": "values", "is_news": False, "values": [[*key, value] for key, value in self._values.items()]}
 
     def counts(self) -> dict[str, int]:
         """Return what came in from browsers, those that have gone included."""
@@ -234,7 +247,8 @@ class Server:
         values, self._seq = _native.settings_since(self._segment, self._seq)
         if values:
             self._values |= values
-            self._tell({"t": "values", "values": [[*key, value] for key, value in values.items()]})
+            told = [[*key, value] for key, value in values.items()]
+            self._tell({"t": "values", "is_news": True, "values": told})
 
     # ---- browsers -----------------------------------------------------------------------------------------
 
@@ -257,11 +271,9 @@ class Server:
     async def _page(self, connection: ServerConnection) -> None:
         await self._has_hello.wait()
         page = Page(connection, int(self._hello["osc_port"]))
-        for line in (self._hello, self._patch, self._status, *self._kept):
+        for line in (self._hello, self._patch, self._again(), self._status, *self._kept):
             if line:
                 page.tell(json.dumps(line))
-        if self._values:
-            page.tell(json.dumps({"t": "values", "values": [[*key, value] for key, value in self._values.items()]}))
         self._pages.add(page)
         self._say({"t": "watchers", "n": len(self._pages)})
         tasks = [asyncio.ensure_future(task) for task in (page.write(), page.read_answers())]

@@ -87,7 +87,7 @@ const told = {
   values(line) {
     for (const [handle, param, value] of line.values) {
       const words = cards.setValue(handle, param, value);
-      if (words) log.set(words);
+      if (words && line.is_news) log.set(words);
     }
   },
   status(line) {
