@@ -53,7 +53,7 @@ class Argument:
     def usage(self) -> str:
         """How it stands in the usage of its command."""
         if self.is_option:
-            value = "0|1" if self.kind == "switch" else self.unit.upper() or ("N" if self.kind == "integer" else "NAME")
+            value = "0|1" if self.kind == "switch" else self.unit.upper() or ("NAME" if self.kind == "string" else "N")
             return f"[{self.name} {value}]"
         text = "|".join(self.choices) or (_SWITCH if self.kind == "switch" else self.name)
         if self.is_many:
@@ -141,6 +141,11 @@ def _id(help: str, name: str = "ID", field: str = "module_id", takes_pattern: bo
 
 _SOURCE = _id("module, or MODULE.PORT", "SOURCE", "source")
 _DEST = _id("module, MODULE.PORT, or MODULE.PARAM for a parameter that takes a cable", "DEST", "dest")
+_CABLE = (
+    Argument("depth", "depth", "number", "factor; a parameter's unit", "", -1e6, 1e6, default=1.0, is_option=True),
+    Argument("offset", "offset", "number", "added; a parameter's unit", "", -1e6, 1e6, default=0.0, is_option=True),
+    Argument("feedback", "feedback", "switch", "64 frames later; may close a cycle", default=0, is_option=True),
+)
 _OPTIONS = (
     Argument(
         "crossfade",
@@ -180,9 +185,9 @@ TABLE: tuple[Route, ...] = (
     Route(
         "/patch/connect",
         commands.Connect,
-        (_SOURCE, _DEST),
-        "/patch/connect osc1 filt1.cutoff",
-        "Add a cable; DEST is a module, MODULE.PORT or MODULE.PARAM.",
+        (_SOURCE, _DEST, *_CABLE),
+        "/patch/connect osc2 filt1.cutoff depth 800",
+        "Add a cable, or change the one that is there; what comes out of it is x times depth plus offset.",
     ),
     Route(
         "/patch/disconnect", commands.Disconnect, (_SOURCE, _DEST), "/patch/disconnect osc1 filt1", "Remove a cable."

@@ -71,7 +71,8 @@ class Desk:
             self.pending.delete(command.module_id)
         elif isinstance(command, Connect):
             _check_room("cables", self.pending.n_cables, MAX_CABLES)
-            self.pending.connect(command.source, command.dest)
+            depth, offset = command.depth, command.offset
+            self.pending.connect(command.source, command.dest, depth, offset, feedback=command.feedback)
         elif isinstance(command, Disconnect):
             self.pending.disconnect(command.source, command.dest)
         elif isinstance(command, Clear):

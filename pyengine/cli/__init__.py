@@ -33,6 +33,9 @@ COMMANDS = (
     "status",
     "modules",
     "patch",
+    "bench",
+    "doctor",
+    "completion",
 )
 
 EXAMPLES = """examples:
