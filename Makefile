@@ -17,7 +17,7 @@ BENCH_PAGE = $(if $(filter bench,$(BENCH)),docs,build/bench)/benchmarks.md
 BENCH_COMMAND = make bench$(if $(filter bench,$(BENCH)),, BENCH="$(BENCH)")
 STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py build_ext.py MANIFEST.in \
-           $(wildcard pyengine/*.py csrc/*.h csrc/*.c csrc/dsp/*.h csrc/dsp/*.c)
+           $(wildcard pyengine/*.py pyengine/*/*.py csrc/*.h csrc/*.c csrc/dsp/*.h csrc/dsp/*.c)
 
 .PHONY: run test torture bench peers profile soak check docs clean
 

@@ -32,6 +32,11 @@ def lowpass_sections() -> npt.NDArray[np.float64]:
     return sections
 
 
+def pan(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """pan with its defaults: both sides of the middle, (2, frames)."""
+    return np.stack([x * np.sqrt(0.5), x * np.sqrt(0.5)])
+
+
 def three_modules() -> pyengine.Patch:
     """A sine through an envelope through a filter."""
     patch = pyengine.Patch().create("osc1", "simple_sine").create("env1", "adsr").create("filt1", "biquad_filter")

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from figures import Figures
-from references import RATE_HZ, envelope, lowpass_sections, sine
+from references import RATE_HZ, envelope, lowpass_sections, pan, sine
 from scipy import signal
 
 from pyengine import _native
@@ -50,6 +50,9 @@ ROWS = {
         2e-6,
         ("cutoff", 2000.0, 4000.0),
     ),
+    "gain": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
+    "mixer": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
+    "pan": Row(lambda: pan(_SINE).sum(axis=0), "numpy.multiply, twice", "simple_sine", 1e-6, ("position", 0.0, 1.0)),
 }
 
 

@@ -168,7 +168,7 @@ uint32_t pe_ring_block_bytes(const PeRing *ring);                     /* [any] *
 
 /* ---- the shared segment --------------------------------------------------------------------- */
 
-#define PE_LAYOUT_VERSION 3
+#define PE_LAYOUT_VERSION 4
 #define PE_SLOTS 2
 #define PE_SEATS 3          /* a worker's own ring, words and checkpoints: one per slot and a spare */
 #define PE_MAX_LEAD 8
@@ -315,6 +315,7 @@ uint64_t pe_counter(const PeSegment *s, uint32_t counter);               /* [any
 #define PE_SLOT_COUNT_KEPT 8          /* blocks a predecessor had published, left alone */
 #define PE_SLOT_COUNT_NOT_FINITE 9    /* samples that were NaN or infinite, and became 0 */
 #define PE_SLOT_COUNT_CHECKPOINT_NS 10 /* time spent on checkpoints and their hashes */
+#define PE_SLOT_COUNT_METERED 11      /* blocks whose levels were measured */
 #define PE_SLOT_COUNTERS 16
 uint64_t pe_seat_counter(const PeSegment *s, uint32_t seat, uint32_t counter); /* [any] */
 
@@ -327,6 +328,20 @@ typedef struct PeCheckpointInfo {
 void pe_checkpoint_request(PeSegment *s, uint32_t slot, uint64_t generation); /* that slot writes one at the next block edge at which it runs the generation and fades nothing; [any] */
 PeStatus pe_seat_reserve(PeSegment *s, uint32_t seat, uint64_t state_bytes); /* makes the memory that checkpoints of so large a plan need, in the process that writes them; PE_TOO_LARGE beyond checkpoint_bytes, PE_NO_MEMORY; [setup] */
 PeStatus pe_checkpoint_latest(const PeSegment *s, uint64_t generation, uint64_t below, uint64_t last_block, PeCheckpointInfo *info); /* the newest whole one, numbered below `below`, of `last_block` at the latest; PE_NO_CHECKPOINT if there is none; [any] */
+
+/* ---- levels -------------------------------------------------------------------------------- */
+
+#define PE_METERS 4096 /* nodes of a patch that are measured: its first ones */
+
+typedef struct PeLevel { /* of all outputs of a node; it falls at 24 dB a second, and is averaged over 0.1 s */
+  uint32_t handle;
+  float peak, rms;
+} PeLevel;
+
+void pe_meter_watch(PeSegment *s, uint64_t until_block);                 /* measure below this block; supervisor only; [any] */
+uint64_t pe_meter_watched_until(const PeSegment *s);                     /* [any] */
+uint32_t pe_meter_levels(const PeSegment *s, PeLevel *levels, uint32_t capacity); /* those above -120 dB, at play_block; how many; [any] */
+uint32_t pe_segment_tail(const PeSegment *s, uint32_t n_frames, float *interleaved); /* copies the newest frames that were fed to the record tap, without consuming any; how many have been fed, modulo 2^32; fewer than were asked for: zeros before them; [any] */
 
 /* ---- the worker ----------------------------------------------------------------------------- */
 

@@ -117,7 +117,17 @@ static void skip(PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
   if (lanes) node->module->bank->skip(&block);
 }
 
-static void run_together(PeBankNode *node, uint32_t lanes, uint32_t is_resident, uint32_t n_frames) {
+static void measure(PePlan *plan, const PeBankNode *node, uint32_t lanes, uint32_t n_frames) {
+  float peaks[PE_LANES], squares[PE_LANES];
+  if (!pe_meter_wants(plan->meter, (uint32_t)(node->steps[pe_lowest_lane(lanes)] - plan->steps))) return;
+  pe_meter_lanes(node->output, n_frames, peaks, squares);
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    const uint32_t l = pe_lowest_lane(m);
+    pe_meter_put(plan->meter, (uint32_t)(node->steps[l] - plan->steps), node->steps[l]->handle, peaks[l], squares[l]);
+  }
+}
+
+static void run_together(PePlan *plan, PeBankNode *node, uint32_t lanes, uint32_t is_resident, uint32_t n_frames) {
   float *const outputs[1] = {node->output};
   const PeBankBlock block = {.n_frames = n_frames, .lanes = lanes, .is_bounded = !node->is_fed, .is_resident = is_resident, .inputs = node->inputs, .outputs = outputs,
                              .states = node->states, .cache = node->cache};
@@ -127,12 +137,13 @@ static void run_together(PeBankNode *node, uint32_t lanes, uint32_t is_resident,
     node->process_half(&block);
   else
     node->process(&block);
+  if (plan->meter) measure(plan, node, lanes, n_frames);
 }
 
 static void run_node(PePlan *plan, PeBank *bank, uint32_t k, uint32_t n_frames, const PeDue *due, uint32_t at) {
   PeBankNode *node = &bank->nodes[k];
   const uint32_t together = node->rendered & ~node->alone;
-  if (together) run_together(node, together, 0, n_frames);
+  if (together) run_together(plan, node, together, 0, n_frames);
   for (uint32_t m = node->alone; m; m &= m - 1) run_lane(plan, bank, k, pe_lowest_lane(m), n_frames, due, at);
   advance_params(node, bank->lanes & ~node->alone, n_frames);
   node->changed |= node->alone;
@@ -228,7 +239,7 @@ PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDu
   } else if (bank->is_steady && !bank->is_touched && is_whole(plan, n_frames)) {
     if (!bank->is_resident) make_resident(bank);
     bank->heard = bank->lanes;
-    for (uint32_t k = 0; k < bank->n_nodes; k++) run_together(&bank->nodes[k], bank->lanes, 1, n_frames);
+    for (uint32_t k = 0; k < bank->n_nodes; k++) run_together(plan, &bank->nodes[k], bank->lanes, 1, n_frames);
   } else {
     run_any(plan, bank, n_frames, due, at);
   }

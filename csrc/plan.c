@@ -108,15 +108,22 @@ static void run_split(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue
   step->first_due = step->last_due = PE_NONE;
 }
 
+static void measure(PePlan *plan, const PeStep *step, uint32_t n_frames) {
+  const uint32_t place = (uint32_t)(step - plan->steps);
+  if (!pe_meter_wants(plan->meter, place)) return;
+  for (uint32_t i = 0; i < step->module->n_outputs; i++) pe_meter_mono(plan->meter, place, step->handle, step->outputs[i], n_frames);
+}
+
 PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
   for (uint32_t k = 0; k < step->n_sums; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
   if (step->first_due != PE_NONE) {
     run_split(plan, step, n_frames, due, at);
-    return;
+  } else {
+    const PeBlock block = {.n_frames = n_frames, .inputs = step->inputs, .outputs = step->outputs, .params = step->params, .mods = step->mods,
+                           .is_unchanged = !step->is_moving && !step->has_mods};
+    process(step, &block);
   }
-  const PeBlock block = {.n_frames = n_frames, .inputs = step->inputs, .outputs = step->outputs, .params = step->params, .mods = step->mods,
-                         .is_unchanged = !step->is_moving && !step->has_mods};
-  process(step, &block);
+  if (plan->meter) measure(plan, step, n_frames);
 }
 
 /* ---- the output ---------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "dsp/module.h"
+#include "meter.h"
 #include "mix.h"
 
 #define PE_ACCUMULATORS 16u /* cable i of a sum goes to accumulator i mod 16: DESIGN.md, same bits */
@@ -111,6 +112,7 @@ struct PePlan {
   float    *buffers, *bank_buffers; /* one allocation, with the two above */
   void     *caches;
   void     *memory;        /* steps, pointers: one allocation */
+  PeMeter  *meter;         /* measures what is rendered at this moment; NULL: nobody watches */
   int       has_run;       /* something of it has been rendered: changes ramp from now on */
 
   void     *offline_run;   /* of pe_render_offline, kept for the next call */

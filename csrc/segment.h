@@ -42,8 +42,15 @@ typedef struct PeSeatShared {
   _Atomic uint64_t heartbeat;
   _Atomic uint32_t marker;       /* node that renders */
   _Atomic uint32_t build_marker; /* node that warms up or catches up, in the other thread */
+  _Atomic uint64_t metered;      /* newest block whose levels it measured, + 1 */
   PE_LINE PeCounter counters[PE_SLOT_COUNTERS];
 } PeSeatShared;
+
+/* The level of one node, by the worker that measures it. A reader looks at `who` again after it has read `level`. */
+typedef struct PeMeterPlace {
+  _Atomic uint64_t who;   /* handle, and in the low 32 bits the block; 0 while it is written */
+  _Atomic uint64_t level; /* two floats: the peak, and in the low 32 bits the power */
+} PeMeterPlace;
 
 typedef struct PeCheckpointHead {
   PE_LINE _Atomic uint64_t stamp; /* 0 = being written or never was; the higher the newer, within a seat */
@@ -65,7 +72,7 @@ struct PeSegment {
   PeConfig config;
   uint32_t ring_blocks, reserved2;
   uint64_t heads_at[PE_SEATS], data_at[PE_SEATS], checkpoint_at[PE_SEATS][2]; /* offsets from the segment's start */
-  uint64_t commands_at, journal_at, event_at[PE_EVENT_SOURCES], event_bytes, tap_at, tap_bytes;
+  uint64_t commands_at, journal_at, event_at[PE_EVENT_SOURCES], event_bytes, tap_at, tap_bytes, meters_at[PE_SEATS];
 
   /* by the callback */
   PE_LINE _Atomic uint64_t play_block;
@@ -80,6 +87,7 @@ struct PeSegment {
   _Atomic uint64_t opening; /* counts pe_gate_open: each is for one swap */
   _Atomic uint64_t keep;    /* records above it are kept for whoever starts from a checkpoint */
   _Atomic uint64_t sync_seq;
+  _Atomic uint64_t watch_until; /* blocks below it are measured: somebody watches */
   /* by the intake */
   PE_LINE _Atomic uint64_t newest; /* newest published command */
 

@@ -98,7 +98,10 @@ static void render_block(PeWorker *w, uint64_t block) {
     atomic_thread_fence(memory_order_release);
   }
   planes_of(w, is_wanted ? pe_block_data(s, w->seat, block) : w->scratch, planes);
+  PePlan *plan = w->run->plan;
+  plan->meter = pe_meter_begin(&w->meter, s, w->seat, w->run->generation, block, plan->n_steps);
   PePlan *done = pe_run_render(w->run, (int64_t)(block * n_frames), n_frames, planes, &w->shared->marker);
+  plan->meter = NULL;
   if (is_wanted) {
     const uint64_t hash = pe_hash(planes[0], sizeof(float) * n_frames * s->config.n_channels);
     atomic_store_explicit(&h->hash, hash, memory_order_relaxed);                     /* ordered by the stamp */

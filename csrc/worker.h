@@ -27,6 +27,7 @@ struct PeWorker {
   uint64_t checkpoint_served;  /* the request answered last */
   uint64_t checkpoint_block;   /* the last periodic one's */
   float   *scratch;            /* a block that is not published */
+  PeMeter  meter;
   uint64_t wait_ns;            /* longest sleep between two looks */
 
   /* handed over: whoever exchanges the pointer for NULL owns what it pointed to */

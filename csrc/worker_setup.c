@@ -24,6 +24,7 @@ PeStatus pe_worker_new(PeSegment *segment, uint32_t seat, PeWorker **worker) {
   w->segment = segment;
   w->shared = &segment->seats[seat];
   w->seat = seat;
+  pe_meter_init(&w->meter, segment, seat);
   const PeStatus status = worker_fill(w);
   if (status != PE_OK) {
     pe_worker_free(w);

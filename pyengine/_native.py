@@ -86,6 +86,7 @@ SLOT_COUNTER_NAMES = (
     "kept_blocks",
     "not_finite_samples",
     "checkpoint_ns",
+    "metered_blocks",
 )
 
 
@@ -570,6 +571,29 @@ class Segment:
         if lib.pe_checkpoint_latest(self._pointer, generation, below, last_block, info) != lib.PE_OK:
             return None
         return int(info.block), int(info.seq)
+
+    # what watches
+    def watch(self, until_block: int) -> None:
+        """Let the levels of blocks below this one be measured."""
+        lib.pe_meter_watch(self._pointer, until_block)
+
+    @property
+    def watched_until(self) -> int:
+        return int(lib.pe_meter_watched_until(self._pointer))
+
+    def levels(self) -> dict[int, tuple[float, float]]:
+        """Return (peak, rms) by handle of all nodes above -120 dB, as far as somebody watches."""
+        rows = ffi.new("PeLevel[]", int(lib.PE_METERS))
+        n = lib.pe_meter_levels(self._pointer, rows, len(rows))
+        return {row.handle: (row.peak, row.rms) for row in rows[0:n]}
+
+    def tail(self, n_frames: int) -> tuple[bytes, int]:
+        """Return the newest frames that the callback fed to the record tap, interleaved float32, and how many it has
+        fed. Consumes none; zeros stand for what was never there.
+        """
+        out = bytearray(n_frames * 4 * self.config.n_channels)
+        n_fed = int(lib.pe_segment_tail(self._pointer, n_frames, ffi.from_buffer("float[]", out, True)))
+        return bytes(out), n_fed
 
     # the record tap
     def read_tap(self, max_frames: int) -> bytes:

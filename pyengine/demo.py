@@ -50,6 +50,17 @@ class Step:
     rms_after: float = math.nan
     faults: list[str] = field(default_factory=list)
 
+    def as_dict(self) -> dict[str, Any]:
+        figures = ("first_change_ms", "step_ratio", "curve_ratio", "rms_before", "rms_after")
+        found = {name: getattr(self, name) for name in figures}
+        return {
+            "name": self.name,
+            "faults": self.faults,
+            "ready_ms": self.report["ready_ms"],
+            "missing_frames": self.missing_frames,
+            **{name: value if math.isfinite(value) else None for name, value in found.items()},
+        }
+
 
 @dataclass
 class Report:
@@ -63,6 +74,16 @@ class Report:
     @property
     def is_good(self) -> bool:
         return not self.faults and not any(step.faults for step in self.steps)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what was found as plain data, for JSON; a figure that there is not is None."""
+        return {
+            "is_good": self.is_good,
+            "steps": [step.as_dict() for step in self.steps],
+            "faults": self.faults,
+            "sound": str(self.wav),
+            "picture": None if self.picture is None else str(self.picture),
+        }
 
 
 class _Player:

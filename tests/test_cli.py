@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 from waiting import wait_until
 
-from pyengine.cli import main
+from pyengine.cli import COMMANDS, main
 from pyengine.client import Client
 
 
@@ -42,6 +43,17 @@ def test_run_plays_until_it_is_told_to_end_and_then_ends_well(number: int, tmp_p
         assert process.wait(20) == 0
         assert process.stderr is not None
         assert "swap committed" in process.stderr.read()
+
+
+def test_run_with_json_says_where_it_listens_in_one_object(tmp_path: Path) -> None:
+    with start("--device", "none", "--osc-port", "0", "--json", folder=tmp_path) as process:
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        with Client(port=facts["osc_port"], timeout_s=30) as client:
+            assert client.status()["output"] == facts["output"]
+        process.terminate()
+        assert process.wait(20) == 0
+        assert process.stdout.read() == ""
 
 
 def test_run_on_the_free_running_clock_goes_on_by_itself(tmp_path: Path) -> None:
@@ -96,6 +108,30 @@ def test_an_option_outside_its_range_is_refused_by_name(
 ) -> None:
     assert main(["run", "--device", "none", *arguments]) == 2
     assert fragment in capsys.readouterr().err
+
+
+def test_a_misspelt_command_is_told_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replya"]) == 2
+    assert "there is no command 'replya'; did you mean 'replay'?" in capsys.readouterr().err
+
+
+def test_with_json_an_error_is_one_object_on_stdout_and_text_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--device", "none", "--block", "0", "--json"]) == 2
+    printed = capsys.readouterr()
+    error = json.loads(printed.out)["error"]
+    assert error["exit"] == 2 and "block_frames=0 is outside 1..8192" in error["message"]
+    assert "block_frames=0 is outside 1..8192" in printed.err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_json_a_log_level_and_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0
+    if "COMMAND" not in printed:  # else its own commands have them
+        assert "--json" in printed and "--log-level" in printed
+    assert f"examples:\n  pyengine {name}" in printed
 
 
 def test_the_demo_passes_on_the_free_running_clock_and_leaves_sound_and_picture(

@@ -1,4 +1,7 @@
-"""A file imports, or includes, only files above it: pyengine/*.py and csrc, each in one order."""
+"""A file imports, or includes, only files above it: pyengine/*.py and csrc, each in one order.
+
+The files of a package within pyengine stand where the package stands.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,13 @@ MODULES = [
     "_native",
     "specs",
     "patch",
+    "positions",
+    "patch_file",
     "commands",
+    "replies",
+    "addresses",
+    "messages",
+    "requests",
     "osc",
     "client",
     "plan",
@@ -47,6 +56,7 @@ MODULES = [
     "commits",
     "supervisor",
     "status",
+    "listing",
     "dispatch",
     "server",
     "engine",
@@ -63,14 +73,20 @@ HEADERS = [
     "hash.h",
     "ring.h",
     "segment.h",
+    "meter.h",
     "dsp/smooth.h",
     "dsp/approx.h",
+    "dsp/gate.h",
     "dsp/module.h",
+    "dsp/levels.h",
     "dsp/simd.h",
     "dsp/param_simd.h",
     "dsp/sine_simd.h",
     "dsp/adsr_simd.h",
     "dsp/biquad_simd.h",
+    "dsp/gain_simd.h",
+    "dsp/mixer_simd.h",
+    "dsp/pan_simd.h",
     "mix_simd.h",
     "dsp/simd_each.h",
     "dsp/registry.h",
@@ -129,6 +145,11 @@ def included(path: Path) -> set[str]:
     return {(path.parent / name).resolve().relative_to(CSRC).as_posix() for name in names}
 
 
+def place(path: Path) -> str:
+    """Return the name under which a Python file stands in the list: its own, or its package's."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
 def rank(path: Path) -> int:
     """Return how far up the list the headers may lie that a file of csrc includes."""
     name = path.relative_to(CSRC).as_posix()
@@ -145,19 +166,32 @@ def rank(path: Path) -> int:
     return HEADERS.index("dsp/registry.h") + 1
 
 
-PYTHON_FILES = [path for path in sorted(PACKAGE.glob("*.py")) if path.stem not in ENTRANCES]
+PYTHON_FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if place(path) not in ENTRANCES]
 C_FILES = sorted([*CSRC.rglob("*.c"), *CSRC.rglob("*.h")])
 
 
-@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_a_module_imports_only_modules_above_it(path: Path) -> None:
-    assert path.stem in MODULES, f"{path.name} has no place in the list of tests/test_imports.py"
-    above = {"_core", *MODULES[: MODULES.index(path.stem)]}
-    assert imported(path) - above == set()
+    name = place(path)
+    assert name in MODULES, f"{path.name} has no place in the list of tests/test_imports.py"
+    above = {"_core", *MODULES[: MODULES.index(name)]}
+    own = {name} if path.parent != PACKAGE else set()
+    assert imported(path) - above - own == set()
+
+
+COMMAND_FILES = [path for path in sorted((PACKAGE / "cli").glob("*.py")) if path.stem not in ("__init__", "shared")]
+
+
+@pytest.mark.parametrize("path", COMMAND_FILES, ids=lambda path: path.stem)
+def test_a_command_stands_by_itself(path: Path) -> None:
+    """It imports what commands share, and files that begin with its own name and a _."""
+    names = re.findall(r"from pyengine\.cli\.(\w+) import", path.read_text(encoding="utf-8"))
+    assert [name for name in names if name != "shared" and not name.startswith(f"{path.stem.split('_')[0]}_")] == []
+    assert "from pyengine.cli import" not in path.read_text(encoding="utf-8")
 
 
 def test_only_native_imports_the_extension() -> None:
-    assert [path.stem for path in sorted(PACKAGE.glob("*.py")) if "_core" in imported(path)] == ["_native"]
+    assert [path.stem for path in sorted(PACKAGE.rglob("*.py")) if "_core" in imported(path)] == ["_native"]
 
 
 def test_nothing_imports_an_entrance() -> None:

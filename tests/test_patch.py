@@ -298,7 +298,6 @@ def test_structure_changes_with_cables_and_nodes_but_not_with_values(chain: Patc
                 "did you mean 'cutoff'",
                 "params must be an object",
                 "did you mean 'params'",
-                "unknown module id 'a'",
                 "cables[1] lacks the key 'to'",
                 "cables[2] must be an object",
             ],

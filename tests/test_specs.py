@@ -57,9 +57,9 @@ def test_an_unknown_type_gets_the_nearest_name_whatever_its_case() -> None:
 
 
 def test_the_registry_is_a_mapping_in_order_and_can_be_pickled() -> None:
-    assert list(REGISTRY) == ["simple_sine", "adsr", "biquad_filter"]
-    assert len(REGISTRY) == 3 and "adsr" in REGISTRY and "nothing" not in REGISTRY
-    assert [module.index for module in REGISTRY.modules] == [0, 1, 2]
+    assert list(REGISTRY)[:3] == ["simple_sine", "adsr", "biquad_filter"]
+    assert len(REGISTRY) == len(set(REGISTRY)) and "adsr" in REGISTRY and "nothing" not in REGISTRY
+    assert [module.index for module in REGISTRY.modules] == list(range(len(REGISTRY)))
     assert pickle.loads(pickle.dumps(REGISTRY)) == REGISTRY
 
 

@@ -4,6 +4,7 @@
  *
  * Every segment takes its full time from the level it starts at. One begun at frame f that takes n frames is at
  * its start level at f and exactly at its end level at f + n, where the next one begins. */
+#include "gate.h"
 #include "module.h"
 #include "registry.h"
 
@@ -21,7 +22,7 @@ static const PeParam params[N_PARAMS] = {
                .min = 0.0, .max = 1.0, .default_value = 0.7, .ramp_us = SUSTAIN_RAMP_US, .flags = PE_PARAM_RAMPED},
   [RELEASE] = {.name = "release", .alias = "", .unit = "ms", .choices = "", .help = "Time to silence after the gate closes",
                .min = 0.0, .max = 60000.0, .default_value = 200.0},
-  [GATE] = {.name = "gate", .alias = "", .unit = "", .choices = "", .help = "Opens at 1, closes at 0; 1 again starts the attack anew",
+  [GATE] = {.name = "gate", .alias = "", .unit = "", .choices = "", .help = "Opens at 1, closes at 0; 1 again starts the attack anew; with a cable it follows that alone: open from 0.5",
             .min = 0.0, .max = 1.0, .default_value = 1.0, .flags = PE_PARAM_GATE | PE_PARAM_CABLE},
 };
 

@@ -81,10 +81,8 @@ PE_RT static void PE_SIMD_NAME(adsr_process)(void *state, const PeBlock *b) {
     return;
   }
   for (uint32_t i = 0; i < b->n_frames;) { /* a cable decides alone */
-    const int is_high = gate[i] >= 0.5f;
-    uint32_t end = i + 1;
-    while (end < b->n_frames && (gate[end] >= 0.5f) == is_high) end++;
-    gate_follow(s, b->params, is_high, 0);
+    const uint32_t end = pe_gate_run_end(gate, i, b->n_frames);
+    gate_follow(s, b->params, pe_gate_is_high(gate[i]), 0);
     run(s, b, i, end);
     i = end;
   }

@@ -5,6 +5,9 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_sine,
   &pe_module_adsr,
   &pe_module_biquad,
+  &pe_module_gain,
+  &pe_module_mixer,
+  &pe_module_pan,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];

@@ -5,6 +5,9 @@
 #include "module.h"
 
 extern const PeModule pe_module_sine, pe_module_adsr, pe_module_biquad;
+extern const PeModule pe_module_gain;
+extern const PeModule pe_module_mixer;
+extern const PeModule pe_module_pan;
 
 extern const PeModule *const pe_shipped_modules[];
 extern const uint32_t pe_n_shipped_modules;

@@ -200,3 +200,17 @@ def test_any_script_of_commands_follows_the_model(script: list[tuple[int, tuple[
     commands = sorted((Command(frame, *change) for frame, change in script), key=lambda c: c.frame)
     # Levels stay exact to 1e-13 over some segments, then float32 rounding.
     np.testing.assert_allclose(envelope(2000, *commands), model(2000, commands), atol=1.01 * ATOL)
+
+
+def test_a_cable_opens_and_closes_the_gate_at_any_frame_and_in_any_split() -> None:
+    """Pulses down to one frame, in the middle of attacks and releases, against the model; and halves count as open."""
+    rng = np.random.default_rng(3)
+    runs = np.concatenate([rng.integers(1, 4, 40), rng.integers(1, 900, 40)])
+    rng.shuffle(runs)
+    cable = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.float32)
+    cable[cable == 1] = rng.choice([0.5, 1.0, 7.0], int(cable.sum()))
+    cable[cable == 0] = rng.choice([0.0, 0.49, -3.0, np.nan], int((cable == 0).sum()))
+    expected = model(len(cable), [], cable)
+    for splits in ([64], [1], [7, 300]):
+        out = drive.run("adsr", len(cable), cables={"gate": cable}, splits=splits).out
+        np.testing.assert_allclose(out, expected, atol=1.01 * ATOL)

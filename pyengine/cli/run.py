@@ -1,0 +1,102 @@
+"""pyengine run: an engine until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pyengine
+from pyengine.cli.shared import EXIT_OK, add_command, add_device, print_result
+from pyengine.errors import EngineError
+
+EXAMPLES = """
+pyengine run                           default device, or the real-time clock without one
+pyengine run --device none --osc-port 0
+pyengine run --session evening.session
+"""
+
+
+def add(commands: Any) -> None:
+    one = add_command(commands, "run", run, "run the engine and listen for OSC", examples=EXAMPLES, log_level="info")
+    add_device(one)
+    one.add_argument("--rate", type=float, default=48000, metavar="HZ", help="sample rate (48000)")
+    one.add_argument("--block", type=int, default=64, metavar="FRAMES", help="frames of a block (64)")
+    one.add_argument("--lead", type=int, default=2, metavar="BLOCKS", help="blocks rendered ahead, 1 to 8 (2)")
+    one.add_argument("--osc-port", type=int, default=5005, metavar="N", help="UDP port, 0 for any (5005)")
+    one.add_argument("--osc-host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (127.0.0.1)")
+    one.add_argument("--recordings", type=Path, default=Path("recordings"), metavar="DIR", help="folder of recordings")
+    one.add_argument("--prime-timeout", type=float, default=500, metavar="MS", help="for a commit to be ready (500)")
+    one.add_argument("--on-prime-timeout", choices=("keep", "swap"), default="keep", help="then (keep)")
+    probation = "how long the patch before is kept playing beside a new one, to fall back to (500)"
+    one.add_argument("--probation", type=float, default=500, metavar="MS", help=probation)
+    standby = "hot: two processes render everything; cold: one, and a death costs a moment of silence (hot)"
+    one.add_argument("--standby", choices=("hot", "cold"), default="hot", help=standby)
+    one.add_argument(
+        "--stall", type=float, default=1000, metavar="MS", help="a renderer still for so long is dead (1000)"
+    )
+    latency = "from the arrival of a setting to its effect: MS, shortest or asap (shortest)"
+    one.add_argument("--latency", type=_latency, default="shortest", metavar="MS|shortest|asap", help=latency)
+    one.add_argument("--crossfade", type=float, default=5, metavar="MS", help="of a swap, 0 to 1000 (5)")
+    one.add_argument("--session", type=Path, metavar="FILE", help="log the session, for `pyengine replay`")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run an engine until it is told to end (Ctrl-C or SIGTERM). The result is printed when it listens."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with pyengine.Engine(
+        arguments.device,
+        sample_rate=arguments.rate,
+        block_frames=arguments.block,
+        lead_blocks=arguments.lead,
+        osc_host=arguments.osc_host,
+        osc_port=arguments.osc_port,
+        recordings=arguments.recordings,
+        prime_timeout_ms=arguments.prime_timeout,
+        on_prime_timeout=arguments.on_prime_timeout,
+        crossfade_ms=arguments.crossfade,
+        probation_ms=arguments.probation,
+        standby=arguments.standby,
+        stall_ms=arguments.stall,
+        latency=arguments.latency,
+        session=arguments.session,
+    ) as engine:
+        if arguments.device == "free":
+            engine.run_free()
+        _tell(arguments, engine)
+        while not ended.wait(0.5):
+            if engine.wait(0.0):
+                raise EngineError("the engine has ended by itself; see the log above")
+    return EXIT_OK
+
+
+def _tell(arguments: argparse.Namespace, engine: pyengine.Engine) -> None:
+    output = engine.status()["output"]
+    session = None if arguments.session is None else str(arguments.session)
+    facts = {
+        "version": pyengine.__version__,
+        "output": output,
+        "osc_host": arguments.osc_host,
+        "osc_port": engine.osc_port,
+        "recordings": str(arguments.recordings),
+        "session": session,
+    }
+    lines = [
+        f"pyengine {pyengine.__version__}: {output}",
+        f"OSC on {arguments.osc_host}:{engine.osc_port}, recordings in {arguments.recordings}",
+    ]
+    if session is not None:
+        lines.append(f"session log in {session}")
+    print_result(arguments, facts, "\n".join(lines))
+
+
+def _latency(text: str) -> float | str:
+    """Return a number of ms, or a word that the engine checks."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
