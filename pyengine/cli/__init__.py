@@ -28,6 +28,7 @@ COMMANDS = (
     "run",
     "demo",
     "replay",
+    "listen",
 )
 
 EXAMPLES = """examples:

@@ -10,15 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pyengine.ears.onsets import band_edges
 from pyengine.ears.sound import Mono, Sound, hann, rms
 
 BIN_S = 0.001
-REACH_BINS = 80  # on either side
+REACH_BINS = 120  # on either side
 CORE_BINS = 2  # next to a click: its own
-OTHERS = 2  # clicks that may lie within reach
-RATIO = 2.5  # above the largest bend that is left
+OTHERS = 2  # clicks that may lie within reach, each in two bins
+RATIO = 2.0  # above the largest bend that is left
 FLOOR = 1e-3  # of the sound's peak
 LEAST = 1e-5
 SPANS_S = (0.02, 0.05)  # before and behind: an attack is louder in both
@@ -81,9 +82,9 @@ def _channel(sound: Sound, x: Mono, is_preceded_by_silence: bool) -> list[tuple[
     return found
 
 
-def _around(bins: Mono, places: Mono) -> Mono:
+def _around(bins: Mono, places: npt.NDArray[np.intp]) -> Mono:
     """Return, for each place, the largest bend within reach, but for its own and those of OTHERS other clicks."""
-    n_out = OTHERS + 1
+    n_out = 2 * OTHERS + 1
     reach = np.concatenate((np.arange(-REACH_BINS, -CORE_BINS), np.arange(CORE_BINS + 1, REACH_BINS + 1)))
     padded = np.pad(bins, REACH_BINS, "symmetric")
     parts = [np.zeros(0)]
@@ -111,7 +112,7 @@ def _is_attack(sound: Sound, x: Mono, frame: int, is_preceded_by_silence: bool) 
             return True  # cut out in the middle of its attack, for all that can be known
         if len(after) < max(span // 2, 8):
             return rms(after) > 2 * rms(before)
-        if not _rises(before, after, sound.rate_hz):
+        if not _rises(before[-len(after) :], after, sound.rate_hz):
             return False
     return True
 

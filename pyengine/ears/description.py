@@ -17,7 +17,7 @@ from pyengine.ears.words import summary
 
 MAX_TIMES = 200  # onsets listed; n says how many there are
 MAX_FAULTS = 32  # clicks and dropouts listed
-NEAR_S = 0.012  # the edges of a dropout are no clicks, and its end is no onset
+NEAR_S, NEAR_ONSET_S = 0.012, 0.04  # the edges of a dropout are no clicks, and no onsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,14 @@ def describe(samples: Any, sample_rate_hz: float, *, is_preceded_by_silence: boo
     gaps = dropouts(sound)
     edges = [edge for gap in gaps for edge in gap]
     near = sound.frames_of(NEAR_S)
-    wrong = [click for click in clicks(sound, is_preceded_by_silence) if all(abs(click.frame - e) > near for e in edges)]
+    wrong = [
+        click for click in clicks(sound, is_preceded_by_silence) if all(abs(click.frame - e) > near for e in edges)
+    ]
     begins = [
         frame
         for frame in onsets(sound, is_preceded_by_silence)
-        if all(abs(frame - edge) > near for edge in edges) and not _is_only_a_click(sound, frame, wrong)
+        if all(abs(frame - edge) > sound.frames_of(NEAR_ONSET_S) for edge in edges)
+        and not _is_only_a_click(sound, frame, wrong)
     ]
     heard, notes = pitch(sound, begins)
     rate_hz = sound.rate_hz
@@ -114,7 +117,8 @@ def _is_only_a_click(sound: Sound, frame: int, wrong: list[Click]) -> bool:
     """Whether an onset is a click in a sound that goes on; one in silence is all that is heard, and an onset."""
     begin = max(0, frame - sound.frames_of(0.02))
     level = rms(sound.main[begin : max(0, frame - sound.frames_of(0.001))])
-    return any(abs(click.frame - frame) < sound.frames_of(0.003) and level > 0.1 * abs(click.step) for click in wrong)
+    near = sound.frames_of(NEAR_ONSET_S)
+    return any(abs(click.frame - frame) < near and level > 0.1 * abs(click.step) for click in wrong)
 
 
 def _gaps(gaps: list[tuple[int, int]], rate_hz: float) -> dict[str, Any]:

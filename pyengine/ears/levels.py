@@ -75,7 +75,7 @@ def dc(sound: Sound) -> dict[str, Any]:
     step = max(1, sound.n_frames // DC_PARTS)
     x = sound.channel(worst)
     parts = [_offset(x[at : at + step]) for at in range(0, step * DC_PARTS, step) if at + step <= len(x)]
-    is_steady = abs(offsets[worst]) > DC_LEAST and abs(offsets[worst]) > 2 * float(np.std(parts or [0.0]))
+    is_steady = abs(offsets[worst]) > max(DC_LEAST, max(parts, default=0.0) - min(parts, default=0.0))
     return {"channels": [round(offset, 6) for offset in offsets], "is_steady": is_steady}
 
 

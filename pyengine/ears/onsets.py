@@ -1,8 +1,8 @@
 """When things begin: onsets to the sample, and the tempo where they are regular.
 
-An onset is a peak of the spectral flux, the sum over third-octave bands of how much louder they have become (after
-S. Böck and G. Widmer, Maximum filter vibrato suppression for onset detection, 2013). Its sample is where what a
-linear prediction from the sound before misses changes its variance most clearly (Akaike's criterion).
+An onset is a peak of the spectral flux, the sum over bands of a quarter tone or more of how much louder they have
+become (after S. Böck and G. Widmer, Maximum filter vibrato suppression for onset detection, 2013). Its sample is where
+the variance changes most clearly (Akaike's criterion), of the sound or of what the sound before does not foretell.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import numpy as np
 
 from pyengine.ears.sound import Mono, Sound, hann, power_of_two, rms, windows
 
-WINDOW_S, HOP_S = 0.021, 0.005
-BANDS_PER_OCTAVE = 4
+WINDOW_S, HOP_S = 0.043, 0.005
+BANDS_PER_OCTAVE = 24
 LOWEST_HZ = 40.0
 RANGE_DB = 60.0  # of a band, below the loudest band of the sound
 LAGS = (2, 3, 4)  # hops back that a band must be louder than
-LEAST_DB = 25.0  # of flux, summed over the bands
+LEAST_DB = 20.0  # of flux, summed over the bands
 LOCAL_S = 0.25  # on either side, for the threshold
 DEVIATIONS = 6.0
 APART_S = 0.04
 SAME = (3, 11)  # hops from one edge of a low tone to the next
-BEFORE_S, AFTER_S = 0.04, 0.02  # around an onset, for its sample
+BEFORE_S, AFTER_S, EARLY_S = 0.04, 0.03, 0.012  # around an onset, for its sample
+UNTOUCHED_S = 0.02  # of it, certainly before
 ORDER = 16
 RISE_DB = 6.0
 MIN_BPM, MAX_BPM = 60.0, 180.0
@@ -45,15 +46,17 @@ def onsets(sound: Sound, is_preceded_by_silence: bool) -> list[int]:
         x[:lead] = 0
     hop = sound.frames_of(HOP_S)
     bands = band_levels(x, sound.rate_hz, hop)
-    first = -hop if is_preceded_by_silence else sound.frames_of(WINDOW_S)
+    edge = sound.frames_of(WINDOW_S)
+    first, last = lead + (-edge if is_preceded_by_silence else edge), lead + sound.n_frames - edge // 2
     found: list[int] = []
-    for peak in _peaks(_flux(bands)):
+    known = (0 if is_preceded_by_silence else lead // hop, (lead + sound.n_frames) // hop)
+    for peak in _peaks(_flux(bands), known):
         place = _refined(x, peak * hop, sound.rate_hz)
-        frame = place - lead
-        if not first <= frame < sound.n_frames or _ends(x, bands, place, hop, sound.rate_hz):
+        if not (first <= peak * hop < last and first <= place < last) or _ends(x, bands, place, hop, sound.rate_hz):
             continue
+        frame = max(0, place - lead)
         if not found or frame - found[-1] >= sound.frames_of(APART_S):
-            found.append(max(0, frame))
+            found.append(frame)
     return found
 
 
@@ -89,7 +92,8 @@ def _flux(bands: Mono) -> Mono:
     return flux
 
 
-def _peaks(flux: Mono) -> list[int]:
+def _peaks(flux: Mono, known: tuple[int, int]) -> list[int]:
+    """Return the hops at which the flux has a peak. known: what lies outside these hops is not the sound's own."""
     reach, apart = round(LOCAL_S / HOP_S), round(APART_S / HOP_S)
     padded = np.pad(flux, reach, "reflect" if len(flux) > reach else "constant")
     view = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
@@ -100,30 +104,52 @@ def _peaks(flux: Mono) -> list[int]:
             continue
         middle = float(np.median(view[i]))
         spread = 1.4826 * float(np.median(np.abs(view[i] - middle)))
-        if flux[i] > middle + DEVIATIONS * spread + LEAST_DB and not _is_periodic(flux, int(i)):
+        if flux[i] > middle + DEVIATIONS * spread + LEAST_DB and not _is_periodic(flux, int(i), known):
             found.append(int(i))
     return found
 
 
-def _is_periodic(flux: Mono, i: int) -> bool:
+def _is_periodic(flux: Mono, i: int, known: tuple[int, int]) -> bool:
     """Whether a peak has others like it right before and behind: an edge of a low tone, which is no onset."""
-    before, after = flux[max(0, i - SAME[1]) : max(0, i - SAME[0])], flux[i + SAME[0] + 1 : i + SAME[1] + 1]
-    return bool(flux[i] < 1.5 * min(before.max(initial=0.0), after.max(initial=0.0)))
+    sides = []
+    if i - SAME[1] >= known[0]:
+        sides.append(flux[i - SAME[1] : i - SAME[0]].max())
+    if i + SAME[1] <= known[1]:
+        sides.append(flux[i + SAME[0] + 1 : i + SAME[1] + 1].max(initial=0.0))
+    return bool(sides) and bool(flux[i] < 3 * min(sides))
 
 
 def _refined(x: Mono, near: int, rate_hz: float) -> int:
-    """Return the sample at which what begins near a frame begins."""
+    """Return the sample at which what begins near a frame begins.
+
+    It is looked for in the sound itself and in what the sound before does not foretell; the clearer one counts.
+    """
     begin, end = max(0, near - round(BEFORE_S * rate_hz)), min(len(x), near + round(AFTER_S * rate_hz))
-    part = x[begin:end]
-    missed = _unpredicted(part, min(len(part), round((BEFORE_S - WINDOW_S) * rate_hz)))
-    if len(missed) < 8:
-        return near
-    n, at = len(missed), np.arange(1, len(missed))
-    floor = (1e-5 * float(np.abs(part).max())) ** 2 + 1e-30
-    sums = np.cumsum(missed * missed)
-    early, late = sums[:-1] / at, (sums[-1] - sums[:-1]) / (n - at)
-    criterion = at * np.log(early + floor) + (n - at) * np.log(np.maximum(late, 0) + floor)
-    return begin + (len(part) - n) + 1 + int(np.argmin(criterion))
+    part, earliest = x[begin:end], near - begin - round(EARLY_S * rate_hz)
+    missed = _unpredicted(part, min(len(part), round(UNTOUCHED_S * rate_hz)))
+    shift = len(part) - len(missed)
+    found = [(*_change(part[shift:], earliest - shift), begin + shift)]
+    if shift:
+        found.append((*_change(missed, earliest - shift), begin + shift))
+    gain, place, offset = max(found)
+    return offset + place if gain > 0 else near
+
+
+def _change(x: Mono, earliest: int) -> tuple[float, int]:
+    """Return how much likelier it is that the variance of x changes than that it does not, and where it does, from
+    `earliest` on.
+    """
+    n = len(x)
+    if n < 8:
+        return 0.0, 0
+    at = np.arange(1, n)
+    floor = (1e-5 * float(np.abs(x).max())) ** 2 + 1e-30
+    sums = np.cumsum(x * x)
+    early, late = sums[:-1] / at, np.maximum(0.0, sums[-1] - sums[:-1]) / (n - at)
+    criterion = at * np.log(early + floor) + (n - at) * np.log(late + floor)
+    earliest = max(0, min(earliest, n - 2))
+    best = earliest + int(np.argmin(criterion[earliest:]))
+    return float(n * np.log(sums[-1] / n + floor) - criterion[best]), best + 1
 
 
 def _unpredicted(part: Mono, n_before: int) -> Mono:

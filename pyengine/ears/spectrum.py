@@ -55,7 +55,8 @@ def mean_power(x: Mono, size: int) -> Mono:
     for rows in windows(x, size, size // 2, is_centred=False):
         total += (np.abs(np.fft.rfft(rows * window, axis=1)) ** 2).sum(axis=0)
         n_rows += len(rows)
-    return total / max(1, n_rows) * (2 / window.sum()) ** 2
+    mean: Mono = total / max(1, n_rows) * (2 / window.sum()) ** 2
+    return mean
 
 
 def partials(sound: Sound) -> list[dict[str, Any]]:
@@ -70,7 +71,7 @@ def partials(sound: Sound) -> list[dict[str, Any]]:
         return []
     is_top = (level[1:-1] > level[:-2]) & (level[1:-1] >= level[2:]) & (level[1:-1] > level.max() - RANGE_DB)
     found = []
-    for i in np.flatnonzero(is_top) + 1:
+    for i in (np.flatnonzero(is_top) + 1).tolist():
         reach = max(8, i // 8)
         if level[i] - np.median(level[max(0, i - reach) : i + reach + 1]) < PROMINENCE_DB:
             continue

@@ -120,7 +120,9 @@ def _time(facts: Facts) -> str:
     if begins["n"] == 0:
         return "Nothing begins in it: it goes on all the time."
     if tempo:
-        text = f"{begins['n']} onsets on a grid of {1e3 * tempo['period_s']:.0f} ms ({tempo['bpm']:g} bpm, or a multiple)"
+        text = (
+            f"{begins['n']} onsets on a grid of {1e3 * tempo['period_s']:.0f} ms ({tempo['bpm']:g} bpm, or a multiple)"
+        )
         return f"{text}, the first at {begins['times_s'][0]:.3f} s."
     listed = ", ".join(f"{s:.3f}" for s in begins["times_s"][:8]) + (" ..." if begins["n"] > 8 else "")
     noun = "onset" if begins["n"] == 1 else "onsets, not on a grid," if begins["n"] > 3 else "onsets"
@@ -134,7 +136,11 @@ def _field(facts: Facts) -> str:
     if field["only"]:
         return f"It comes from the {field['only']} channel alone."
     balance, alike = field["balance_db"], field["correlation"]
-    side = "in the middle" if abs(balance) < 1 else f"{abs(balance):.1f} dB louder on the {'right' if balance > 0 else 'left'}"
+    side = (
+        "in the middle"
+        if abs(balance) < 1
+        else f"{abs(balance):.1f} dB louder on the {'right' if balance > 0 else 'left'}"
+    )
     if alike > 0.9999:
         return f"Both channels are the same, {side}."
     wide = "wide" if alike < 0.3 else "narrow" if alike > 0.8 else "moderately wide"
@@ -146,7 +152,9 @@ def _rests(facts: Facts) -> str:
     quiet = facts["silence"]
     if quiet["n"] == 0:
         return ""
-    stretches = ", ".join(f"{a:.2f} to {b:.2f}" for a, b in quiet["stretches_s"][:4]) + (" ..." if quiet["n"] > 4 else "")
+    stretches = ", ".join(f"{a:.2f} to {b:.2f}" for a, b in quiet["stretches_s"][:4]) + (
+        " ..." if quiet["n"] > 4 else ""
+    )
     return f"Silent for {100 * quiet['share']:.0f} % of the time ({stretches} s)."
 
 
@@ -155,7 +163,9 @@ def _faults(facts: Facts) -> str:
     faults = []
     wrong, gaps, clipped = facts["clicks"], facts["dropouts"], facts["clipping"]
     if facts["not_finite"]["samples"]:
-        faults.append(f"{facts['not_finite']['samples']} samples are not finite, from {facts['not_finite']['first_s']:.3f} s")
+        faults.append(
+            f"{facts['not_finite']['samples']} samples are not finite, from {facts['not_finite']['first_s']:.3f} s"
+        )
     if wrong["n"]:
         faults.append(_listed(wrong["n"], "click", [click["at_s"] for click in wrong["list"]]))
     if gaps["n"]:
