@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from figures import Figures
-from references import RATE_HZ, envelope, lowpass_sections, pan, sine
+from references import RATE_HZ, envelope, kick, lfo, limiter, lowpass_sections, noise, pan, sine, state_variable
 from scipy import signal
 
 from pyengine import _native
 from pyengine.patch import Patch
-from pyengine.plan import address, new_plan
+from pyengine.plan import address, new_plan, prime
 from pyengine.specs import registry
 
 BLOCK_FRAMES, N_FRAMES, N_NODES = 64, 48000, 32
@@ -30,16 +30,22 @@ Samples = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Row:
-    """reference: the same job in numpy or scipy. source: feeds the inputs. moving: (param, a value, another)."""
+    """reference: the same job in numpy or scipy. source: feeds the inputs. moving: (param, a value, another).
+
+    output: the one that is listened to, through a filter that passes it unchanged; by default all are heard.
+    settings: made before the first frame, such as a gate that strikes.
+    """
 
     reference: Callable[[], npt.NDArray[Any]]
     name: str
     source: str | None
     tolerance: float
     moving: tuple[str, float, float]
+    output: str = ""
+    settings: tuple[tuple[str, float], ...] = ()
 
 
-_SINE, _SECTIONS = sine(N_FRAMES), lowpass_sections()
+_SINE, _SECTIONS, _STATE_VARIABLE = sine(N_FRAMES), lowpass_sections(), state_variable()
 ROWS = {
     "simple_sine": Row(lambda: sine(N_FRAMES), "numpy.sin", None, 1e-6, ("freq", 440.0, 880.0)),
     "adsr": Row(lambda: envelope(N_FRAMES), "numpy.interp", None, 1e-6, ("sustain", 0.7, 0.2)),
@@ -53,6 +59,33 @@ ROWS = {
     "gain": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
     "mixer": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
     "pan": Row(lambda: pan(_SINE).sum(axis=0), "numpy.multiply, twice", "simple_sine", 1e-6, ("position", 0.0, 1.0)),
+    "noise": Row(lambda: noise(N_FRAMES), "numpy, SplitMix64", None, 1e-6, ("gain", 0.2, 0.5)),
+    "lfo": Row(lambda: lfo(N_FRAMES), "numpy.sin", None, 1e-6, ("depth", 1.0, 0.5)),
+    "svf": Row(
+        lambda: signal.lfilter(*_STATE_VARIABLE, _SINE),
+        "scipy.signal.lfilter",
+        "simple_sine",
+        2e-6,
+        ("shift", 0.0, 1.0),
+        "low",
+    ),
+    "kick": Row(
+        lambda: kick(N_FRAMES),
+        "numpy.sin and exp",
+        None,
+        2e-5,
+        ("freq", 50.0, 60.0),
+        settings=(("decay", 20000.0), ("click", 0.0), ("gate", 1.0)),
+    ),
+    "limiter": Row(
+        lambda: limiter(_SINE),
+        "scipy.ndimage's filters, mono",
+        "simple_sine",
+        1e-5,
+        ("ceiling", -20.0, -19.0),
+        "left",
+        (("ceiling", -20.0),),
+    ),
 }
 
 
@@ -66,6 +99,10 @@ def bank(name: str, row: Row, is_moving: bool) -> Iterator[Callable[[], Samples]
         patch.create(f"m{i}", name)
         if row.source:
             patch.connect("source", f"m{i}")
+    if row.output:
+        patch.create("sink", "biquad_filter")
+        for i in range(N_NODES):
+            patch.connect(f"m{i}.{row.output}", "sink")
     records = []
     if is_moving:
         param, *values = row.moving
@@ -76,6 +113,8 @@ def bank(name: str, row: Row, is_moving: bool) -> Iterator[Callable[[], Samples]
     commands = _native.commands(records)
     out = np.zeros((N_FRAMES, 1), np.float32)
     with new_plan(patch, sample_rate_hz=RATE_HZ, max_block_frames=BLOCK_FRAMES, n_channels=1) as plan:
+        ops = [("mod", f"m{i}", param, value) for i in range(N_NODES) for param, value in row.settings]
+        prime(plan, patch, [*ops, ("mod", "sink", "mode", "peak")] if row.output else ops, RATE_HZ)
 
         def render() -> Samples:
             plan.render(commands, len(records), N_FRAMES, BLOCK_FRAMES, out)
@@ -117,6 +156,15 @@ def test_module(name: str, kind: str, benchmark: Any, figures: Figures) -> None:
             assert np.isfinite(render()).all()
         benchmark.pedantic(render, rounds=15, warmup_rounds=2)
     show(figures, f"{name}, {kind}", per_sample_ns(benchmark, N_FRAMES * N_NODES))
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if ("gate", 1.0) in row.settings])
+def test_at_rest(name: str, benchmark: Any, figures: Figures) -> None:
+    """Per sample of a module that is struck, while nothing strikes it."""
+    with bank(name, replace(ROWS[name], settings=()), False) as render:
+        assert not np.any(render())
+        benchmark.pedantic(render, rounds=15, warmup_rounds=2)
+    show(figures, f"{name}, at rest", per_sample_ns(benchmark, N_FRAMES * N_NODES))
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))

@@ -144,9 +144,13 @@ static void answer(PeInbox *b, const PeWireSetting *s, const PeLetter *to) {
   a->n_bytes = pe_wire_reply(s, a->bytes);
 }
 
+/* From a connection, which has no address: Python answers it, whatever it asks for. */
+static int is_from_stream(const PeLetter *letter) { return letter->host == 0 && letter->port != 0; }
+
 typedef enum Way { WAY_SENT, WAY_LONG, WAY_NO_ROOM } Way;
 
 static Way send_short(PeInbox *b, const PeLetter *letter, const uint8_t *bytes) {
+  if (is_from_stream(letter)) return WAY_LONG;
   const uint32_t n = pe_wire_read_all(&b->table, bytes, letter->n_bytes, b->settings, PE_COMMAND_BUDGET);
   if (n == 0) return WAY_LONG;
   if (!has_room(b, n) || (letter->frame >= 0 && !fits_schedule(b, n))) return WAY_NO_ROOM;
@@ -168,7 +172,7 @@ static Way send_short(PeInbox *b, const PeLetter *letter, const uint8_t *bytes) 
 /* ---- what waits ------------------------------------------------------------------------------------ */
 
 typedef struct Count {
-  uint32_t *counts, step, n_found;
+  uint32_t *counts, *patterns, step, n_found;
 } Count;
 
 static void count_id(void *to, uint32_t hash) {
@@ -178,14 +182,19 @@ static void count_id(void *to, uint32_t hash) {
   *place += c->step;
 }
 
+static void count_pattern(void *to) {
+  Count *c = to;
+  *c->patterns += c->step;
+}
+
 static uint32_t sender_of(const PeLetter *l) {
   const uint32_t key[2] = {l->host, l->port};
   return pe_wire_hash(key, sizeof key) % PE_INBOX_FILTER;
 }
 
 static void count_waiting(PeInbox *b, const PeWaiting *w, uint32_t step) { /* 1 or, as unsigned, -1 */
-  Count c = {.counts = b->waiting_ids, .step = step};
-  pe_wire_ids(w->bytes, w->letter.n_bytes, count_id, &c);
+  Count c = {.counts = b->waiting_ids, .patterns = &b->waiting_patterns, .step = step};
+  pe_wire_ids(w->bytes, w->letter.n_bytes, &(PeWireIds){.say = count_id, .any = count_pattern, .to = &c});
   b->waiting_senders[sender_of(&w->letter)] += step;
   b->n_waiting += (uint64_t)(int64_t)(int32_t)step;
   b->n_waiting_bytes += (uint64_t)(int64_t)(int32_t)step * (sizeof *w + w->letter.n_bytes);
@@ -195,9 +204,9 @@ static void count_waiting(PeInbox *b, const PeWaiting *w, uint32_t step) { /* 1 
 static int must_wait(PeInbox *b, const PeLetter *letter, const uint8_t *bytes) {
   if (b->n_holds || b->is_behind || b->has_no_room) return 1;
   if (b->first == NULL) return 0;
-  Count c = {.counts = b->waiting_ids, .step = 0};
-  if (b->waiting_senders[sender_of(letter)]) return 1;
-  pe_wire_ids(bytes, letter->n_bytes, count_id, &c);
+  Count c = {.counts = b->waiting_ids, .patterns = &b->waiting_patterns, .step = 0};
+  if (b->waiting_senders[sender_of(letter)] || b->waiting_patterns) return 1;
+  pe_wire_ids(bytes, letter->n_bytes, &(PeWireIds){.say = count_id, .any = count_pattern, .to = &c});
   return c.n_found > 0;
 }
 
@@ -234,7 +243,8 @@ static int pump(PeInbox *b) {
   b->has_no_room = 0;
   while (b->first && !b->is_in_hand && b->n_holds == 0) {
     Way way = WAY_NO_ROOM;
-    if (!b->is_behind || pe_wire_read_all(&b->table, b->first->bytes, b->first->letter.n_bytes, b->settings, PE_COMMAND_BUDGET) == 0)
+    if (!b->is_behind || is_from_stream(&b->first->letter) ||
+        pe_wire_read_all(&b->table, b->first->bytes, b->first->letter.n_bytes, b->settings, PE_COMMAND_BUDGET) == 0)
       way = send_short(b, &b->first->letter, b->first->bytes);
     if (way == WAY_SENT) {
       drop_first(b);
@@ -252,7 +262,7 @@ void pe_inbox_pump(PeInbox *b) {
 
 void pe_inbox_take(PeInbox *b, uint32_t host, uint32_t port, uint64_t arrival_ns, const uint8_t *bytes, uint32_t n_bytes) {
   const PeLetter letter = {.frame = stamp_of(b, arrival_ns), .arrival_ns = arrival_ns, .host = host, .port = port, .n_bytes = n_bytes};
-  b->counts.datagrams++;
+  b->counts.datagrams += !is_from_stream(&letter);
   if (!must_wait(b, &letter, bytes) && send_short(b, &letter, bytes) == WAY_SENT) return;
   const int is_first = b->first == NULL;
   wait_for_turn(b, &letter, bytes);

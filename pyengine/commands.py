@@ -34,10 +34,15 @@ class Delete(Command):
 
 @dataclass(frozen=True, slots=True)
 class Connect(Command):
-    """Add a cable to the pending patch."""
+    """Add a cable to the pending patch, or change the one that is there: x * depth + offset, 64 frames later if
+    feedback.
+    """
 
     source: str
     dest: str
+    depth: float = 1.0
+    offset: float = 0.0
+    feedback: bool = False
 
 
 @dataclass(frozen=True, slots=True)

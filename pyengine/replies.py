@@ -115,7 +115,18 @@ SLOT = (
     Field("prime_ready", "list", "generation, and 1 once it is primed"),
     Field("is_locked", "boolean", "its memory is locked; there once its worker has said so"),
     Field("is_realtime", "boolean", "it has real-time priority; there once its worker has said so"),
+    Field("is_limited", "boolean", "its processor time without a wait is limited; there once its worker has said so"),
     Field("counters", "object", "of its worker"),
+)
+
+TCP = (
+    Field("port", "integer", "that is listened on"),
+    Field("connections", "integer", "that are open"),
+    Field("accepted", "integer", "so far"),
+    Field("turned_away", "integer", "since too many were open"),
+    Field("dropped", "integer", "since they took no answers"),
+    Field("packets", "integer", "that came"),
+    Field("unsent_bytes", "integer", "that wait for their readers", "bytes"),
 )
 
 OSC = (
@@ -129,6 +140,7 @@ OSC = (
     Field("dropped_by_kernel", "integer", "datagrams that found no room in the socket"),
     Field("lost", "integer", "datagrams that found no memory"),
     Field("replies_lost", "integer", "answers that could not be sent"),
+    Field("tcp", "object", "the TCP port, or null", nested=TCP),
 )
 
 STATUS = (

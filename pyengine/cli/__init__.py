@@ -28,7 +28,12 @@ COMMANDS = (
     "run",
     "demo",
     "replay",
+    "render",
     "listen",
+    "send",
+    "status",
+    "modules",
+    "patch",
 )
 
 EXAMPLES = """examples:
