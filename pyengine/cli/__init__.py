@@ -34,6 +34,9 @@ COMMANDS = (
     "status",
     "modules",
     "patch",
+    "bench",
+    "doctor",
+    "completion",
 )
 
 EXAMPLES = """examples:
