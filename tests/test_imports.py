@@ -20,6 +20,7 @@ CSRC = ROOT / "csrc"
 # From the ground up. osc stands above the supervisor, which uses its decoder, and client beside osc.
 MODULES = [
     "errors",
+    "ears",
     "_native",
     "specs",
     "node_data",
