@@ -37,6 +37,7 @@ const char *pe_strerror(PeStatus status); /* one sentence without a period; [any
 #define PE_PARAM_GATE 4        /* on/off, high when >= 0.5 */
 #define PE_PARAM_INTEGER 8     /* whole numbers only */
 #define PE_PARAM_CABLE 16      /* a cable may drive it: its value is the setting plus the cables' sum; a gate follows the cables alone */
+#define PE_PARAM_EVENT 32      /* a deed at a moment: setting it does something, and no value is kept in a patch */
 
 typedef struct PeParam {
   const char *name;

@@ -8,6 +8,9 @@ extern const PeModule pe_module_sine;
 extern const PeModule pe_module_adsr;
 extern const PeModule pe_module_biquad;
 extern const PeModule pe_module_feedback;
+extern const PeModule pe_module_clock;
+extern const PeModule pe_module_seq;
+extern const PeModule pe_module_voices;
 
 extern const PeModule *const pe_shipped_modules[];
 extern const uint32_t pe_n_shipped_modules;

@@ -1,0 +1,7 @@
+/* The parameters of `voices` that others set. */
+#ifndef PE_DSP_VOICES_H
+#define PE_DSP_VOICES_H
+
+enum { PE_VOICES_VELOCITY, PE_VOICES_NOTE_ON, PE_VOICES_NOTE_OFF, PE_VOICES_ALL_OFF, PE_VOICES_SUSTAIN, PE_VOICES_BEND, PE_VOICES_TAIL, PE_VOICES_PARAMS };
+
+#endif
