@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import signal
 
 import pyengine
 
@@ -30,6 +31,18 @@ def lowpass_sections() -> npt.NDArray[np.float64]:
     sections: npt.NDArray[np.float64] = np.array([[(1 - c) / 2, 1 - c, (1 - c) / 2, 1 + alpha, -2 * c, 1 - alpha]])
     sections /= 1 + alpha
     return sections
+
+
+def pan(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """pan with its defaults: both sides of the middle, (2, frames)."""
+    return np.stack([x * np.sqrt(0.5), x * np.sqrt(0.5)])
+
+
+def state_variable() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Coefficients (b, a) of svf's low-pass with its defaults: 1000 Hz, q 0.7071, by the bilinear transform."""
+    w = 2 * RATE_HZ * np.tan(np.pi * 1000.0 / RATE_HZ)
+    top, bottom = signal.bilinear([w * w], [1, w * np.sqrt(2), w * w], RATE_HZ)
+    return top, bottom
 
 
 def three_modules() -> pyengine.Patch:

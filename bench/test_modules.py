@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from figures import Figures
-from references import RATE_HZ, envelope, lowpass_sections, sine
+from references import RATE_HZ, envelope, lowpass_sections, pan, sine, state_variable
 from scipy import signal
 
 from pyengine import _native
 from pyengine.patch import Patch
-from pyengine.plan import address, new_plan
+from pyengine.plan import address, new_plan, prime
 from pyengine.specs import registry
 
 BLOCK_FRAMES, N_FRAMES, N_NODES = 64, 48000, 32
@@ -30,16 +30,22 @@ Samples = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Row:
-    """reference: the same job in numpy or scipy. source: feeds the inputs. moving: (param, a value, another)."""
+    """reference: the same job in numpy or scipy. source: feeds the inputs. moving: (param, a value, another).
+
+    output: the one that is listened to, through a filter that passes it unchanged; by default all are heard.
+    settings: made before the first frame, such as a gate that strikes.
+    """
 
     reference: Callable[[], npt.NDArray[Any]]
     name: str
     source: str | None
     tolerance: float
     moving: tuple[str, float, float]
+    output: str = ""
+    settings: tuple[tuple[str, float], ...] = ()
 
 
-_SINE, _SECTIONS = sine(N_FRAMES), lowpass_sections()
+_SINE, _SECTIONS, _STATE_VARIABLE = sine(N_FRAMES), lowpass_sections(), state_variable()
 ROWS = {
     "simple_sine": Row(lambda: sine(N_FRAMES), "numpy.sin", None, 1e-6, ("freq", 440.0, 880.0)),
     "adsr": Row(lambda: envelope(N_FRAMES), "numpy.interp", None, 1e-6, ("sustain", 0.7, 0.2)),
@@ -49,6 +55,17 @@ ROWS = {
         "simple_sine",
         2e-6,
         ("cutoff", 2000.0, 4000.0),
+    ),
+    "gain": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
+    "mixer": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
+    "pan": Row(lambda: pan(_SINE).sum(axis=0), "numpy.multiply, twice", "simple_sine", 1e-6, ("position", 0.0, 1.0)),
+    "svf": Row(
+        lambda: signal.lfilter(*_STATE_VARIABLE, _SINE),
+        "scipy.signal.lfilter",
+        "simple_sine",
+        2e-6,
+        ("shift", 0.0, 1.0),
+        "low",
     ),
 }
 
@@ -63,6 +80,10 @@ def bank(name: str, row: Row, is_moving: bool) -> Iterator[Callable[[], Samples]
         patch.create(f"m{i}", name)
         if row.source:
             patch.connect("source", f"m{i}")
+    if row.output:
+        patch.create("sink", "biquad_filter")
+        for i in range(N_NODES):
+            patch.connect(f"m{i}.{row.output}", "sink")
     records = []
     if is_moving:
         param, *values = row.moving
@@ -73,6 +94,8 @@ def bank(name: str, row: Row, is_moving: bool) -> Iterator[Callable[[], Samples]
     commands = _native.commands(records)
     out = np.zeros((N_FRAMES, 1), np.float32)
     with new_plan(patch, sample_rate_hz=RATE_HZ, max_block_frames=BLOCK_FRAMES, n_channels=1) as plan:
+        ops = [("mod", f"m{i}", param, value) for i in range(N_NODES) for param, value in row.settings]
+        prime(plan, patch, [*ops, ("mod", "sink", "mode", "peak")] if row.output else ops, RATE_HZ)
 
         def render() -> Samples:
             plan.render(commands, len(records), N_FRAMES, BLOCK_FRAMES, out)

@@ -21,7 +21,7 @@ from jack import Steps, jack_server, need_jack
 from modules import test_modules_path
 from playing import Playing
 
-from pyengine import Client, osc
+from pyengine import Client, messages, osc
 from pyengine.commands import SetParam
 
 RATE_HZ, BLOCK_FRAMES = 48000.0, 64
@@ -200,7 +200,7 @@ def tagged(folder: Path) -> tuple[int, int]:
             for i in range(N_TAGGED):
                 frame = start + i * 480 + rng.randrange(400)
                 at_s = status["time_origin_s"] + (frame - status["time_origin_frame"]) / RATE_HZ
-                tag = osc.time_tag_from_unix(at_s)
+                tag = messages.time_tag_from_unix(at_s)
                 out.send(osc.encode(SetParam("const1", "level", (i + 1) / SCALE), tag))
                 wanted.append(frame)
                 time.sleep(0.008)

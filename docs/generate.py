@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pyengine import osc
+from pyengine import addresses
 from pyengine.specs import registry
 
 DOCS = Path(__file__).resolve().parent
@@ -95,6 +95,15 @@ argument. Edits, commits and questions in a bundle are executed on arrival, what
 bundles of their own. At most 4096 messages a bundle, 8 levels, one hour ahead.
 """
 
+DETAILS_HEAD = """
+## Every command
+The engine tells the same: `/engine/commands` lists it all, `/engine/commands under /patch` a part, as JSON; a long list
+comes in pages: ask again with `first` and the `next` of the answer, until that is -1. `/engine/modules` does the same for
+the modules. Types: string; number and integer; switch, which is 0, 1, true, false, `on` or `off`; value, which is a number in
+the parameter's unit or the name of a choice.
+
+"""
+
 MODULES_HEAD = """# Modules
 
 Read from the descriptors in csrc/dsp. Ranges are for 48000 Hz where they depend on the rate. A change of a ramped
@@ -105,11 +114,54 @@ parameter takes the time given, in frames, whatever the block size. "cable": a c
 
 def osc_page() -> str:
     """Return docs/osc.md."""
-    rows = [
-        f"| `{row['usage'].replace('|', chr(92) + '|')}` | {row['help']} | {row.get('reply') or ''} |"
-        for row in osc.describe()
-    ]
-    return NOTE + OSC_HEAD + "\n".join(rows) + "\n" + OSC_TAIL
+    rows = []
+    for route in addresses.TABLE:
+        answer = ("JSON: " if route.is_json else "") + ", ".join(field.name for field in route.reply[:4])
+        answer += ", ..." if len(route.reply) > 4 else ""
+        rows.append(f"| `{_cell(route.usage)}` | {route.help} | {answer if route.reply else ''} |")
+    details = "\n".join(_details(route) for route in addresses.TABLE if route.arguments or route.reply)
+    return NOTE + OSC_HEAD + "\n".join(rows) + "\n" + OSC_TAIL + DETAILS_HEAD + details
+
+
+def _details(route: addresses.Route) -> str:
+    """Return the arguments and the answer of one command."""
+    lines = [f"### `{route.address}`", f"{route.help} Example: `{route.example}`", ""]
+    if route.arguments:
+        lines += ["| argument | type | range | default | |", "|---|---|---|---|---|"]
+        lines += [_argument(argument) for argument in route.arguments] + [""]
+    if route.reply and route.is_json and route in _same_reply():
+        lines += [f"Answers as `{_same_reply()[route].address}` does.", ""]
+    elif route.reply:
+        lines += [f"| answer{' (JSON)' if route.is_json else ''} | type | unit | |", "|---|---|---|---|"]
+        lines += _fields(route.reply) + [""]
+    return "\n".join(lines)
+
+
+def _same_reply() -> dict[addresses.Route, addresses.Route]:
+    """Return for each command whose answer stands with an earlier one that earlier one."""
+    first: dict[object, addresses.Route] = {}
+    return {r: first[r.reply] for r in addresses.TABLE if r.reply and first.setdefault(r.reply, r) is not r}
+
+
+def _argument(argument: addresses.Argument) -> str:
+    name = f"`{argument.name}`" + (" (by name)" if argument.is_option else "")
+    default = argument.default if argument.is_optional or argument.is_option else "(needed)"
+    unit = f" {argument.unit}" if argument.unit and default not in (None, "") else ""
+    shown = "" if default in (None, "") else f"{default:g}" if isinstance(default, float) else default
+    return f"| {name} | {argument.kind} | {_cell(argument.range_text)} | {shown}{unit} | {_cell(argument.help)} |"
+
+
+def _fields(fields: tuple[addresses.Field, ...], prefix: str = "") -> list[str]:
+    rows = []
+    for field in fields:
+        rows.append(f"| `{prefix}{field.name}` | {field.kind} | {field.unit} | {_cell(field.help)} |")
+        if field.nested and field.name not in ("recording", "session"):  # those have a table of their own
+            rows += _fields(field.nested, f"{prefix}{field.name}{'[]' if field.kind == 'list' else ''}.")
+    return rows
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def modules_page() -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # the same names as _HOMES
     from pyengine.errors import SessionError as SessionError
     from pyengine.offline import render as render
     from pyengine.patch import Patch as Patch
+    from pyengine.patch_file import load_patch as load_patch
+    from pyengine.patch_file import save_patch as save_patch
     from pyengine.playback import replay as replay
     from pyengine.specs import registry as registry
 
@@ -36,9 +38,11 @@ _HOMES = {
     "Patch": "patch",
     "PatchError": "errors",
     "SessionError": "errors",
+    "load_patch": "patch_file",
     "registry": "specs",
     "render": "offline",
     "replay": "playback",
+    "save_patch": "patch_file",
 }
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
 

@@ -6,11 +6,11 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from pyengine import commands, osc
+from pyengine import commands, messages, osc
 from pyengine.commands import Command
 from pyengine.errors import (
     CommandError,
@@ -87,9 +87,15 @@ class Client:
         """Remove a module and its cables from the pending patch."""
         self.send(commands.Delete(module_id))
 
-    def connect(self, source: str, dest: str) -> None:
-        """Add a cable to the pending patch."""
-        self.send(commands.Connect(source, dest))
+    def connect(
+        self, source: str, dest: str, depth: float = 1.0, offset: float = 0.0, *, feedback: bool = False
+    ) -> None:
+        """Add a cable, or change the one that is there. dest: a module, MODULE.PORT or MODULE.PARAM.
+
+        What comes out of it is x * depth + offset, in the parameter's unit; feedback: 64 frames later, and then it may
+        close a cycle.
+        """
+        self.send(commands.Connect(source, dest, depth, offset, feedback))
 
     def disconnect(self, source: str, dest: str) -> None:
         """Remove a cable from the pending patch."""
@@ -167,9 +173,23 @@ class Client:
         """Return what the engine is doing, with its counters."""
         return _report(self.send(commands.EngineStatus()))
 
-    def modules(self) -> Any:
-        """Return the module types with units, ranges and defaults."""
-        return _json(self.send(commands.EngineModules()))
+    def modules(self) -> dict[str, Any]:
+        """Return the module types with units, ranges and defaults, as {"modules": [...]}."""
+        return {"modules": self._all("modules", lambda first: commands.EngineModules(first=first))}
+
+    def commands(self, under: str = "") -> list[dict[str, Any]]:
+        """Return the commands whose address begins so, with arguments, units, ranges, defaults and answers."""
+        return self._all("commands", lambda first: commands.EngineCommands(under, first))
+
+    def _all(self, name: str, ask: Callable[[int], Command]) -> list[dict[str, Any]]:
+        """Return the rows of all pages of a list."""
+        rows: list[dict[str, Any]] = []
+        first = 0
+        while first >= 0:
+            page = _report(self.send(ask(first)))
+            rows += page.get(name, [])
+            first = page.get("next", -1)
+        return rows
 
     def sync(self) -> dict[str, Any]:
         """Return when all sent before has been rendered by the active slot."""
@@ -191,7 +211,7 @@ class Client:
         several are, an EngineError with all texts. The others have taken effect.
         """
         sent = list(bundle)
-        tag = None if at is None else osc.time_tag_from_unix(at)
+        tag = None if at is None else messages.time_tag_from_unix(at)
         return self._unrefused(self._exchange([osc.encode_bundle(sent, tag)], sent))
 
     def send_all(self, several: Iterable[Command]) -> list[Reply]:

@@ -11,8 +11,14 @@ MAX_CROSSFADE_MS = 1000.0
 MIN_TIMEOUT_MS, MAX_TIMEOUT_MS = 1.0, 60_000.0
 
 
+class Command:
+    """The base of all: a frozen dataclass, whose row in addresses.py says how it is sent over OSC."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class Create:
+class Create(Command):
     """Add a module to the pending patch."""
 
     module_id: str
@@ -20,14 +26,14 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Command):
     """Remove a module and its cables from the pending patch."""
 
     module_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Command):
     """Add a cable to the pending patch, or change the one that is there: x * depth + offset, 64 frames later if
     feedback.
     """
@@ -40,7 +46,7 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(Command):
     """Remove a cable from the pending patch."""
 
     source: str
@@ -48,7 +54,7 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Command):
     """Make the pending patch the one that sounds. None: the engine's own setting."""
 
     crossfade_ms: float | None = None
@@ -60,17 +66,17 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(Command):
     """Throw the pending edits away, and a commit that is priming."""
 
 
 @dataclass(frozen=True, slots=True)
-class Clear:
+class Clear(Command):
     """Empty the pending patch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Undo:
+class Undo(Command):
     """Commit the patch before this one. None: the engine's own setting."""
 
     crossfade_ms: float | None = None
@@ -82,7 +88,7 @@ class Undo:
 
 
 @dataclass(frozen=True, slots=True)
-class SetParam:
+class SetParam(Command):
     """Set a parameter; the value may be the name of a choice. immediate: without a ramp (not over OSC)."""
 
     module_id: str
@@ -92,7 +98,7 @@ class SetParam:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Command):
     """Open (1) or close (0) a gate."""
 
     module_id: str
@@ -100,7 +106,7 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordStart:
+class RecordStart(Command):
     """Record what is played to a file inside the recordings folder. subtype: 'float' or '24' (bits)."""
 
     name: str
@@ -108,74 +114,61 @@ class RecordStart:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordStop:
+class RecordStop(Command):
     """End the recording."""
 
 
 @dataclass(frozen=True, slots=True)
-class RecordStatus:
+class RecordStatus(Command):
     """Tell whether and what is being recorded."""
 
 
 @dataclass(frozen=True, slots=True)
-class SessionStart:
+class SessionStart(Command):
     """Log the session to a file inside the recordings folder, from now on."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class SessionStop:
+class SessionStop(Command):
     """End the session log."""
 
 
 @dataclass(frozen=True, slots=True)
-class SessionStatus:
+class SessionStatus(Command):
     """Tell whether and what is being logged."""
 
 
 @dataclass(frozen=True, slots=True)
-class EngineStatus:
+class EngineStatus(Command):
     """Tell what the engine is doing, with its counters."""
 
 
 @dataclass(frozen=True, slots=True)
-class EngineModules:
-    """List the module types with units, ranges and defaults."""
+class EngineModules(Command):
+    """List the module types with units, ranges and defaults. type: this one alone; first: the number to begin with."""
+
+    type: str = ""
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class PatchDump:
+class EngineCommands(Command):
+    """List the commands with arguments and answers. under: addresses that begin so; first: the number to begin with."""
+
+    under: str = ""
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PatchDump(Command):
     """Give the committed and the pending patch."""
 
 
 @dataclass(frozen=True, slots=True)
-class EngineSync:
+class EngineSync(Command):
     """Answer when all before it has been rendered by the active slot."""
-
-
-Command = (
-    Create
-    | Delete
-    | Connect
-    | Disconnect
-    | Commit
-    | Abort
-    | Clear
-    | Undo
-    | SetParam
-    | Gate
-    | RecordStart
-    | RecordStop
-    | RecordStatus
-    | SessionStart
-    | SessionStop
-    | SessionStatus
-    | EngineStatus
-    | EngineModules
-    | PatchDump
-    | EngineSync
-)
 
 
 def _check_options(crossfade_ms: object, allow_silence: object, timeout_ms: object) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from pyengine import _native
+from pyengine import _native, listing
 from pyengine.board import Reply
 from pyengine.commands import (
     Abort,
@@ -18,6 +19,7 @@ from pyengine.commands import (
     Create,
     Delete,
     Disconnect,
+    EngineCommands,
     EngineModules,
     EngineStatus,
     EngineSync,
@@ -33,12 +35,13 @@ from pyengine.commands import (
     Undo,
 )
 from pyengine.desk import Setting
-from pyengine.errors import CommandError, EngineError
+from pyengine.errors import CommandError, EngineError, shown
 from pyengine.intake import at_frame
 from pyengine.loop import Loop
-from pyengine.specs import registry
 from pyengine.status import status
 from pyengine.supervisor import Supervisor
+
+Execute = Callable[[Any, Reply, float], Any]
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class Dispatcher:
         self._group_frame = -1  # where its settings take effect; below 0: as soon as they are read
         self._is_stamped = False  # that follows from when it came, not from a time tag
         self.late_commands = 0
+        self._executors = self._by_class()
         self.osc: Any = None  # the OscServer, where there is one: its figures are part of the status
 
     @property
@@ -129,45 +133,65 @@ class Dispatcher:
                 reply(result)
 
     def _execute(self, command: Command, reply: Reply, received_s: float) -> Any:
-        if isinstance(command, SetParam | Gate):
-            self._supervisor.intake.check_room()
-        if isinstance(command, SetParam):
-            return self._set(self._supervisor.desk.set(command.module_id, command.param, command.value), command)
-        if isinstance(command, Gate):
-            return self._set(self._supervisor.desk.gate(command.module_id, command.value), command)
-        if isinstance(command, Commit | Undo):
-            return self._supervisor.commits.commit(command, reply, received_s)
-        if isinstance(command, Create | Delete | Connect | Disconnect | Clear | Abort):
-            if isinstance(command, Abort):
-                self._supervisor.commits.abort()
-            self._supervisor.desk.edit(command)
-            return ()
-        if isinstance(command, EngineSync):
-            return self.sync(reply)
-        if isinstance(command, EngineStatus):
-            told = status(self._supervisor, self.late_commands)
-            return told | ({"osc": self.osc.status()} if self.osc else {})
-        if isinstance(command, EngineModules):
-            return {"modules": registry().as_list(self._supervisor.board.options.sample_rate_hz)}
-        if isinstance(command, PatchDump):
-            return self._supervisor.desk.dump()
-        if isinstance(command, RecordStart):
-            return self._supervisor.recorder.start(command.name, command.subtype)
-        if isinstance(command, RecordStop):
-            return self._supervisor.recorder.stop(lambda result: self._loop.call(lambda: reply(result)))
-        if isinstance(command, RecordStatus):
-            return self._supervisor.recorder.status()
-        return self._log_session(command, reply)
+        executor = self._executors.get(type(command))
+        if executor is None:
+            raise CommandError(f"{shown(command)} is no command; use a class of pyengine.commands")
+        return executor(command, reply, received_s)
 
-    def _log_session(self, command: Command, reply: Reply) -> Any:
-        session = self._supervisor.session
-        if isinstance(command, SessionStart):
-            with self._supervisor.board.still():  # it begins between two records
-                return session.start(command.name, reply)
-        if isinstance(command, SessionStop):
-            return session.stop(lambda result: self._loop.call(lambda: reply(result)))
-        assert isinstance(command, SessionStatus)
-        return session.status()
+    def _by_class(self) -> dict[type[Command], Execute]:
+        """Who executes what: gets command, reply and time of arrival; returns the answer, None if it comes later."""
+        s = self._supervisor
+        rate_hz = s.board.options.sample_rate_hz
+        edits: dict[type[Command], Execute] = dict.fromkeys((Create, Delete, Connect, Disconnect, Clear), self._edit)
+        commits: dict[type[Command], Execute] = dict.fromkeys((Commit, Undo), s.commits.commit)
+        return (
+            edits
+            | commits
+            | {
+                Abort: self._abort,
+                SetParam: self._set_param,
+                Gate: self._gate,
+                PatchDump: lambda c, reply, at: s.desk.dump(),
+                RecordStart: lambda c, reply, at: s.recorder.start(c.name, c.subtype),
+                RecordStop: lambda c, reply, at: s.recorder.stop(self._from_elsewhere(reply)),
+                RecordStatus: lambda c, reply, at: s.recorder.status(),
+                SessionStart: self._session_start,
+                SessionStop: lambda c, reply, at: s.session.stop(self._from_elsewhere(reply)),
+                SessionStatus: lambda c, reply, at: s.session.status(),
+                EngineStatus: lambda c, reply, at: self._status(),
+                EngineModules: lambda c, reply, at: listing.modules(c.type, c.first, rate_hz),
+                EngineCommands: lambda c, reply, at: listing.commands(c.under, c.first),
+                EngineSync: lambda c, reply, at: self.sync(reply),
+            }
+        )
+
+    def _from_elsewhere(self, reply: Reply) -> Reply:
+        """Return a reply that another thread may call."""
+        return lambda result: self._loop.call(lambda: reply(result))
+
+    def _edit(self, command: Any, reply: Reply, received_s: float) -> Any:
+        self._supervisor.desk.edit(command)
+        return ()
+
+    def _abort(self, command: Any, reply: Reply, received_s: float) -> Any:
+        self._supervisor.commits.abort()
+        return self._edit(command, reply, received_s)
+
+    def _set_param(self, command: SetParam, reply: Reply, received_s: float) -> Any:
+        self._supervisor.intake.check_room()
+        return self._set(self._supervisor.desk.set(command.module_id, command.param, command.value), command)
+
+    def _gate(self, command: Gate, reply: Reply, received_s: float) -> Any:
+        self._supervisor.intake.check_room()
+        return self._set(self._supervisor.desk.gate(command.module_id, command.value), command)
+
+    def _session_start(self, command: SessionStart, reply: Reply, received_s: float) -> Any:
+        with self._supervisor.board.still():  # it begins between two records
+            return self._supervisor.session.start(command.name, reply)
+
+    def _status(self) -> dict[str, Any]:
+        told = status(self._supervisor, self.late_commands)
+        return told | ({"osc": self.osc.status()} if self.osc else {})
 
     def _set(self, setting: Setting, command: SetParam | Gate) -> tuple[Any, ...]:
         frame, active = self._group_frame, self._supervisor.board.active

@@ -241,9 +241,15 @@ class Engine:
         """Remove a module and its cables from the pending patch."""
         self.do(commands.Delete(module_id))
 
-    def connect(self, source: str, dest: str) -> None:
-        """Add a cable; dest is a module, MODULE.PORT or MODULE.PARAM."""
-        self.do(commands.Connect(source, dest))
+    def connect(
+        self, source: str, dest: str, depth: float = 1.0, offset: float = 0.0, *, feedback: bool = False
+    ) -> None:
+        """Add a cable, or change the one that is there. dest: a module, MODULE.PORT or MODULE.PARAM.
+
+        What comes out of it is x * depth + offset, in the parameter's unit; feedback: 64 frames later, and then it may
+        close a cycle.
+        """
+        self.do(commands.Connect(source, dest, depth, offset, feedback))
 
     def disconnect(self, source: str, dest: str) -> None:
         """Remove a cable."""

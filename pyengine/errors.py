@@ -51,16 +51,26 @@ class NativeError(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong in a patch. limit: the bound that was passed; nearest: a valid name."""
+    """One thing that is wrong in a patch. limit: the bound that was passed; nearest: a valid name.
+
+    key: the place in the patch as data, such as 'nodes[2].params.freq'; file, line: where that is written.
+    """
 
     message: str
     node: str = ""
     param: str = ""
     limit: float | None = None
     nearest: str = ""
+    key: str = ""
+    file: str = ""
+    line: int | None = None
 
     def __str__(self) -> str:
-        return f"node {shown(self.node)}: {self.message}" if self.node else self.message
+        text = f"node {shown(self.node)}: {self.message}" if self.node else self.message
+        if not self.file:
+            return text
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.key}: {text}" if self.key else f"{place}: {text}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fault as plain data: its text, and what is known of the place."""

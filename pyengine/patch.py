@@ -358,10 +358,18 @@ class Patch:
 
     @classmethod
     def from_json(
-        cls, data: str | bytes | Mapping[str, Any], *, registry: Registry | None = None, next_handle: int = 1
+        cls,
+        data: str | bytes | Mapping[str, Any],
+        *,
+        registry: Registry | None = None,
+        next_handle: int = 1,
+        sample_rate_hz: float | None = None,
     ) -> Patch:
-        """Return the patch of a JSON text or its dict. Raises one PatchError with all faults."""
-        return _Reader(cls(registry=registry, next_handle=next_handle)).read(data)
+        """Return the patch of a JSON text or its dict, validated where a rate is given.
+
+        Raises one PatchError with all faults, each with the key it was found at.
+        """
+        return _Reader(cls(registry=registry, next_handle=next_handle)).read(data, sample_rate_hz)
 
     # ---- odds and ends ----
 
@@ -500,8 +508,11 @@ class Patch:
         for component in _loops(following):
             first = min(component, key=lambda id: self._nodes[id].handle)
             path = _shortest_loop(first, component, following)
+            ends = tuple(path[-2:])
+            closing = next(n for n, c in enumerate(self._cables) if (c.source, c.dest) == ends)
             advice = "remove one of these cables or make it a feedback cable"
-            yield PatchError(Fault(f"cycle: {' -> '.join(path)}; {advice}"))
+            text = f"cycle: {' -> '.join(path)}; {advice}"
+            yield PatchError(Fault(text, key=f"cables[{closing}]"))
 
 
 def parse_op(op: object, patch: Patch | None = None, sample_rate_hz: float | None = None) -> Op:
@@ -630,13 +641,16 @@ def _shortest_loop(start: str, component: set[str], following: Mapping[str, list
 
 
 class _Reader:
-    """Reads a patch from JSON, collecting faults as it goes."""
+    """Reads a patch from JSON, collecting faults as it goes, each with the place it was found at."""
 
     def __init__(self, patch: Patch) -> None:
         self.patch = patch
         self.errors: list[PatchError] = []
+        self.broken: set[str] = set()  # ids of rows that made no node: their cables are no further faults
+        self.node_rows: dict[str, str] = {}
+        self.cable_rows: list[str] = []  # of the cables that were made, in order
 
-    def read(self, data: str | bytes | Mapping[str, Any]) -> Patch:
+    def read(self, data: str | bytes | Mapping[str, Any], sample_rate_hz: float | None = None) -> Patch:
         content: Any = data
         if isinstance(data, (str, bytes)):
             if len(data) > MAX_JSON_BYTES:
@@ -648,21 +662,35 @@ class _Reader:
                 raise PatchError(Fault(f"the patch is not JSON: {error}; mend the text")) from error
         if self.keys(content, "the patch", ("version", "nodes", "cables"), ("version", "nodes")):
             self.patch_body(content)
+            if sample_rate_hz is not None:
+                self.validate(sample_rate_hz)
         if self.errors:
             raise merged(self.errors)
         return self.patch
 
-    def add(self, error: PatchError) -> None:
-        """Keep a fault. Gives up at many: each costs a search for the nearest name."""
-        self.errors.append(error)
+    def add(self, error: PatchError, key: str) -> None:
+        """Keep a fault and its place. Gives up at many: each costs a search for the nearest name."""
+        self.errors.append(type(error)([replace(fault, key=fault.key or key) for fault in error.faults]))
         if len(self.errors) >= _MAX_READ_FAULTS:
             text = f"these are the first {_MAX_READ_FAULTS} faults; mend them and read again"
             raise merged([*self.errors, PatchError(text)])
 
+    def validate(self, sample_rate_hz: float) -> None:
+        """Add the faults of the patch as a whole, at the rows that it was read from."""
+        cables = {f"cables[{number}]": where for number, where in enumerate(self.cable_rows)}
+        try:
+            self.patch.validate(sample_rate_hz)
+        except PatchError as error:
+            for fault in error.faults:
+                row = self.node_rows.get(fault.node, "")
+                key = f"{row}.params.{fault.param}" if row and fault.param else row
+                place = cables.get(fault.key, fault.key) or key
+                self.add(type(error)(replace(fault, key=place)), place)
+
     def patch_body(self, data: Mapping[str, Any]) -> None:
         version = data.get("version", _VERSION)
         if isinstance(version, bool) or version != _VERSION:
-            self.fault(f"the patch has version {shown(version)}; this engine reads version {_VERSION}")
+            self.fault(f"the patch has version {shown(version)}; this engine reads version {_VERSION}", "version")
             return
         nodes, cables = self.rows(data, "nodes"), self.rows(data, "cables")
         beyond = [*_too_many("nodes", len(nodes), MAX_NODES), *_too_many("cables", len(cables), MAX_CABLES)]
@@ -670,47 +698,65 @@ class _Reader:
             self.errors += beyond
             return
         for number, row in enumerate(nodes):
-            if self.keys(row, f"nodes[{number}]", ("id", "type", "params", "data"), ("id", "type")):
-                self.node(row)
+            where = f"nodes[{number}]"
+            if self.keys(row, where, ("id", "type", "params", "data"), ("id", "type")):
+                self.node(row, where)
         for number, row in enumerate(cables):
             where = f"cables[{number}]"
             known = ("from", "to", "depth", "offset", "feedback")
             if self.keys(row, where, known, ("from", "to")) and "from" in row and "to" in row:
-                self.cable(row)
-        for row in nodes:  # what a node is given may name others
-            if isinstance(row, Mapping) and "data" in row and row.get("id") in self.patch.nodes:
-                self.attempt(self.patch.give, row["id"], row["data"])
+                self.cable(row, where)
+        for id, where in self.node_rows.items():  # what a node is given may name others
+            row = nodes[int(where[6:-1])]
+            if "data" in row:
+                self.attempt(f"{where}.data", self.patch.give, id, row["data"])
 
-    def cable(self, row: Mapping[str, Any]) -> None:
+    def cable(self, row: Mapping[str, Any], where: str) -> None:
+        ends = (row["from"], row["to"])
+        if any(isinstance(end, str) and end.partition(".")[0] in self.broken for end in ends):
+            return
         try:
-            depth, offset = row.get("depth", 1.0), row.get("offset", 0.0)
-            self.patch.connect(row["from"], row["to"], depth, offset, feedback=row.get("feedback", False))
+            n_before = self.patch.n_cables
+            numbers = row.get("depth", 1.0), row.get("offset", 0.0)
+            self.patch.connect(*ends, *numbers, feedback=row.get("feedback", False))
+            self.cable_rows += [where] * (self.patch.n_cables - n_before)
         except PatchError as error:
-            self.add(error)
+            is_found = self.attempt(f"{where}.from", self.patch._outputs, row["from"])
+            is_found &= self.attempt(f"{where}.to", self.patch._inputs, row["to"])
+            if is_found:  # it is not the ends
+                self.add(error, where)
 
-    def node(self, row: Mapping[str, Any]) -> None:
+    def node(self, row: Mapping[str, Any], where: str) -> None:
         if "id" not in row or "type" not in row:
             return
-        if not self.attempt(self.patch.create, row["id"], row["type"]):
+        try:
+            self.patch.create(row["id"], row["type"])
+        except PatchError as error:
+            self.add(error, f"{where}.type" if isinstance(error, UnknownNameError) else f"{where}.id")
+            if isinstance(row["id"], str) and row["id"] not in self.patch.nodes:
+                self.broken.add(row["id"])
             return
+        self.node_rows[row["id"]] = where
         id, params, seen = row["id"], row.get("params", {}), set()
         if not isinstance(params, Mapping):
-            self.fault(f'params must be an object such as {{"freq": 440}}, not {shown(params)}', id)
+            text = f'params must be an object such as {{"freq": 440}}, not {shown(params)}'
+            self.fault(text, f"{where}.params", id)
             return
         for name, value in params.items():
+            key = f"{where}.params.{name}"
             found = self.patch.spec(id).find_param(name) if isinstance(name, str) else None
             if found is not None and found.name in seen:
-                self.fault(f"parameter {found.name} is given twice, once by its alias; keep one", id)
+                self.fault(f"parameter {found.name} is given twice, once by its alias; keep one", key, id)
                 continue
             if found is not None:
                 seen.add(found.name)
-            self.attempt(self.patch.set, id, name, value)
+            self.attempt(key, self.patch.set, id, name, value)
 
-    def attempt(self, edit: Any, *args: Any) -> bool:
+    def attempt(self, key: str, edit: Any, *args: Any) -> bool:
         try:
             edit(*args)
         except PatchError as error:
-            self.add(error)
+            self.add(error, key)
             return False
         return True
 
@@ -718,24 +764,25 @@ class _Reader:
         rows = data.get(key, [])
         if isinstance(rows, (list, tuple)):
             return list(rows)
-        self.fault(f"{key} must be a list, not {shown(rows)}")
+        self.fault(f"{key} must be a list, not {shown(rows)}", key)
         return []
 
     def keys(self, data: object, where: str, known: tuple[str, ...], needed: Iterable[str]) -> bool:
         """Check that data is an object of known keys that has the needed ones; False if it is no object."""
+        place = "" if where == "the patch" else where
         if not isinstance(data, Mapping):
-            self.fault(f"{where} must be an object with {', '.join(known)}, not {shown(data)}")
+            self.fault(f"{where} must be an object with {', '.join(known)}, not {shown(data)}", place)
             return False
         for key in data:
             if key not in known:
                 nearest = nearest_name(str(key), known)
                 hint = f"did you mean {nearest!r}? " if nearest else ""
                 text = f"{where} has an unknown key {shown(key)}; {hint}known: {', '.join(known)}"
-                self.fault(text, nearest=nearest)
+                self.fault(text, f"{place}.{key}" if place else str(key), nearest=nearest)
         for key in needed:
             if key not in data:
-                self.fault(f"{where} lacks the key {key!r}; add it")
+                self.fault(f"{where} lacks the key {key!r}; add it", place)
         return True
 
-    def fault(self, text: str, node: str = "", nearest: str = "") -> None:
-        self.add(PatchError(Fault(text, node=node, nearest=nearest)))
+    def fault(self, text: str, key: str, node: str = "", nearest: str = "") -> None:
+        self.add(PatchError(Fault(text, node=node, nearest=nearest)), key)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pyengine import _native, osc
+from pyengine import _native, messages, osc
 from pyengine.commands import Command
 from pyengine.errors import EngineError, PortInUseError
 
@@ -67,7 +67,7 @@ class OscServer:
                 else:
                     commands.append((request.command, reply))
             if commands:
-                wall_s = None if group.time_tag is None else osc.unix_from_time_tag(group.time_tag)
+                wall_s = None if group.time_tag is None else messages.unix_from_time_tag(group.time_tag)
                 self._execute(commands, letter.received_s, wall_s, letter.frame)
 
     def _replier(self, address: str, sender: Any) -> Callable[[Any], None]:

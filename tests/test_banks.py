@@ -88,7 +88,13 @@ def mixed(patch: Patch, i: int) -> None:
     patch.create(f"o{i}", "simple_sine").create(f"e{i}", "adsr").connect(f"o{i}", f"e{i}").connect(f"e{i}", "mix")
 
 
-SHAPES: list[Callable[[Patch, int], None]] = [chain, pair, envelope, shared, modulated, mixed]
+def vca(patch: Patch, i: int) -> None:
+    """A sine through an amplifier whose cv is an envelope."""
+    patch.create(f"o{i}", "simple_sine").create(f"e{i}", "adsr").create(f"g{i}", "gain")
+    patch.connect(f"o{i}", f"g{i}").connect(f"e{i}", f"g{i}.cv")
+
+
+SHAPES: list[Callable[[Patch, int], None]] = [chain, pair, envelope, shared, modulated, mixed, vca]
 
 
 def random_value(rng: np.random.Generator, name: str) -> float:

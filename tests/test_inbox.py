@@ -17,6 +17,7 @@ from pyengine import _native, osc
 from pyengine._native import Record
 from pyengine.commands import Gate, SetParam
 from pyengine.errors import EngineError
+from pyengine.messages import build
 from pyengine.patch import Patch
 from pyengine.specs import registry
 
@@ -79,7 +80,7 @@ def box() -> Iterator[Box]:
 
 
 def message(address: str, *args: Any) -> bytes:
-    return osc._message(address, args)
+    return build(address, args)
 
 
 def raw(address: str, tags: str, data: bytes) -> bytes:

@@ -225,7 +225,7 @@ def test_a_second_start_is_refused_while_the_first_runs() -> None:
 PRELUDE = f"""
 import numpy as np
 from pyengine import _native as n
-plan = n.Plan([(1, 0)], [], sample_rate_hz=48000, max_block_frames=64, n_channels=2)
+plan = n.Plan([(1, 0, 0)], [], sample_rate_hz=48000, max_block_frames=64, n_channels=2)
 segment = n.Segment.create(n.Config(is_free_running=True, **{SMALL!r}))
 worker, output = n.Worker(segment, 0), n.Output(segment)
 clock = n.Clock(output, is_free=True, request_frames=64, priority=0)

@@ -12,7 +12,7 @@ from pythonosc.osc_bundle_builder import OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 from strategies import ids
 
-from pyengine import commands, osc
+from pyengine import addresses, commands, messages, osc
 from pyengine.commands import Command, Commit, Create, Gate, SetParam, Undo
 from pyengine.errors import CommandError
 from pyengine.osc import Group, Reply, Request, decode, decode_reply, encode, encode_bundle, encode_reply
@@ -62,6 +62,9 @@ COMMANDS: list[Command] = [
     commands.SessionStatus(),
     commands.EngineStatus(),
     commands.EngineModules(),
+    commands.EngineModules("adsr"),
+    commands.EngineCommands(),
+    commands.EngineCommands("/patch", 3),
     commands.PatchDump(),
     commands.EngineSync(),
 ]
@@ -83,8 +86,8 @@ def test_every_command_survives_the_wire(command: Command) -> None:
 
 def test_the_table_has_a_row_for_every_command_and_its_examples_work() -> None:
     kinds = {type(command) for command in COMMANDS}
-    assert {route.command for route in osc.TABLE} == kinds and len(osc.TABLE) == len(kinds)
-    for row in osc.describe():
+    assert {route.command for route in addresses.TABLE} == kinds and len(addresses.TABLE) == len(kinds)
+    for row in addresses.describe():
         assert row["help"].endswith(".") and row["usage"].startswith(row["address"])
         address, *args = row["example"].split(" ")
         values = [float(a) if a.replace(".", "").isdigit() else a for a in args]
@@ -122,7 +125,7 @@ def test_python_osc_and_this_codec_agree_on_bundles() -> None:
     built = builder.build()
     [group] = decode(built.dgram)
     assert group.time_tag is not None
-    assert osc.unix_from_time_tag(group.time_tag) == pytest.approx(built.timestamp, abs=1e-6)
+    assert messages.unix_from_time_tag(group.time_tag) == pytest.approx(built.timestamp, abs=1e-6)
     assert group.requests[0].command == commands.Abort()
 
 
@@ -220,7 +223,6 @@ def test_a_huge_string_is_refused_quickly() -> None:
         (message("/mod/a/b/c", 1), "unknown address '/mod/a/b/c'"),
         (message("/gate", 1), "usage: /gate/ID"),
         (message("/"), "unknown address '/'"),
-        (message("/mod/*/freq", 1), "is an address pattern; name one module"),
         (message("/patch/create", "osc1"), "takes 2 arguments, got 1; usage: /patch/create ID TYPE"),
         (message("/patch/create", 1, "adsr"), "argument 1 of /patch/create must be a string, not 1"),
         (message("/patch/delete", ""), "argument 1 of /patch/delete must be a string"),
@@ -358,15 +360,15 @@ def test_what_cannot_be_sent_is_refused_before_it_is(command: Any) -> None:
 
 @given(st.floats(0, 2_085_978_495))
 def test_a_time_survives_as_a_time_tag_to_a_microsecond(seconds: float) -> None:
-    assert abs(osc.unix_from_time_tag(osc.time_tag_from_unix(seconds)) - seconds) < 1e-6
+    assert abs(messages.unix_from_time_tag(messages.time_tag_from_unix(seconds)) - seconds) < 1e-6
 
 
 def test_time_tags_are_ntp_times() -> None:
-    assert osc.time_tag_from_unix(0.5) == (2_208_988_800 << 32) + 2**31
+    assert messages.time_tag_from_unix(0.5) == (2_208_988_800 << 32) + 2**31
     assert decode(encode(commands.Abort(), 123_456_789_123_456_789))[0].time_tag == 123_456_789_123_456_789
     for wrong in (math.nan, math.inf, -3e9, 1e10):
         with pytest.raises(CommandError, match="time tag"):
-            osc.time_tag_from_unix(wrong)
+            messages.time_tag_from_unix(wrong)
 
 
 def test_a_datagram_full_of_nonsense_is_refused_quickly() -> None:

@@ -17,10 +17,13 @@ import pytest
 from live import Live, assert_same, stereo, tone
 from waiting import wait_until
 
-from pyengine import Engine, osc
+from pyengine import Engine, addresses, messages, osc
 from pyengine.commands import Create, EngineSync, Gate, SetParam
 from pyengine.errors import PortInUseError
+from pyengine.messages import build
 from pyengine.osc import Reply
+from pyengine.replies import Field
+from pyengine.specs import registry
 
 
 class Wire:
@@ -43,7 +46,7 @@ class Wire:
         return self.receive()
 
     def say(self, address: str, *args: Any) -> Reply:
-        return self.ask(osc._message(address, args))
+        return self.ask(build(address, args))
 
     def is_quiet(self) -> bool:
         """True when no answer is waiting."""
@@ -118,18 +121,75 @@ def test_every_address_of_the_table_is_answered_to_its_sender_and_to_nobody_else
         ("/session/stop",),
         ("/engine/status",),
         ("/engine/modules",),
+        ("/engine/commands", "under", "/patch"),
         ("/engine/sync",),
     ]
     for address, *args in script:
         reply = wire.say(address, *args)
         assert (reply.ok, reply.address) == (True, address), reply
-        usage = next((route for route in osc.TABLE if route.address == address), None)
-        if usage is not None and "JSON" in usage.reply:
-            assert isinstance(json.loads(str(reply.args[0])), dict)
+        row = addresses.find(address)
+        assert row is not None
+        check_fields(row[0], reply)
     said = {address for address, *_ in script}
-    assert {r.address for r in osc.TABLE} - said == {"/mod/ID/PARAM", "/gate/ID"}
+    assert {r.address for r in addresses.TABLE} - said == {"/mod/ID/PARAM", "/gate/ID"}
     assert wire.is_quiet() and other.is_quiet()
     other.socket.close()
+
+
+def check_fields(route: addresses.Route, reply: Reply) -> None:
+    """The answer has the fields of the table, of their types, and no others."""
+    if not route.reply:
+        assert reply.args == ()
+    elif route.is_json:
+        [text] = reply.args
+        check_object(json.loads(str(text)), route.reply, route.address)
+    else:
+        assert len(reply.args) == len(route.reply)
+
+
+TYPES = {
+    "integer": int,
+    "number": (int, float),
+    "string": str,
+    "boolean": bool,
+    "list": list,
+    "object": (dict, type(None)),
+}
+
+
+def check_object(told: dict[str, Any], fields: tuple[Field, ...], where: str) -> None:
+    optional = {"is_locked", "is_realtime"} if where.endswith("slots") else set()
+    assert set(told) - optional == {field.name for field in fields} - optional, where
+    for field in fields:
+        value = told.get(field.name)
+        assert value is None or isinstance(value, TYPES[field.kind]), f"{where} {field.name}={value!r}"
+        for inner in (value if isinstance(value, list) else [value]) if field.nested else []:
+            check_object(inner, field.nested, f"{where} {field.name}")
+
+
+def test_the_engine_lists_its_own_commands_in_pages_that_hold_all_of_the_table(live: Live, wire: Wire) -> None:
+    assert live.client.commands() == json.loads(json.dumps(addresses.describe()))
+    rows: list[Any] = []
+    first = 0
+    while first >= 0:
+        wire.send(build("/engine/commands", ["first", first]))
+        datagram = wire.socket.recv(65536)
+        assert len(datagram) < 40_000
+        page = json.loads(str(osc.decode_reply(datagram).args[0]))
+        rows, first = [*rows, *page["commands"]], page["next"]
+    assert [row["address"] for row in rows] == [route.address for route in addresses.TABLE]
+    patch = live.client.commands("/patch")
+    assert len(patch) == 9 and all(row["address"].startswith("/patch/") for row in patch)
+    for row in rows:
+        for argument in row["arguments"]:
+            assert argument["help"] and argument["type"] in addresses.KINDS
+            assert argument["type"] not in ("number", "integer") or argument["min"] < argument["max"]
+    for ask, text in [(("under", "/patches"), "did you mean '/patch"), (("first", 99), "is behind the last of")]:
+        reply = wire.say("/engine/commands", *ask)
+        assert not reply.ok and text in str(reply.args[0])
+    assert [m["name"] for m in live.client.modules()["modules"]] == list(registry())
+    [adsr] = json.loads(str(wire.say("/engine/modules", "type", "adsr").args[0]))["modules"]
+    assert adsr["params"][0]["unit"] == "ms"
 
 
 def test_a_setting_is_answered_with_its_value(wire: Wire) -> None:
@@ -167,7 +227,7 @@ def test_a_bundle_of_a_good_and_a_bad_message_does_the_good_one(wire: Wire) -> N
 
 def test_truncated_messages_are_refused_at_every_length(wire: Wire) -> None:
     wire.say("/patch/create", "osc1", "simple_sine")
-    for whole in (osc.encode(SetParam("osc1", "freq", 330.0)), osc._message("/patch/delete", ["osc1"])):
+    for whole in (osc.encode(SetParam("osc1", "freq", 330.0)), build("/patch/delete", ["osc1"])):
         for length in range(len(whole)):
             reply = wire.ask(whole[:length])
             assert not reply.ok and reply.args, (length, reply)
@@ -264,7 +324,7 @@ def test_an_address_of_60_kb_is_refused_with_its_beginning(wire: Wire, n_bytes: 
     reply = wire.ask(b"/" + b"a" * (n_bytes - 1) + b"\0" * 4)
     assert not reply.ok and reply.address.startswith("/aaaa") and len(reply.address) < 100
     assert str(n_bytes) in str(reply.args[0])
-    reply = wire.ask(osc._message("/patch/create", ["x" * n_bytes, "simple_sine"]))
+    reply = wire.ask(build("/patch/create", ["x" * n_bytes, "simple_sine"]))
     assert not reply.ok and len(str(reply.args[0])) < 1000
 
 
@@ -322,9 +382,9 @@ def test_a_time_tag_in_the_future_lands_on_its_sample_and_one_in_the_past_is_at_
     first = live.commit(crossfade_ms=0)["frame"]
     live.await_redundancy()
     future, past = live.engine.frames + 1001, first + 5
-    tag = osc.time_tag_from_unix(live.time_of(future))
+    tag = messages.time_tag_from_unix(live.time_of(future))
     assert wire.ask(osc.encode(SetParam("osc1", "freq", 880.0), tag)).args == (880.0,)
-    tag = osc.time_tag_from_unix(live.time_of(past))
+    tag = messages.time_tag_from_unix(live.time_of(past))
     assert wire.ask(osc.encode(SetParam("osc1", "gain", 0.5), tag)).args == (0.5, "late")
     applied = live.engine._supervisor.segment.render_head(0) * 64  # type: ignore[union-attr]
     live.advance(4800)
@@ -342,7 +402,7 @@ def test_a_time_tag_in_the_future_lands_on_its_sample_and_one_in_the_past_is_at_
 def test_a_bundle_in_the_future_does_not_hold_up_what_comes_after_it(live: Live, wire: Wire) -> None:
     live.client.create("osc1", "simple_sine")
     live.commit()
-    tag = osc.time_tag_from_unix(live.time_of(live.engine.frames + 48_000 * 60))
+    tag = messages.time_tag_from_unix(live.time_of(live.engine.frames + 48_000 * 60))
     wire.ask(osc.encode(SetParam("osc1", "freq", 880.0), tag))
     assert wire.say("/mod/osc1/gain", 0.1).ok
     assert is_alive(wire)

@@ -335,7 +335,7 @@ def test_a_cycle_given_natively_is_refused_exactly_where_the_patch_refuses_it(
 def test_a_module_connected_to_itself_natively_is_a_cycle() -> None:
     index = Patch().registry["biquad_filter"].index
     with pytest.raises(NativeError) as caught:
-        _native.Plan([(1, index)], [(0, 0, 0, 0, 0)], sample_rate_hz=48000, max_block_frames=64, n_channels=1)
+        _native.Plan([(1, index, 0)], [(0, 0, 0, 0, 0, 1.0, 0.0)], sample_rate_hz=48000, max_block_frames=64, n_channels=1)
     assert caught.value.status == lib.PE_CYCLE
 
 
@@ -385,7 +385,9 @@ def test_a_blueprint_numbers_nodes_and_cables_in_the_stored_order() -> None:
     gate = registry["adsr"].param("gate").index
     assert list(_native.SETTING.iter_unpack(blueprint.settings)) == [(7, q, 2.0), (9, gate, 0.0)]
     assert (blueprint.types, blueprint.ids) == (registry.names, "b a e")
-    assert len(list(blueprint.addresses())) == sum(len(registry[type].params) for type in registry.names)
+    assert len(list(blueprint.addresses())) == sum(
+        len(registry[type].params) for type in ("biquad_filter", "simple_sine", "adsr")
+    )
     assert ("b", "q", 7, q) in blueprint.addresses()
 
 

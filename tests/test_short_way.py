@@ -22,6 +22,7 @@ from waiting import wait_until
 from pyengine import Client, Engine, _native, osc, replay
 from pyengine.commands import Commit, Create, Delete, Gate, SetParam
 from pyengine.errors import CommandError
+from pyengine.messages import build
 
 RATE_HZ = 48000
 
@@ -190,7 +191,7 @@ class Flood:
             for _ in range(8):
                 self.n_sent += 1
                 for address in self._addresses:
-                    self._wire.send(osc._message(address, [self.n_sent / 64]))
+                    self._wire.send(build(address, [self.n_sent / 64]))
             time.sleep(0.0005)
 
     def stop(self) -> float:

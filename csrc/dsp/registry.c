@@ -9,6 +9,10 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_clock,
   &pe_module_seq,
   &pe_module_voices,
+  &pe_module_gain,
+  &pe_module_mixer,
+  &pe_module_pan,
+  &pe_module_svf,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];

@@ -11,6 +11,10 @@ extern const PeModule pe_module_feedback;
 extern const PeModule pe_module_clock;
 extern const PeModule pe_module_seq;
 extern const PeModule pe_module_voices;
+extern const PeModule pe_module_gain;
+extern const PeModule pe_module_mixer;
+extern const PeModule pe_module_pan;
+extern const PeModule pe_module_svf;
 
 extern const PeModule *const pe_shipped_modules[];
 extern const uint32_t pe_n_shipped_modules;

@@ -1,0 +1,352 @@
+"""The table of OSC commands, as data: address, arguments, answer, example, help.
+
+Parsing and its errors (requests.py), the page docs/osc.md (docs/generate.py) and /engine/commands are made of it. A new
+command takes a class in commands.py, a row here, and a line in dispatch.py that says who executes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyengine import commands, replies
+from pyengine.commands import MAX_CROSSFADE_MS, MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
+from pyengine.replies import Field
+
+KINDS = {
+    "string": "a string that is not empty",
+    "number": "a finite number",
+    "integer": "a whole number",
+    "switch": "0, 1, true, false, 'on' or 'off'",
+    "value": "a number in the parameter's unit, or the name of a choice",
+}
+_SWITCH = "0|1|on|off|true|false"
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What a command takes. field: of the command's class; kind: one of KINDS.
+
+    NAME in the address stands for a part of it. An option is given as a pair of name and value, in any order behind the
+    others. The last one may be `many`: it takes all that is left, as a tuple.
+    """
+
+    name: str
+    field: str
+    kind: str
+    help: str
+    unit: str = ""
+    min: float | None = None
+    max: float | None = None
+    choices: tuple[str, ...] = ()
+    is_optional: bool = False
+    default: Any = None  # what is taken when it is left out; None: nothing, or as `help` says
+    is_option: bool = False
+    is_many: bool = False
+
+    @property
+    def usage(self) -> str:
+        """How it stands in the usage of its command."""
+        if self.is_option:
+            value = "0|1" if self.kind == "switch" else self.unit.upper() or ("NAME" if self.kind == "string" else "N")
+            return f"[{self.name} {value}]"
+        text = "|".join(self.choices) or (_SWITCH if self.kind == "switch" else self.name)
+        if self.is_many:
+            text += " ..."
+        return f"[{text}]" if self.is_optional else text
+
+    @property
+    def range_text(self) -> str:
+        """Its range for a reader, '' where it has none."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.min is None or self.max is None:
+            return "" if self.kind != "switch" else KINDS["switch"]
+        return f"{self.min:g}..{self.max:g}" + (f" {self.unit}" if self.unit else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what a listing shows."""
+        return {
+            "name": self.name,
+            "type": self.kind,
+            "unit": self.unit,
+            "min": self.min,
+            "max": self.max,
+            "choices": list(self.choices),
+            "is_optional": self.is_optional or self.is_option,
+            "default": self.default,
+            "is_option": self.is_option,
+            "is_many": self.is_many,
+            "help": self.help,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the table. reply: the fields that follow the address in /done, as one JSON object or one by one."""
+
+    address: str
+    command: type[Any]
+    arguments: tuple[Argument, ...]
+    example: str
+    help: str
+    reply: tuple[Field, ...] = ()
+    is_json: bool = True
+    parts: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.address.split("/")[1:]))
+
+    @property
+    def in_address(self) -> tuple[Argument, ...]:
+        """The arguments that are parts of the address, in its order."""
+        return tuple(argument for argument in self.arguments if argument.name in self.parts)
+
+    @property
+    def behind(self) -> tuple[Argument, ...]:
+        """The arguments that follow the address, options not among them."""
+        return tuple(a for a in self.arguments if a.name not in self.parts and not a.is_option)
+
+    @property
+    def options(self) -> tuple[Argument, ...]:
+        """The arguments that are given by name."""
+        return tuple(argument for argument in self.arguments if argument.is_option)
+
+    @property
+    def usage(self) -> str:
+        return " ".join([self.address, *(a.usage for a in (*self.behind, *self.options))])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what /engine/commands tells of it."""
+        return {
+            "address": self.address,
+            "usage": self.usage,
+            "help": self.help,
+            "example": self.example,
+            "arguments": [argument.as_dict() for argument in self.arguments],
+            "reply": "json" if self.reply and self.is_json else "values",
+            "reply_fields": [field.as_dict() for field in self.reply],
+        }
+
+
+def _id(help: str, name: str = "ID", field: str = "module_id") -> Argument:
+    return Argument(name, field, "string", help)
+
+
+_SOURCE = _id("module, or MODULE.PORT", "SOURCE", "source")
+_DEST = _id("module, MODULE.PORT, or MODULE.PARAM for a parameter that takes a cable", "DEST", "dest")
+_CABLE = (
+    Argument("depth", "depth", "number", "factor; a parameter's unit", "", -1e6, 1e6, default=1.0, is_option=True),
+    Argument("offset", "offset", "number", "added; a parameter's unit", "", -1e6, 1e6, default=0.0, is_option=True),
+    Argument("feedback", "feedback", "switch", "64 frames later; may close a cycle", default=0, is_option=True),
+)
+_OPTIONS = (
+    Argument(
+        "crossfade",
+        "crossfade_ms",
+        "number",
+        "of the swap; 5 ms unless the engine was told otherwise (--crossfade)",
+        "ms",
+        0.0,
+        MAX_CROSSFADE_MS,
+        default=5.0,
+        is_option=True,
+    ),
+    Argument("allow_silence", "allow_silence", "switch", "take a silent patch too", default=0, is_option=True),
+    Argument(
+        "timeout",
+        "timeout_ms",
+        "number",
+        "for it to be ready; 500 ms unless the engine was told otherwise (--prime-timeout)",
+        "ms",
+        MIN_TIMEOUT_MS,
+        MAX_TIMEOUT_MS,
+        default=500.0,
+        is_option=True,
+    ),
+)
+_FIRST = Argument("first", "first", "integer", "number of the first one", "", 0, 9999, default=0, is_option=True)
+
+TABLE: tuple[Route, ...] = (
+    Route(
+        "/patch/create",
+        commands.Create,
+        (_id("of the new module: A-Z a-z 0-9 _ -"), _id("of module, see modules.md", "TYPE", "module_type")),
+        "/patch/create osc1 simple_sine",
+        "Add a module to the pending patch.",
+    ),
+    Route("/patch/delete", commands.Delete, (_id("module"),), "/patch/delete osc1", "Remove a module and its cables."),
+    Route(
+        "/patch/connect",
+        commands.Connect,
+        (_SOURCE, _DEST, *_CABLE),
+        "/patch/connect osc2 filt1.cutoff depth 800",
+        "Add a cable, or change the one that is there; what comes out of it is x times depth plus offset.",
+    ),
+    Route(
+        "/patch/disconnect", commands.Disconnect, (_SOURCE, _DEST), "/patch/disconnect osc1 filt1", "Remove a cable."
+    ),
+    Route(
+        "/patch/commit",
+        commands.Commit,
+        _OPTIONS,
+        "/patch/commit crossfade 20",
+        "Prime the pending patch and swap to it.",
+        replies.COMMIT,
+    ),
+    Route("/patch/abort", commands.Abort, (), "/patch/abort", "Throw the pending edits away."),
+    Route("/patch/clear", commands.Clear, (), "/patch/clear", "Empty the pending patch."),
+    Route("/patch/undo", commands.Undo, _OPTIONS, "/patch/undo", "Commit the patch before this one.", replies.COMMIT),
+    Route(
+        "/patch/dump",
+        commands.PatchDump,
+        (),
+        "/patch/dump",
+        "Give the committed and the pending patch.",
+        replies.DUMP,
+    ),
+    Route(
+        "/mod/ID/PARAM",
+        commands.SetParam,
+        (
+            _id("module"),
+            _id("parameter, see modules.md", "PARAM", "param"),
+            Argument("VALUE", "value", "value", "in the parameter's unit and range, see modules.md"),
+        ),
+        "/mod/osc1/freq 440.0",
+        "Set a parameter: a number in its unit, or the name of a choice.",
+        replies.VALUE,
+        is_json=False,
+    ),
+    Route(
+        "/gate/ID",
+        commands.Gate,
+        (_id("module"), Argument("GATE", "value", "switch", "1 opens it, 0 closes it")),
+        "/gate/env1 1",
+        "Open or close a gate.",
+        replies.GATE,
+        is_json=False,
+    ),
+    Route(
+        "/record/start",
+        commands.RecordStart,
+        (
+            Argument("NAME", "name", "string", "of the file, ending in .wav or .flac"),
+            Argument(
+                "FORMAT",
+                "subtype",
+                "string",
+                "floats or 24 bits (FLAC: 24)",
+                choices=("float", "24"),
+                is_optional=True,
+                default="float",
+            ),
+        ),
+        "/record/start take1.wav",
+        "Record what is played to a file inside the recordings folder: WAV of floats or of 24 bits, or FLAC.",
+        replies.RECORDING,
+    ),
+    Route("/record/stop", commands.RecordStop, (), "/record/stop", "End the recording.", replies.STOPPED),
+    Route(
+        "/record/status",
+        commands.RecordStatus,
+        (),
+        "/record/status",
+        "Tell whether and what is recorded.",
+        replies.RECORDING,
+    ),
+    Route(
+        "/session/start",
+        commands.SessionStart,
+        (Argument("NAME", "name", "string", "of the file; .session is added"),),
+        "/session/start evening.session",
+        "Log the session to a file inside the recordings folder; `pyengine replay` plays it again, bit for bit.",
+        replies.SESSION,
+    ),
+    Route("/session/stop", commands.SessionStop, (), "/session/stop", "End the session log.", replies.SESSION),
+    Route(
+        "/session/status",
+        commands.SessionStatus,
+        (),
+        "/session/status",
+        "Tell whether and what is logged.",
+        replies.SESSION,
+    ),
+    Route(
+        "/engine/status",
+        commands.EngineStatus,
+        (),
+        "/engine/status",
+        "Tell what the engine is doing, with its counters.",
+        replies.STATUS,
+    ),
+    Route(
+        "/engine/modules",
+        commands.EngineModules,
+        (
+            Argument("type", "type", "string", "this type alone", default="", is_option=True),
+            _FIRST,
+        ),
+        "/engine/modules",
+        "List the module types with units, ranges and defaults, as many as a datagram holds.",
+        replies.MODULES,
+    ),
+    Route(
+        "/engine/commands",
+        commands.EngineCommands,
+        (
+            Argument("under", "under", "string", "addresses that begin so", default="", is_option=True),
+            _FIRST,
+        ),
+        "/engine/commands under /patch",
+        "List the commands with arguments, units, ranges, defaults and answers, as many as a datagram holds.",
+        replies.COMMANDS,
+    ),
+    Route(
+        "/engine/sync",
+        commands.EngineSync,
+        (),
+        "/engine/sync",
+        "Answer when all before it has been rendered by the active slot.",
+        replies.SYNC,
+    ),
+)
+
+BY_COMMAND = {route.command: route for route in TABLE}
+_BY_ADDRESS = {route.address: route for route in TABLE if not route.in_address}
+_WITH_NAMES = tuple(route for route in TABLE if route.in_address)
+
+
+def find(address: str) -> tuple[Route, list[str]] | None:
+    """Return the row of an address and the names that stand in it, None for an address that is none."""
+    route = _BY_ADDRESS.get(address)
+    if route is not None:
+        return route, []
+    parts = address.split("/")[1:]
+    for route in _WITH_NAMES:
+        names = _names(route, parts)
+        if names is not None:
+            return route, names
+    return None
+
+
+def _names(route: Route, parts: list[str]) -> list[str] | None:
+    if len(parts) != len(route.parts) or not all(parts):
+        return None
+    holes = {argument.name for argument in route.in_address}
+    pairs = list(zip(parts, route.parts, strict=True))
+    if any(part != wanted for part, wanted in pairs if wanted not in holes):
+        return None
+    return [part for part, wanted in pairs if wanted in holes]
+
+
+def filled(route: Route, names: Iterable[str]) -> str:
+    """Return the address of a row with names for what stands in it."""
+    holes, left = {argument.name for argument in route.in_address}, iter(names)
+    return "/" + "/".join(next(left) if part in holes else part for part in route.parts)
+
+
+def describe() -> list[dict[str, Any]]:
+    """Return the table as plain rows, for documentation and listings."""
+    return [route.as_dict() for route in TABLE]

@@ -1,0 +1,184 @@
+"""What the engine's answers hold: each field with type and unit. Data; docs and /engine/commands are made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an answer. kind: integer, number, string, boolean, object, list. nested: of an object or a list."""
+
+    name: str
+    kind: str
+    help: str
+    unit: str = ""
+    nested: tuple[Field, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what a listing shows."""
+        row: dict[str, object] = {"name": self.name, "type": self.kind, "unit": self.unit, "help": self.help}
+        return row | ({"fields": [field.as_dict() for field in self.nested]} if self.nested else {})
+
+
+VALUE = (Field("value", "number", "what it is now; `late` follows where a time tag had passed", "the parameter's"),)
+GATE = (Field("value", "integer", "0 or 1; `late` follows where a time tag had passed"),)
+
+WARMUP = (
+    Field("max_rms", "number", "loudest block", "linear"),
+    Field("peak", "number", "largest sample", "linear"),
+    Field("block_cpu_ns", "number", "thread CPU time of a block, median", "ns"),
+    Field("is_finite", "boolean", "no NaN and no infinity"),
+    Field("n_blocks", "integer", "rendered to measure", "blocks"),
+)
+
+COMMIT = (
+    Field("generation", "integer", "number of the patch that is heard now"),
+    Field("slot", "integer", "that renders it"),
+    Field("block", "integer", "of the swap", "blocks"),
+    Field("frame", "integer", "of the swap", "frames"),
+    Field("received_frame", "integer", "where the output stood when the commit came", "frames"),
+    Field("late_blocks", "integer", "by which the swap was late", "blocks"),
+    Field("ready_ms", "number", "from receiving the datagram to `prime_ready`", "ms"),
+    Field("total_ms", "number", "from receiving the datagram to this answer", "ms"),
+    Field("build_ms", "number", "of them, to build the plan", "ms"),
+    Field("prime_ms", "number", "of them, to prime it", "ms"),
+    Field("warmup", "object", "what the warm-up measured", nested=WARMUP),
+    Field("warmup_cut_short", "boolean", "its time-out had passed (`--on-prime-timeout swap`)"),
+    Field("warnings", "list", "settings that were passed over"),
+    Field("carried", "list", "ids that kept their state"),
+    Field("new", "list", "ids that are new"),
+    Field("gone", "list", "ids that are gone"),
+)
+
+DUMP = (
+    Field("committed", "object", "the patch that was committed last: version, nodes, cables"),
+    Field("pending", "object", "the patch that edits change: version, nodes, cables"),
+    Field("has_edits", "boolean", "the two differ"),
+    Field("undo_depth", "integer", "patches that /patch/undo can go back to"),
+)
+
+STOPPED = (
+    Field("is_recording", "boolean", "a recording is being written"),
+    Field("name", "string", "of the file, in the recordings folder"),
+    Field("path", "string", "the same"),
+    Field("first_frame", "integer", "of the output, in it", "frames"),
+    Field("frames", "integer", "written", "frames"),
+    Field("seconds", "number", "written", "s"),
+    Field("lost_frames", "integer", "that found no room on their way to the disk", "frames"),
+    Field("peak", "number", "largest sample", "linear"),
+    Field("error", "string", "what ended it early, or ''"),
+)
+RECORDING = (*STOPPED, Field("last", "object", "the same of the last one that ended, or null"))
+
+SESSION = (
+    Field("is_logging", "boolean", "a log is being written"),
+    Field("is_starting", "boolean", "it waits for the state that it begins with"),
+    Field("name", "string", "of the file, in the recordings folder"),
+    Field("path", "string", "the same"),
+    Field("first_frame", "integer", "of the output, in it", "frames"),
+    Field("frames", "integer", "logged", "frames"),
+    Field("blocks", "integer", "number of the last block logged", "blocks"),
+    Field("records", "integer", "commands logged"),
+    Field("bytes", "integer", "of the file", "bytes"),
+    Field("error", "string", "what ended it early, or ''"),
+)
+
+SYNC = (
+    Field("seq", "integer", "number of the newest command that was waited for"),
+    Field("block", "integer", "that is played next", "blocks"),
+    Field("frames", "integer", "put out so far", "frames"),
+)
+
+MODULES = (
+    Field("modules", "list", "each with help, ports, and its parameters with unit, range, default, choices, ramp"),
+    Field("n_modules", "integer", "that there are"),
+    Field("first", "integer", "number of the first one here"),
+    Field("next", "integer", "what to give as `first` for those that follow, -1 when there are none"),
+)
+
+COMMANDS = (
+    Field("commands", "list", "each with usage, arguments (type, unit, range, default), reply fields, example, help"),
+    Field("n_commands", "integer", "that there are"),
+    Field("first", "integer", "number of the first one here"),
+    Field("next", "integer", "what to give as `first` for those that follow, -1 when there are none"),
+)
+
+SLOT = (
+    Field("state", "string", "dead, joining, replica, priming, ready, active, probation, parked"),
+    Field("pid", "integer", "of its worker, or null"),
+    Field("seat", "integer", "where its worker writes"),
+    Field("generation", "integer", "of the patch it renders"),
+    Field("render_head", "integer", "the block it renders next", "blocks"),
+    Field("applied", "integer", "number of the newest command it has taken"),
+    Field("heartbeat", "integer", "signs of life"),
+    Field("prime_ready", "list", "generation, and 1 once it is primed"),
+    Field("is_locked", "boolean", "its memory is locked; there once its worker has said so"),
+    Field("is_realtime", "boolean", "it has real-time priority; there once its worker has said so"),
+    Field("counters", "object", "of its worker"),
+)
+
+OSC = (
+    Field("host", "string", "that is listened on"),
+    Field("port", "integer", "that is listened on"),
+    Field("datagrams", "integer", "that came"),
+    Field("requests", "integer", "in them"),
+    Field("short_requests", "integer", "of them, that needed no Python"),
+    Field("waiting", "integer", "datagrams that wait for Python"),
+    Field("refused", "integer", "requests answered with /fail"),
+    Field("dropped_by_kernel", "integer", "datagrams that found no room in the socket"),
+    Field("lost", "integer", "datagrams that found no memory"),
+    Field("replies_lost", "integer", "answers that could not be sent"),
+)
+
+STATUS = (
+    Field("output", "string", "what is played to"),
+    Field("output_kind", "string", "device, clock or free"),
+    Field("output_latency_ms", "number", "of the device", "ms"),
+    Field("output_is_alive", "boolean", "it asks for blocks"),
+    Field("output_switches", "integer", "from device to clock and back"),
+    Field("is_realtime_clock", "boolean", "what asks for blocks has real-time priority"),
+    Field("instruction_set", "string", "that is used"),
+    Field("sample_rate", "number", "of everything", "Hz"),
+    Field("block_frames", "integer", "of a block", "frames"),
+    Field("lead_blocks", "integer", "that renderers may be ahead, beyond the largest request", "blocks"),
+    Field("effective_lead_blocks", "integer", "the largest request included", "blocks"),
+    Field("largest_request_frames", "integer", "of the output", "frames"),
+    Field("uptime_s", "number", "since the start", "s"),
+    Field("frames", "integer", "put out so far, silence included", "frames"),
+    Field("play_block", "integer", "that is played next", "blocks"),
+    Field("generation", "integer", "of the patch that is heard"),
+    Field("active_slot", "integer", "that is heard"),
+    Field("standby", "string", "hot or cold"),
+    Field("is_redundant", "boolean", "either renderer could die unheard"),
+    Field("is_reserve_ready", "boolean", "a third worker waits in reserve"),
+    Field("slots", "list", "both slots", nested=SLOT),
+    Field("nodes", "integer", "of the committed patch"),
+    Field("has_pending_edits", "boolean", "the pending patch differs from the committed one"),
+    Field("undo_depth", "integer", "patches that /patch/undo can go back to"),
+    Field("commit", "string", "how far one on its way is: none, waiting, priming, switching"),
+    Field("commits", "integer", "heard so far"),
+    Field("commits_refused", "object", "how many, by reason"),
+    Field("prime_warnings", "integer", "settings that were passed over in priming"),
+    Field("worker_deaths", "integer", "so far"),
+    Field("is_on_probation", "boolean", "the newest patch may still be taken back"),
+    Field("rollbacks", "integer", "patches that were taken back"),
+    Field("restarts", "integer", "of a patch that killed its renderers"),
+    Field("states_diverged", "integer", "times that the replicas differed; must be 0"),
+    Field("last_fault", "object", "of a module, or {}"),
+    Field("commands_sent", "integer", "numbered so far"),
+    Field("commands_waiting", "integer", "for room in the stream"),
+    Field("commands_lost", "integer", "refused since too many waited"),
+    Field("commands_late", "integer", "whose time tag had passed"),
+    Field("latency", "string", "constant or asap"),
+    Field("latency_frames", "integer", "from a setting's arrival to its effect", "frames"),
+    Field("latency_ms", "number", "the same", "ms"),
+    Field("stamps_raised", "integer", "settings that came too late for their frame"),
+    Field("time_origin_frame", "integer", "of time tags", "frames"),
+    Field("time_origin_s", "number", "of time tags: Unix time", "s"),
+    Field("time_origin_latched_again", "integer", "times"),
+    Field("counters", "object", "of the audio callback: frames, underruns, swaps, switches of slot, worst time"),
+    Field("recording", "object", "as /record/status tells", nested=RECORDING),
+    Field("session", "object", "as /session/status tells", nested=SESSION),
+    Field("osc", "object", "the OSC port", nested=OSC),
+)

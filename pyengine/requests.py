@@ -1,0 +1,182 @@
+"""Address and arguments -> command, and back, by the table of addresses.py."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import fields
+from typing import Any
+
+from pyengine.addresses import BY_COMMAND, TABLE, Argument, Route, filled, find
+from pyengine.commands import Command
+from pyengine.errors import CommandError, shown
+from pyengine.messages import Value
+from pyengine.patch import parse_gate
+from pyengine.specs import nearest_name, number_text
+
+_PART = re.compile(r"[^\x00-\x20#*,/?\[\]{}\x7f-\U0010ffff]+")
+
+# ---- reading ----
+
+
+def read(address: str, args: list[Value], is_terse: bool = False) -> Command:
+    """Return the command that an address and its arguments ask for.
+
+    is_terse: errors come without a search for the nearest name. Raises CommandError or ParamRangeError.
+    """
+    found = find(address)
+    if found is None:
+        raise _unknown(address, is_terse)
+    route, names = found
+    values: dict[str, Any] = dict(zip((a.field for a in route.in_address), names, strict=True))
+    n = len(route.behind) if route.options else len(args)  # options follow
+    values |= _arguments(route, args[:n], names[0] if names else "")
+    values |= _options(route, args[n:])
+    command: Command = route.command(**values)
+    return command
+
+
+def _unknown(address: str, is_terse: bool) -> CommandError:
+    """Return the error for an address that is none, with the nearest one that is."""
+    if any(sign in address for sign in "*?[]{}"):
+        return CommandError(f"{shown(address)} is an address pattern; name one module in each message")
+    hint = ""
+    if not is_terse:
+        parts = address.split("/")[2:]
+        candidates = {}
+        for route in TABLE:  # with the names that were given filled in
+            holes = [argument.name for argument in route.in_address]
+            candidates[filled(route, [part or hole for part, hole in zip([*parts, "", ""], holes, strict=False)])] = (
+                route
+            )
+        nearest = nearest_name(address, candidates)
+        hint = f"did you mean {shown(nearest)}? usage: {candidates[nearest].usage}" if nearest else ""
+    return CommandError(f"unknown address {shown(address)}; {hint or 'see /engine/commands or docs/osc.md'}")
+
+
+def _arguments(route: Route, args: list[Value], node: str) -> dict[str, Any]:
+    """Return the values of what stands behind the address, by field."""
+    wanted = route.behind
+    is_open = bool(wanted) and wanted[-1].is_many
+    _check_count(route, len(args), len(wanted), sum(a.is_optional for a in wanted), is_open)
+    values: dict[str, Any] = {}
+    for number, (argument, arg) in enumerate(zip(wanted, args, strict=False), 1):
+        if argument.is_many:
+            rest = enumerate(args[number - 1 :], number)
+            values[argument.field] = tuple(_value(route, argument, one, f"argument {at}", node) for at, one in rest)
+        else:
+            values[argument.field] = _value(route, argument, arg, f"argument {number}", node)
+    return values
+
+
+def _check_count(route: Route, given: int, wanted: int, n_optional: int, is_open: bool) -> None:
+    least = wanted - n_optional
+    if least <= given and (given <= wanted or is_open):
+        return
+    if is_open:
+        what = f"{least} arguments or more"
+    elif n_optional:
+        what = f"{least} to {wanted} arguments"
+    else:
+        what = "no arguments" if not wanted else "1 argument" if wanted == 1 else f"{wanted} arguments"
+    raise CommandError(f"{route.address} takes {what}, got {given}; usage: {route.usage}, as in {route.example}")
+
+
+def _options(route: Route, args: list[Value]) -> dict[str, Any]:
+    """Return the values of options, given by name, by field."""
+    if len(args) % 2:
+        text = f"options come as pairs of name and value, got {len(args)} arguments"
+        raise CommandError(f"{text}; usage: {route.usage}")
+    options = {option.name: option for option in route.options}
+    values: dict[str, Any] = {}
+    for name, arg in zip(args[::2], args[1::2], strict=True):
+        if not isinstance(name, str) or name not in options:
+            nearest = nearest_name(name, options) if isinstance(name, str) else ""
+            hint = f"did you mean {nearest!r}? " if nearest else ""
+            raise CommandError(f"unknown option {shown(name)}; {hint}usage: {route.usage}")
+        if options[name].field in values:
+            raise CommandError(f"option {name!r} is given twice; give it once")
+        values[options[name].field] = _value(route, options[name], arg, f"option {name!r}", "")
+    return values
+
+
+def _value(route: Route, argument: Argument, arg: Value, place: str, node: str) -> Any:
+    """Return one argument as what its kind says. place: how an error names it."""
+    if argument.kind == "string":
+        return _string(route, argument, arg, place)
+    if argument.kind == "switch":
+        state = parse_gate(arg, node=node, name=argument.name.lower())
+        return bool(state) if argument.is_option else state
+    if argument.kind == "value":
+        return _setting(route, arg)
+    return _number(argument, arg)
+
+
+def _string(route: Route, argument: Argument, arg: Value, place: str) -> str:
+    if not isinstance(arg, str) or not arg:
+        raise CommandError(f"{place} of {route.address} must be a string, not {shown(arg)}; usage: {route.usage}")
+    if argument.choices and arg not in argument.choices:
+        nearest = nearest_name(arg, argument.choices)
+        hint = f"did you mean {nearest!r}? " if nearest else ""
+        text = f"{place} of {route.address} is {shown(arg)}, none of {', '.join(argument.choices)}"
+        raise CommandError(f"{text}; {hint}usage: {route.usage}")
+    return arg
+
+
+def _setting(route: Route, arg: Value) -> float | str:
+    """Return what a parameter may be given: a finite number or a word."""
+    advice = f"send a number or the name of a choice, as in {route.example}"
+    if isinstance(arg, bool) or arg is None:
+        word = "nil" if arg is None else "true or false, which only /gate/ID takes"
+        raise CommandError(f"the value is {word}; {advice}")
+    if isinstance(arg, float) and not math.isfinite(arg):
+        raise CommandError(f"the value is {arg}, not finite; {advice}")
+    return arg
+
+
+def _number(argument: Argument, arg: Value) -> float | int:
+    name, allowed = argument.name.lower(), argument.range_text or "a number"
+    if isinstance(arg, (bool, str)) or arg is None:
+        raise CommandError(f"{name}={shown(arg)} is not a number; give {allowed}")
+    low = -math.inf if argument.min is None else argument.min
+    high = math.inf if argument.max is None else argument.max
+    if not low <= arg <= high or not math.isfinite(arg):  # NaN too
+        unit = f" {argument.unit}" if argument.unit else ""
+        raise CommandError(f"{name}={number_text(arg)}{unit} is outside {allowed}; choose one inside")
+    if argument.kind != "integer":
+        return float(arg)
+    if arg != int(arg):
+        raise CommandError(f"{name}={number_text(arg)} is not a whole number; round it")
+    return int(arg)
+
+
+# ---- writing ----
+
+
+def write(command: Command) -> tuple[str, list[Value]]:
+    """Return the address and arguments that ask for a command. Raises CommandError for what cannot be sent."""
+    route = BY_COMMAND.get(type(command))
+    if route is None:
+        raise CommandError(f"{shown(command)} is no command; use a class of pyengine.commands")
+    address = filled(route, [_name(getattr(command, argument.field)) for argument in route.in_address])
+    args: list[Value] = []
+    for argument in route.behind:
+        value = getattr(command, argument.field)
+        args += map(_plain, value) if argument.is_many else [parse_gate(value) if argument.kind == "switch" else value]
+    defaults = {field.name: field.default for field in fields(route.command)}
+    for option in route.options:
+        value = getattr(command, option.field)
+        if value != defaults[option.field]:
+            args += [option.name, _plain(value)]
+    return address, args
+
+
+def _plain(value: Any) -> Value:
+    """Return a value as other programs send it: numbers as floats, on and off as 1 and 0."""
+    return int(value) if isinstance(value, bool) else value
+
+
+def _name(part: object) -> str:
+    if not isinstance(part, str) or not _PART.fullmatch(part):
+        raise CommandError(f"{shown(part)} cannot be part of an address; use A-Z a-z 0-9 _ -")
+    return part
