@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pyengine.errors import Fault, PatchError, shown
 
 if TYPE_CHECKING:
     from pyengine.patch import Node, Patch
+    from pyengine.specs import ParamSpec
 
 
 class Kind(Protocol):
@@ -23,12 +25,31 @@ class Kind(Protocol):
         ...
 
 
+@runtime_checkable
+class Player(Protocol):
+    """A kind of data that plays other modules."""
+
+    def closed(self, patch: Patch, node: Node) -> Iterator[tuple[str, ParamSpec]]:
+        """Yield (id, gate) of the gates that its notes open."""
+        ...
+
+
 KINDS: dict[str, Kind] = {}
+_HOMES = {"pattern": ("pyengine.pattern", "Pattern")}
+"""Where the kinds are that are loaded when they are first asked for."""
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return the kind of that name, None where there is none."""
+    if name not in KINDS and name in _HOMES:
+        module, maker = _HOMES[name]
+        KINDS[name] = getattr(import_module(module), maker)()
+    return KINDS.get(name)
 
 
 def check(patch: Patch, node: Node, data: object) -> Mapping[str, Any]:
     """Return the data for a node in its normal form. Raises PatchError: nothing its type takes, or not as it takes it."""
-    kind = KINDS.get(patch.spec(node.id).data)
+    kind = kind_of(patch.spec(node.id).data)
     if kind is None:
         raise PatchError(Fault(f"{node.type} takes no data; remove it", node=node.id))
     if not isinstance(data, Mapping):
@@ -38,5 +59,14 @@ def check(patch: Patch, node: Node, data: object) -> Mapping[str, Any]:
 
 def compile_data(patch: Patch, node: Node) -> bytes:
     """Return the bytes that a node's module reads; b"" for none."""
-    kind = KINDS.get(patch.spec(node.id).data)
+    kind = kind_of(patch.spec(node.id).data)
     return kind.compile(patch, node) if kind is not None and node.data else b""
+
+
+def closed_gates(patch: Patch) -> Iterator[tuple[str, ParamSpec]]:
+    """Yield (id, gate) of the gates that notes open, and that nobody has set: they are closed at the start."""
+    for node in patch.nodes.values():
+        kind = kind_of(patch.spec(node.id).data) if node.data else None
+        for id, param in kind.closed(patch, node) if isinstance(kind, Player) else ():
+            if param.name not in patch.nodes[id].params:
+                yield id, param

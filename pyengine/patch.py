@@ -266,6 +266,9 @@ class Patch:
     def set(self, id: str, param: str, value: object, sample_rate_hz: float | None = None) -> Patch:
         """Set a parameter by name or alias. value: a number, the name of a choice, or as gate() takes it."""
         spec, number = self.resolve_value(id, param, value, sample_rate_hz)
+        if spec.is_event:
+            text = f"{spec.name} is a deed, not a value that a patch keeps; send it to an engine, or render with an event"
+            raise PatchError(Fault(text, node=id, param=spec.name))
         node = self._nodes[id]
         self._nodes[id] = Node(id, node.handle, node.type, {**node.params, spec.name: number}, node.data)
         return self
@@ -314,6 +317,14 @@ class Patch:
         found = spec.param(param, node=id)
         return found, found.parse(value, sample_rate_hz, node=id)
 
+    def split_param(self, text: str) -> tuple[str, str | None]:
+        """Return (id, parameter) of 'filt1.cutoff', (id, None) of 'filt1'; whether they are there is not looked at."""
+        return _split(text, "module")
+
+    def copies(self, id: str) -> int:
+        """Return how many modules a node stands for when it sounds."""
+        return 1
+
     def resolve_cables(self, source: str, dest: str) -> list[Cable]:
         """Return the cables that these names mean, whether they are there or not: two where either end means left
         and right. Reports both ends' faults.
@@ -337,7 +348,7 @@ class Patch:
 
     def validate(self, sample_rate_hz: float = 48000) -> Patch:
         """Raise one PatchError with all faults: values at this rate, cycles, limits. Empty is valid."""
-        errors = [*self._limit_errors(), *self._range_errors(sample_rate_hz), *self._cycle_errors()]
+        errors = [*self._limit_errors(), *self._range_errors(sample_rate_hz), *self._cycle_errors(), *self._data_errors()]
         if errors:
             raise merged(errors)
         return self
@@ -495,6 +506,16 @@ class Patch:
                 param.check_range(value, sample_rate_hz, node=node.id)
             except PatchError as error:
                 yield error
+
+    def _data_errors(self) -> Iterator[PatchError]:
+        from pyengine import node_data
+
+        for node in self._nodes.values():
+            if node.data:
+                try:
+                    node_data.compile_data(self, node)
+                except PatchError as error:
+                    yield error
 
     def _cycle_errors(self) -> Iterator[PatchError]:
         number = {id: n for n, id in enumerate(self._nodes)}

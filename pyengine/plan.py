@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pyengine import _native
 from pyengine.errors import PatchError
-from pyengine.node_data import compile_data
+from pyengine.node_data import closed_gates, compile_data
 from pyengine.patch import Op, Patch, parse_op
 from pyengine.specs import registry
 
@@ -45,6 +45,7 @@ class Blueprint:
         cables = b"".join(_cable_rows(patch, nodes, index.get(_DELAY, 0)))
         row = _native.SETTING.pack
         settings = b"".join([row(node.handle, param.index, value) for node, _, param, value in patch.settings()])
+        settings += b"".join([row(patch.nodes[id].handle, param.index, 0.0) for id, param in closed_gates(patch)])
         names, ids = patch.registry.names, " ".join(patch.nodes)
         return cls(names, b"".join(nodes), cables, settings, ids, tuple(data))
 

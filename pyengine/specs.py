@@ -12,7 +12,7 @@ from typing import Any
 
 from pyengine.errors import Fault, ParamRangeError, UnknownNameError, shown
 
-_RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE = 1, 2, 4, 8, 16  # PE_PARAM_... of csrc/api.h; a test compares
+_RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE, _EVENT = 1, 2, 4, 8, 16, 32  # PE_PARAM_... of csrc/api.h; a test compares
 _MANY_NAMES = 300  # above this the search for the nearest name is narrowed first: it answers strangers
 _NAMES_SCANNED, _NAMES_ALIKE = 4096, 100  # then: so many are looked at, and so many of them compared
 _NYQUIST_MARGIN_HZ = 10.0
@@ -92,6 +92,8 @@ class ParamSpec:
     takes_cable: bool
     max_is_nyquist: bool
     index: int = 0
+    is_event: bool = False
+    """Setting it does something at that moment; no value is kept."""
 
     def range_at(self, sample_rate_hz: float | None) -> tuple[float, float]:
         """Return (min, max) at a rate; without one a maximum that follows Nyquist is infinite."""
@@ -164,6 +166,7 @@ class ParamSpec:
             "is_gate": self.is_gate,
             "is_integer": self.is_integer,
             "takes_cable": self.takes_cable,
+            "is_event": self.is_event,
             "help": self.help,
         }
 
@@ -333,6 +336,7 @@ def _param(row: Mapping[str, Any], index: int) -> ParamSpec:
         takes_cable=bool(flags & _CABLE),
         max_is_nyquist=bool(flags & _NYQUIST),
         index=index,
+        is_event=bool(flags & _EVENT),
     )
 
 
