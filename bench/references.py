@@ -45,6 +45,16 @@ def state_variable() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     return top, bottom
 
 
+def kick(n_frames: int) -> npt.NDArray[np.float64]:
+    """kick with its defaults, but a decay of 20 s and no click, struck once."""
+    seconds = np.arange(n_frames) / RATE_HZ
+    hz = 50.0 * 2.0 ** (2.5 * np.exp(-seconds / 0.025))
+    body = np.sin(2 * np.pi * (np.cumsum(hz) - hz) / RATE_HZ) * 1000.0 ** (-seconds / 20.0)
+    drive = 10.0**0.3 - 1.0
+    struck: npt.NDArray[np.float64] = 0.5 * body * (1.0 + drive) / (1.0 + drive * np.abs(body))
+    return struck
+
+
 def three_modules() -> pyengine.Patch:
     """A sine through an envelope through a filter."""
     patch = pyengine.Patch().create("osc1", "simple_sine").create("env1", "adsr").create("filt1", "biquad_filter")

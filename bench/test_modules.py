@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from figures import Figures
-from references import RATE_HZ, envelope, lowpass_sections, pan, sine, state_variable
+from references import RATE_HZ, envelope, kick, lowpass_sections, pan, sine, state_variable
 from scipy import signal
 
 from pyengine import _native
@@ -66,6 +66,14 @@ ROWS = {
         2e-6,
         ("shift", 0.0, 1.0),
         "low",
+    ),
+    "kick": Row(
+        lambda: kick(N_FRAMES),
+        "numpy.sin and exp",
+        None,
+        2e-5,
+        ("freq", 50.0, 60.0),
+        settings=(("decay", 20000.0), ("click", 0.0), ("gate", 1.0)),
     ),
 }
 
@@ -137,6 +145,15 @@ def test_module(name: str, kind: str, benchmark: Any, figures: Figures) -> None:
             assert np.isfinite(render()).all()
         benchmark.pedantic(render, rounds=15, warmup_rounds=2)
     show(figures, f"{name}, {kind}", per_sample_ns(benchmark, N_FRAMES * N_NODES))
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if ("gate", 1.0) in row.settings])
+def test_at_rest(name: str, benchmark: Any, figures: Figures) -> None:
+    """Per sample of a module that is struck, while nothing strikes it."""
+    with bank(name, replace(ROWS[name], settings=()), False) as render:
+        assert not np.any(render())
+        benchmark.pedantic(render, rounds=15, warmup_rounds=2)
+    show(figures, f"{name}, at rest", per_sample_ns(benchmark, N_FRAMES * N_NODES))
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))

@@ -51,6 +51,7 @@ struct PeInbox {
   PeWaiting *first, **last;
   uint64_t   n_waiting, n_waiting_bytes;
   uint32_t   waiting_ids[PE_INBOX_FILTER], waiting_senders[PE_INBOX_FILTER];
+  uint32_t   waiting_patterns; /* addresses that may mean any module */
   uint32_t   n_holds;
   int        is_in_hand;   /* Python has the first one */
   int        is_behind;    /* groups of Python wait for room: nothing goes before them */

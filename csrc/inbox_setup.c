@@ -168,7 +168,7 @@ static Way send_short(PeInbox *b, const PeLetter *letter, const uint8_t *bytes) 
 /* ---- what waits ------------------------------------------------------------------------------------ */
 
 typedef struct Count {
-  uint32_t *counts, step, n_found;
+  uint32_t *counts, *patterns, step, n_found;
 } Count;
 
 static void count_id(void *to, uint32_t hash) {
@@ -178,14 +178,19 @@ static void count_id(void *to, uint32_t hash) {
   *place += c->step;
 }
 
+static void count_pattern(void *to) {
+  Count *c = to;
+  *c->patterns += c->step;
+}
+
 static uint32_t sender_of(const PeLetter *l) {
   const uint32_t key[2] = {l->host, l->port};
   return pe_wire_hash(key, sizeof key) % PE_INBOX_FILTER;
 }
 
 static void count_waiting(PeInbox *b, const PeWaiting *w, uint32_t step) { /* 1 or, as unsigned, -1 */
-  Count c = {.counts = b->waiting_ids, .step = step};
-  pe_wire_ids(w->bytes, w->letter.n_bytes, count_id, &c);
+  Count c = {.counts = b->waiting_ids, .patterns = &b->waiting_patterns, .step = step};
+  pe_wire_ids(w->bytes, w->letter.n_bytes, &(PeWireIds){.say = count_id, .any = count_pattern, .to = &c});
   b->waiting_senders[sender_of(&w->letter)] += step;
   b->n_waiting += (uint64_t)(int64_t)(int32_t)step;
   b->n_waiting_bytes += (uint64_t)(int64_t)(int32_t)step * (sizeof *w + w->letter.n_bytes);
@@ -195,9 +200,9 @@ static void count_waiting(PeInbox *b, const PeWaiting *w, uint32_t step) { /* 1 
 static int must_wait(PeInbox *b, const PeLetter *letter, const uint8_t *bytes) {
   if (b->n_holds || b->is_behind || b->has_no_room) return 1;
   if (b->first == NULL) return 0;
-  Count c = {.counts = b->waiting_ids, .step = 0};
-  if (b->waiting_senders[sender_of(letter)]) return 1;
-  pe_wire_ids(bytes, letter->n_bytes, count_id, &c);
+  Count c = {.counts = b->waiting_ids, .patterns = &b->waiting_patterns, .step = 0};
+  if (b->waiting_senders[sender_of(letter)] || b->waiting_patterns) return 1;
+  pe_wire_ids(bytes, letter->n_bytes, &(PeWireIds){.say = count_id, .any = count_pattern, .to = &c});
   return c.n_found > 0;
 }
 

@@ -173,17 +173,25 @@ PE_RT uint32_t pe_wire_reply(const PeWireSetting *s, uint8_t reply[PE_WIRE_REPLY
 
 /* ---- what a datagram speaks of, however wrong it is ------------------------------------------------ */
 
-static void say_id(const uint8_t *m, uint32_t n_bytes, void (*say)(void *to, uint32_t hash), void *to) {
+static int is_pattern(const uint8_t *address, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++)
+    if (address[i] == '*' || address[i] == '?' || address[i] == '[' || address[i] == '{') return 1;
+  return 0;
+}
+
+static void say_id(const uint8_t *m, uint32_t n_bytes, const PeWireIds *ids) {
   const uint32_t n = length(m, n_bytes);
-  if (begins(m, n, "/mod/", 5)) {
-    say(to, pe_wire_hash(m + 5, part(m + 5, n - 5, '/')));
+  if (is_pattern(m, n)) {
+    ids->any(ids->to);
+  } else if (begins(m, n, "/mod/", 5)) {
+    ids->say(ids->to, pe_wire_hash(m + 5, part(m + 5, n - 5, '/')));
   } else if (begins(m, n, "/gate/", 6)) {
-    say(to, pe_wire_hash(m + 6, part(m + 6, n - 6, '/')));
+    ids->say(ids->to, pe_wire_hash(m + 6, part(m + 6, n - 6, '/')));
   } else if (begins(m, n, "/patch/create", 13) || begins(m, n, "/patch/delete", 13)) {
     uint32_t at = padded(n + 1);
     if (at >= n_bytes) return;
     at += padded(length(m + at, n_bytes - at) + 1); /* past the tags */
-    if (at < n_bytes) say(to, pe_wire_hash(m + at, length(m + at, n_bytes - at)));
+    if (at < n_bytes) ids->say(ids->to, pe_wire_hash(m + at, length(m + at, n_bytes - at)));
   }
 }
 
@@ -191,9 +199,9 @@ typedef struct Span {
   uint32_t at, end;
 } Span;
 
-PE_RT void pe_wire_ids(const uint8_t *b, uint32_t n_bytes, void (*say)(void *to, uint32_t hash), void *to) {
+PE_RT void pe_wire_ids(const uint8_t *b, uint32_t n_bytes, const PeWireIds *ids) {
   if (!is_bundle(b, n_bytes)) {
-    say_id(b, n_bytes, say, to);
+    say_id(b, n_bytes, ids);
     return;
   }
   Span open[PE_WIRE_DEPTH] = {{.at = 16, .end = n_bytes}};
@@ -208,7 +216,7 @@ PE_RT void pe_wire_ids(const uint8_t *b, uint32_t n_bytes, void (*say)(void *to,
     const uint32_t at = s->at + 4;
     s->at = at + size;
     if (!is_bundle(b + at, size))
-      say_id(b + at, size, say, to);
+      say_id(b + at, size, ids);
     else if (depth < PE_WIRE_DEPTH) /* deeper ones are refused */
       open[depth++] = (Span){.at = at + 16, .end = at + size};
   }

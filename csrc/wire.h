@@ -44,7 +44,14 @@ PE_RT uint32_t pe_wire_read_all(const PeTable *table, const uint8_t *datagram, u
 PE_RT uint32_t pe_wire_reply(const PeWireSetting *setting, uint8_t reply[PE_WIRE_REPLY_BYTES]);
 
 /* Hand the hash of each module id that a datagram speaks of, whether it is well formed or not, to `say`: those of /mod,
- * /gate, /patch/create and /patch/delete. The same datagram gives the same ids. */
-PE_RT void pe_wire_ids(const uint8_t *datagram, uint32_t n_bytes, void (*say)(void *to, uint32_t hash), void *to);
+ * /gate, /patch/create and /patch/delete; `any` instead for an address that is a pattern, which may mean every module.
+ * The same datagram gives the same ids. */
+typedef struct PeWireIds {
+  void (*say)(void *to, uint32_t hash);
+  void (*any)(void *to);
+  void *to;
+} PeWireIds;
+
+PE_RT void pe_wire_ids(const uint8_t *datagram, uint32_t n_bytes, const PeWireIds *ids);
 
 #endif

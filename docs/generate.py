@@ -87,6 +87,21 @@ Order of arrival is order of effect for each sender, and for each module. What t
 numbers for modules that play go from the socket to the renderers without Python (`short_requests` of `osc` in
 `/engine/status`), and do not wait for others' requests.
 
+## Address patterns
+ID and PARAM of `/mod` and ID of `/gate` may be patterns of OSC 1.0: `*` for any letters, `?` for one, `[a-c]` for one of a set,
+`[!a-c]` for one outside it, `{osc1,env*}` for one of several. They stand for ids and parameters of the patch, playing
+or pending, and mean those modules that have the parameter, or a gate.
+
+```sh
+oscsend localhost 5005 '/mod/*/gain' f 0.1
+oscsend localhost 5005 '/mod/{osc1,osc2}/freq' f 330
+oscsend localhost 5005 '/gate/env?' i 0
+```
+
+All that match are set at one frame, or none: one that does not take the value is named in the refusal. There is one answer,
+`/done ADDRESS COUNT`; nothing that matches is a refusal. A message, and a bundle, sets at most 4096 parameters so. Nobody's
+later request overtakes a pattern. Patterns do not stand for commands: `/patch/*` is refused.
+
 ## Bundles and time tags
 The settings of one bundle take effect at the same frame. A time tag in the future schedules
 them to the sample: frame = origin frame + round((tag - origin time) x rate); the origin is in `/engine/status`

@@ -12,6 +12,8 @@ from typing import Any
 
 from pyengine import commands, replies
 from pyengine.commands import MAX_CROSSFADE_MS, MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
+from pyengine.errors import CommandError, shown
+from pyengine.patterns import is_pattern, matching
 from pyengine.replies import Field
 
 KINDS = {
@@ -44,6 +46,7 @@ class Argument:
     default: Any = None  # what is taken when it is left out; None: nothing, or as `help` says
     is_option: bool = False
     is_many: bool = False
+    takes_pattern: bool = False  # of one that stands in the address
 
     @property
     def usage(self) -> str:
@@ -78,6 +81,7 @@ class Argument:
             "default": self.default,
             "is_option": self.is_option,
             "is_many": self.is_many,
+            "takes_pattern": self.takes_pattern,
             "help": self.help,
         }
 
@@ -130,8 +134,8 @@ class Route:
         }
 
 
-def _id(help: str, name: str = "ID", field: str = "module_id") -> Argument:
-    return Argument(name, field, "string", help)
+def _id(help: str, name: str = "ID", field: str = "module_id", takes_pattern: bool = False) -> Argument:
+    return Argument(name, field, "string", help, takes_pattern=takes_pattern)
 
 
 _SOURCE = _id("module, or MODULE.PORT", "SOURCE", "source")
@@ -210,8 +214,8 @@ TABLE: tuple[Route, ...] = (
         "/mod/ID/PARAM",
         commands.SetParam,
         (
-            _id("module"),
-            _id("parameter, see modules.md", "PARAM", "param"),
+            _id("module, or a pattern for several", takes_pattern=True),
+            _id("parameter, see modules.md, or a pattern for several", "PARAM", "param", takes_pattern=True),
             Argument("VALUE", "value", "value", "in the parameter's unit and range, see modules.md"),
         ),
         "/mod/osc1/freq 440.0",
@@ -222,7 +226,10 @@ TABLE: tuple[Route, ...] = (
     Route(
         "/gate/ID",
         commands.Gate,
-        (_id("module"), Argument("GATE", "value", "switch", "1 opens it, 0 closes it")),
+        (
+            _id("module, or a pattern for several", takes_pattern=True),
+            Argument("GATE", "value", "switch", "1 opens it, 0 closes it"),
+        ),
         "/gate/env1 1",
         "Open or close a gate.",
         replies.GATE,
@@ -319,16 +326,19 @@ _WITH_NAMES = tuple(route for route in TABLE if route.in_address)
 
 
 def find(address: str) -> tuple[Route, list[str]] | None:
-    """Return the row of an address and the names that stand in it, None for an address that is none."""
+    """Return the row of an address and the names, or patterns, that stand in it; None for an address that is none.
+
+    Raises CommandError for a pattern that is none, or that stands for commands instead of names.
+    """
     route = _BY_ADDRESS.get(address)
     if route is not None:
         return route, []
     parts = address.split("/")[1:]
-    for route in _WITH_NAMES:
-        names = _names(route, parts)
-        if names is not None:
-            return route, names
-    return None
+    found = [(route, names) for route in _WITH_NAMES if (names := _names(route, parts)) is not None]
+    if len(found) > 1:
+        usages = " and ".join(route.usage for route, _ in found)
+        raise CommandError(f"{shown(address)} stands for {usages}; name the command, and send one message for each")
+    return found[0] if found else None
 
 
 def _names(route: Route, parts: list[str]) -> list[str] | None:
@@ -336,9 +346,13 @@ def _names(route: Route, parts: list[str]) -> list[str] | None:
         return None
     holes = {argument.name for argument in route.in_address}
     pairs = list(zip(parts, route.parts, strict=True))
-    if any(part != wanted for part, wanted in pairs if wanted not in holes):
+    if not all(_is_meant(part, wanted) for part, wanted in pairs if wanted not in holes):
         return None
     return [part for part, wanted in pairs if wanted in holes]
+
+
+def _is_meant(part: str, wanted: str) -> bool:
+    return part == wanted or (is_pattern(part) and bool(matching(part, [wanted])))
 
 
 def filled(route: Route, names: Iterable[str]) -> str:

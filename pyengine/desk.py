@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -10,9 +10,10 @@ from typing import Any
 
 from pyengine._native import Record
 from pyengine.commands import Abort, Clear, Connect, Create, Delete, Disconnect
-from pyengine.errors import Fault, PatchError
+from pyengine.errors import Fault, PatchError, shown
 from pyengine.patch import MAX_CABLES, MAX_NODES, Node, Patch
-from pyengine.specs import ParamSpec, unknown_name
+from pyengine.patterns import is_pattern, matching
+from pyengine.specs import ModuleSpec, ParamSpec, unknown_name
 
 MAX_UNDO = 100
 
@@ -99,8 +100,52 @@ class Desk:
 
         return self._set(id, resolve)
 
+    def match(self, ids: str, params: str | None) -> list[tuple[str, str]]:
+        """Return (id, parameter) of all that patterns of ids and of parameters match; params None: the gates.
+
+        Raises UnknownNameError where there is none, CommandError for a pattern that is none.
+        """
+        known = list(dict.fromkeys(chain.from_iterable(patch.nodes for patch in self._patches())))
+        found = matching(ids, known) if is_pattern(ids) else [id for id in known if id == ids]
+        if not found:
+            raise unknown_name("module id", ids, known)
+        by_type: dict[str, list[str]] = {}
+        pairs = []
+        for id in found:
+            spec = self._of(id)[0].spec(id)
+            if spec.name not in by_type:
+                by_type[spec.name] = _matched_params(spec, params)
+            pairs += [(id, param) for param in by_type[spec.name]]
+        if pairs:
+            return pairs
+        if params is None:
+            raise PatchError(Fault(f"{len(found)} modules match {shown(ids)}, and none has a gate"))
+        names = dict.fromkeys(p.name for id in found for p in self._of(id)[0].spec(id).params)
+        raise unknown_name(f"parameter of the {len(found)} modules that match {shown(ids)}", params, names)
+
+    def set_all(self, pairs: Sequence[tuple[str, str]], value: object) -> Setting:
+        """Set parameters of several modules to one value. Raises PatchError, and then nothing has changed."""
+        resolved, errors = [], []
+        for id, name in pairs:
+            patches = self._of(id)
+            try:
+                resolved.append((id, patches, *patches[0].resolve_value(id, name, value, self.sample_rate_hz)))
+            except PatchError as error:
+                errors.append(error)
+        if errors:
+            text = (
+                f"{len(errors)} of the {len(pairs)} parameters that match do not take it, so none is set: {errors[0]}"
+            )
+            raise PatchError(Fault(text, limit=errors[0].limit))
+        settings = [self._keep(*one) for one in resolved]
+        sent, held = (tuple(chain.from_iterable(getattr(s, way) for s in settings)) for way in ("sent", "held"))
+        return Setting(settings[0].value, sent, held)
+
+    def _of(self, id: str) -> list[Patch]:
+        return [patch for patch in self._patches() if id in patch.nodes]
+
     def _set(self, id: str, resolve: Callable[[Patch], tuple[ParamSpec, float]]) -> Setting:
-        patches = [p for p in self._patches() if id in p.nodes]
+        patches = self._of(id)
         if not patches:
             raise unknown_name("module id", id, dict.fromkeys(chain(self.committed.nodes, self.pending.nodes)))
         param, number = resolve(patches[0])
@@ -108,7 +153,7 @@ class Desk:
 
     def taken(self, handle: int, id: str, index: int, number: float) -> Setting:
         """A module that plays was set the short way: keep that. Returns what is to be sent and held besides."""
-        patches = [p for p in self._patches() if id in p.nodes]
+        patches = self._of(id)
         assert patches and patches[0] is self.committed and patches[0].nodes[id].handle == handle
         param = self.committed.spec(id).params[index]
         return self._keep(id, patches, param, number, is_sent=True)
@@ -296,6 +341,15 @@ class Desk:
             "has_edits": self.has_edits,
             "undo_depth": self.undo_depth,
         }
+
+
+def _matched_params(spec: ModuleSpec, params: str | None) -> list[str]:
+    if params is None:
+        return [spec.gate_param.name] if spec.gate_param is not None else []
+    if is_pattern(params):
+        return matching(params, [param.name for param in spec.params])
+    param = spec.find_param(params)
+    return [param.name] if param is not None else []
 
 
 def _check_room(what: str, count: int, most: int) -> None:

@@ -36,12 +36,15 @@ from pyengine.commands import (
 )
 from pyengine.desk import Setting
 from pyengine.errors import CommandError, EngineError, shown
-from pyengine.intake import at_frame
+from pyengine.intake import BUNDLE_LIMIT, at_frame
 from pyengine.loop import Loop
+from pyengine.patterns import is_pattern
 from pyengine.status import status
 from pyengine.supervisor import Supervisor
 
 Execute = Callable[[Any, Reply, float], Any]
+
+MAX_NAMES_A_GROUP = 1 << 18  # ids that patterns are compared with: 0.1 s
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ class Dispatcher:
         self._answers: list[tuple[Reply, Any]] | None = None  # to be given when the group is sent
         self._group_frame = -1  # where its settings take effect; below 0: as soon as they are read
         self._is_stamped = False  # that follows from when it came, not from a time tag
+        self._names_looked_at = 0  # by the patterns of the group
         self.late_commands = 0
         self._executors = self._by_class()
         self.osc: Any = None  # the OscServer, where there is one: its figures are part of the status
@@ -80,6 +84,7 @@ class Dispatcher:
         is `stamp` where it is known already. Commands that edit or ask are executed on arrival, whatever the time.
         """
         self._is_stamped = wall_s is None
+        self._names_looked_at = 0
         try:
             if wall_s is not None:
                 self._group_frame = self._frame_of(wall_s)
@@ -179,11 +184,28 @@ class Dispatcher:
 
     def _set_param(self, command: SetParam, reply: Reply, received_s: float) -> Any:
         self._supervisor.intake.check_room()
+        if is_pattern(command.module_id) or is_pattern(command.param):
+            return self._set_matching(command.module_id, command.param, command)
         return self._set(self._supervisor.desk.set(command.module_id, command.param, command.value), command)
 
     def _gate(self, command: Gate, reply: Reply, received_s: float) -> Any:
         self._supervisor.intake.check_room()
+        if is_pattern(command.module_id):
+            return self._set_matching(command.module_id, None, command)
         return self._set(self._supervisor.desk.gate(command.module_id, command.value), command)
+
+    def _set_matching(self, ids: str, params: str | None, command: SetParam | Gate) -> Any:
+        """Set all that matches, or nothing, at one frame; answer how many that were."""
+        desk = self._supervisor.desk
+        self._names_looked_at += len(desk.committed.nodes) + len(desk.pending.nodes)
+        if self._names_looked_at > MAX_NAMES_A_GROUP:
+            raise CommandError("too many patterns in one bundle for a patch of this size; send several bundles")
+        pairs = desk.match(ids, params)
+        if len(self._group) + len(pairs) > BUNDLE_LIMIT:
+            text = f"{len(pairs)} parameters match, and {BUNDLE_LIMIT} at most are set at one frame"
+            raise CommandError(f"{text}; narrow the pattern and send several")
+        told = self._set(desk.set_all(pairs, command.value), command)
+        return (len(pairs), *told[1:])
 
     def _session_start(self, command: SessionStart, reply: Reply, received_s: float) -> Any:
         with self._supervisor.board.still():  # it begins between two records

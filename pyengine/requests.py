@@ -12,9 +12,11 @@ from pyengine.commands import Command
 from pyengine.errors import CommandError, shown
 from pyengine.messages import Value
 from pyengine.patch import parse_gate
+from pyengine.patterns import is_pattern
 from pyengine.specs import nearest_name, number_text
 
 _PART = re.compile(r"[^\x00-\x20#*,/?\[\]{}\x7f-\U0010ffff]+")
+_PATTERN = re.compile(r"[^\x00-\x20#/\x7f-\U0010ffff]+")
 
 # ---- reading ----
 
@@ -28,6 +30,9 @@ def read(address: str, args: list[Value], is_terse: bool = False) -> Command:
     if found is None:
         raise _unknown(address, is_terse)
     route, names = found
+    for argument, name in zip(route.in_address, names, strict=True):
+        if is_pattern(name) and not argument.takes_pattern:
+            raise CommandError(f"{route.address} takes no pattern as {argument.name}, got {shown(name)}; name one")
     values: dict[str, Any] = dict(zip((a.field for a in route.in_address), names, strict=True))
     n = len(route.behind) if route.options else len(args)  # options follow
     values |= _arguments(route, args[:n], names[0] if names else "")
@@ -38,8 +43,9 @@ def read(address: str, args: list[Value], is_terse: bool = False) -> Command:
 
 def _unknown(address: str, is_terse: bool) -> CommandError:
     """Return the error for an address that is none, with the nearest one that is."""
-    if any(sign in address for sign in "*?[]{}"):
-        return CommandError(f"{shown(address)} is an address pattern; name one module in each message")
+    if is_pattern(address):
+        text = "an address pattern stands for names of modules and parameters, as in /mod/*/gain and /gate/env?"
+        return CommandError(f"{shown(address)} matches nothing; {text}")
     hint = ""
     if not is_terse:
         parts = address.split("/")[2:]
@@ -158,7 +164,8 @@ def write(command: Command) -> tuple[str, list[Value]]:
     route = BY_COMMAND.get(type(command))
     if route is None:
         raise CommandError(f"{shown(command)} is no command; use a class of pyengine.commands")
-    address = filled(route, [_name(getattr(command, argument.field)) for argument in route.in_address])
+    names = [_name(getattr(command, argument.field), argument.takes_pattern) for argument in route.in_address]
+    address = filled(route, names)
     args: list[Value] = []
     for argument in route.behind:
         value = getattr(command, argument.field)
@@ -176,7 +183,8 @@ def _plain(value: Any) -> Value:
     return int(value) if isinstance(value, bool) else value
 
 
-def _name(part: object) -> str:
-    if not isinstance(part, str) or not _PART.fullmatch(part):
+def _name(part: object, may_be_pattern: bool) -> str:
+    expression = _PATTERN if may_be_pattern else _PART
+    if not isinstance(part, str) or not expression.fullmatch(part):
         raise CommandError(f"{shown(part)} cannot be part of an address; use A-Z a-z 0-9 _ -")
     return part

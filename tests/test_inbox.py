@@ -284,6 +284,21 @@ def test_nothing_overtakes_what_anybody_has_on_the_long_way_for_the_same_module(
     assert box.values == [2.0, 1.0]
 
 
+@pytest.mark.parametrize(
+    "address", ["/mod/*/gain", "/mod/osc1/g?in", "/*/osc1/gain", "/gate/{env1,env2}", "/m[o]d/x/y"]
+)
+def test_nothing_overtakes_a_pattern_that_may_mean_any_module(box: Box, address: str) -> None:
+    pattern = message(address, 0.25)
+    box.put(pattern, ALICE)
+    box.put(message("/mod/osc1/freq", 200.0), BOB)
+    box.put(message("/gate/env1", 0), CAROL)
+    assert box.records == []
+    assert box.fetch() == [pattern]
+    assert box.values == [200.0, 0.0]
+    box.put(message("/mod/osc1/freq", 300.0), BOB)
+    assert box.values == [200.0, 0.0, 300.0]
+
+
 def test_nothing_overtakes_what_is_held_or_waits_for_room(box: Box) -> None:
     box.inbox.hold()
     box.inbox.hold()

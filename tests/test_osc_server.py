@@ -158,7 +158,7 @@ TYPES = {
 
 
 def check_object(told: dict[str, Any], fields: tuple[Field, ...], where: str) -> None:
-    optional = {"is_locked", "is_realtime"} if where.endswith("slots") else set()
+    optional = {"is_locked", "is_realtime", "is_limited"} if where.endswith("slots") else set()
     assert set(told) - optional == {field.name for field in fields} - optional, where
     for field in fields:
         value = told.get(field.name)
@@ -299,7 +299,16 @@ def test_random_bytes_are_each_answered_with_a_reason_and_change_nothing(live: L
         ("/mod/osc1/freq", (), "1 argument"),
         ("/mod/osc1/freq", (1.0, 2.0), "1 argument"),
         ("/mod/osc1", (1.0,), "/mod/osc1"),
-        ("/mod/*/freq", (1.0,), "pattern"),
+        ("/mod/z*/freq", (1.0,), "unknown module id 'z*'"),
+        ("/mod/*/frq", (1.0,), "unknown parameter of the 2 modules that match '*' 'frq'; did you mean 'freq'"),
+        ("/mod/*/freq", (24000.0,), "1 of the 1 parameters that match do not take it, so none is set"),
+        ("/mod/*/gain", ("loud",), "is not a number"),
+        ("/mod/osc[1/freq", (1.0,), "has no ']' behind it"),
+        ("/mod/osc{1,2/freq", (1.0,), "has no '}' behind it"),
+        ("/mod/" + "{a,b}" * 7 + "/freq", (1.0,), "more than 64 forms"),
+        ("/gate/*", (1,), "2 modules match '*', and none has a gate"),
+        ("/patch/*", (), "matches nothing; an address pattern stands for names of modules"),
+        ("/engine/s*", (), "matches nothing"),
         ("/mod/filt1/mode", ("lopass",), "lowpass"),
         ("/gate/osc1", (1,), "gate"),
         ("/gate/nobody", (1,), "nobody"),

@@ -13,6 +13,7 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_mixer,
   &pe_module_pan,
   &pe_module_svf,
+  &pe_module_kick,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];

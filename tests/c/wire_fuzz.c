@@ -63,6 +63,8 @@ static uint32_t datagram(Random *r, uint8_t *to, uint32_t depth) {
 static uint32_t sum_of_ids;
 static void add(void *to, uint32_t hash) { *(uint32_t *)to += hash; }
 
+static void add_one(void *to) { ++*(uint32_t *)to; }
+
 static void check(const PeWireSetting *s) {
   CHECK(s->module < 2 && s->param < 4); /* the third has no parameters */
   const PeParam *p = &params[s->param];
@@ -98,8 +100,8 @@ int main(int argc, char **argv) {
     for (uint32_t i = 0; i < found; i++) check(&settings[i]);
     n_taken += found;
     uint32_t once = 0, twice = 0;
-    pe_wire_ids(exact, n, add, &once);
-    pe_wire_ids(exact, n, add, &twice);
+    pe_wire_ids(exact, n, &(PeWireIds){.say = add, .any = add_one, .to = &once});
+    pe_wire_ids(exact, n, &(PeWireIds){.say = add, .any = add_one, .to = &twice});
     CHECK(once == twice);
     sum_of_ids += once;
     free(exact);
