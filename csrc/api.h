@@ -333,6 +333,7 @@ uint64_t pe_counter(const PeSegment *s, uint32_t counter);               /* [any
 #define PE_SLOT_COUNT_NOT_FINITE 9    /* samples that were NaN or infinite, and became 0 */
 #define PE_SLOT_COUNT_CHECKPOINT_NS 10 /* time spent on checkpoints and their hashes */
 #define PE_SLOT_COUNT_METERED 11      /* blocks whose levels were measured */
+#define PE_SLOT_COUNT_EMIT_FULL 12    /* commands of sequences and voices that found no room in their chunk */
 #define PE_SLOT_COUNTERS 16
 uint64_t pe_seat_counter(const PeSegment *s, uint32_t seat, uint32_t counter); /* [any] */
 

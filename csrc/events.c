@@ -1,7 +1,8 @@
 /* RT: no locks, no allocation, no syscalls, no unbounded loops. */
-#include "events.h"
-
+/* Event nodes, asked before a chunk's audio for the commands that take effect in it: see dsp/event.h. */
 #include "data.h"
+#include "dsp/event.h"
+#include "plan.h"
 
 #define MOST_DEPTH 4u /* event nodes that set event nodes that set event nodes */
 

@@ -1,7 +1,7 @@
 /* What the event pass of a plan needs: its nodes in their order, whom each follows, room for what they put out. */
 #include <stdlib.h>
 
-#include "events.h"
+#include "dsp/event.h"
 #include "plan_setup.h"
 
 static PeStatus bind(PePlan *p, PeStep *step) {

@@ -1,8 +1,6 @@
 /* RT: no locks, no allocation, no syscalls, no unbounded loops. */
 #include "plan.h"
 
-#include "events.h"
-
 #include <string.h>
 
 #include "data.h"

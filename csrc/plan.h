@@ -169,6 +169,16 @@ PE_RT int pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, con
 /* n_frames (at most PE_CHUNK_FRAMES) of a bank, from frame `at` of what is rendered. [rt & active] */
 PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker);
 
+/* Ask the event nodes for the next n_frames, from frame `at` of what is rendered, and tell them the commands due[first, last)
+ * that are for them; what they put out is in plan->emitted, in order of frame. [rt & active] */
+PE_RT void pe_events_run(PePlan *plan, uint32_t n_frames, const PeDue *due, uint32_t first, uint32_t last, uint32_t at, _Atomic uint32_t *marker);
+
+/* A parameter of an event node is set between two blocks; what it puts out takes effect at once. [rt] */
+PE_RT void pe_events_set(PePlan *plan, PeStep *step, uint32_t param, double value);
+
+/* Event nodes of the plan before that are gone, or have other data, end what they began. [rt] */
+PE_RT void pe_events_carry(PePlan *plan, PePlan *before);
+
 /* Sum in an order that is a function of the patch alone: source i goes to accumulator i mod 16, accumulators start at
  * +0.0, then a fixed tree. [rt] */
 PE_RT void pe_sum(const PeSum *sum, float *dest, uint32_t n_frames);

@@ -87,6 +87,7 @@ SLOT_COUNTER_NAMES = (
     "not_finite_samples",
     "checkpoint_ns",
     "metered_blocks",
+    "emit_full",
 )
 
 

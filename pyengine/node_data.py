@@ -35,7 +35,7 @@ class Player(Protocol):
 
 
 KINDS: dict[str, Kind] = {}
-_HOMES = {"pattern": ("pyengine.pattern", "Pattern")}
+_HOMES = {"pattern": ("pyengine.sequence", "Track")}
 """Where the kinds are that are loaded when they are first asked for."""
 
 

@@ -9,7 +9,7 @@
 #include "event.h"
 #include "note.h"
 #include "registry.h"
-#include "voices.h"
+#include "polyphony.h"
 
 enum { MUTE, PROBABILITY, SEED, LENGTH, VELOCITY, ACCENT, NOTE, TRANSPOSE, N_PARAMS };
 
@@ -32,7 +32,7 @@ static const PeParam params[N_PARAMS] = {
                  .min = -48.0, .max = 48.0, .default_value = 0.0},
 };
 
-/* ---- what a pattern is compiled to: pyengine/pattern.py writes it ---------------------------------- */
+/* ---- what a pattern is compiled to: pyengine/sequence.py writes it ---------------------------------- */
 
 #define MAGIC 0x31716573u /* "seq1" */
 #define MOST_NOTES 8u

@@ -5,7 +5,7 @@
  * longest ago first; one that the pedal alone holds, the oldest first; the oldest that is held. A voice is at rest that was
  * never played, or released longer than `tail` ago. One that may still be heard is tuned by a ramp, and its
  * envelope starts from the level it is at: nothing clicks. */
-#include "voices.h"
+#include "polyphony.h"
 
 #include "event.h"
 #include "note.h"

@@ -241,7 +241,7 @@ def lanes_of(patch: Patch, node: Node) -> list[tuple[str, ParamSpec, list[float]
     return found
 
 
-class Pattern:
+class Track:
     """The data of a seq, a Kind of node_data.py."""
 
     def check(self, patch: Patch, node: Node, data: Mapping[str, Any]) -> Mapping[str, Any]:
