@@ -50,6 +50,11 @@ typedef struct PeParam {
   uint32_t flags;      /* PE_PARAM_... */
 } PeParam;
 
+#define PE_EVENTS_NONE 0
+#define PE_EVENTS_CLOCK 1
+#define PE_EVENTS_SEQUENCE 2
+#define PE_EVENTS_VOICES 3
+
 typedef struct PeModuleInfo {
   const char *name;
   const char *help;
@@ -61,6 +66,7 @@ typedef struct PeModuleInfo {
   uint32_t state_bytes;
   const char *data;       /* what a node may be given, "" for nothing */
   uint32_t absorbs;       /* takes its inputs when all has run: they close no cycle */
+  uint32_t events;        /* PE_EVENTS_...: it has no audio, but sets other nodes' parameters; its outputs are names of what those may follow */
 } PeModuleInfo;
 
 typedef struct PeRegistry PeRegistry;

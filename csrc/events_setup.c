@@ -24,7 +24,7 @@ PeStatus pe_events_prepare(const Build *b, PePlan *p) {
   p->events = calloc(n, sizeof *p->events);
   p->emitted = calloc(PE_EMIT_SIZE, sizeof *p->emitted);
   if (p->events == NULL || p->emitted == NULL) return PE_NO_MEMORY;
-  for (uint32_t order = 0; order < PE_EVENTS_ORDERS; order++)
+  for (uint32_t order = PE_EVENTS_CLOCK; order <= PE_EVENTS_VOICES; order++)
     for (uint32_t i = 0; i < b->spec->n_nodes; i++) { /* the patch's order */
       if (b->modules[i]->events == NULL || b->modules[i]->events->order != order) continue;
       PeStep *step = pe_plan_find(p, b->spec->nodes[i].handle);

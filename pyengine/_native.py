@@ -171,6 +171,7 @@ def describe_modules() -> list[dict[str, Any]]:
                 "state_version": info.state_version,
                 "data": _text(info.data),
                 "absorbs": bool(info.absorbs),
+                "events": int(info.events),
                 "params": [_describe_param(info.params[i]) for i in range(info.n_params)],
             }
         )

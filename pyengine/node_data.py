@@ -35,7 +35,7 @@ class Player(Protocol):
 
 
 KINDS: dict[str, Kind] = {}
-_HOMES = {"pattern": ("pyengine.sequence", "Track")}
+_HOMES = {"pattern": ("pyengine.sequence", "Track"), "voices": ("pyengine.polyphony", "Voices")}
 """Where the kinds are that are loaded when they are first asked for."""
 
 
@@ -48,7 +48,7 @@ def kind_of(name: str) -> Kind | None:
 
 
 def check(patch: Patch, node: Node, data: object) -> Mapping[str, Any]:
-    """Return the data for a node in its normal form. Raises PatchError: nothing its type takes, or not as it takes it."""
+    """Return the data for a node in its normal form. Raises PatchError: not what its type takes."""
     kind = kind_of(patch.spec(node.id).data)
     if kind is None:
         raise PatchError(Fault(f"{node.type} takes no data; remove it", node=node.id))
@@ -64,9 +64,8 @@ def compile_data(patch: Patch, node: Node) -> bytes:
 
 
 def closed_gates(patch: Patch) -> Iterator[tuple[str, ParamSpec]]:
-    """Yield (id, gate) of the gates that notes open, and that nobody has set: they are closed at the start."""
+    """Yield (id, gate) of the gates that notes open: they are closed at the start, unless somebody has set them."""
     for node in patch.nodes.values():
         kind = kind_of(patch.spec(node.id).data) if node.data else None
-        for id, param in kind.closed(patch, node) if isinstance(kind, Player) else ():
-            if param.name not in patch.nodes[id].params:
-                yield id, param
+        if isinstance(kind, Player):
+            yield from kind.closed(patch, node)

@@ -148,11 +148,11 @@ def clock_of(patch: Patch, node: Node) -> Node:
     name = node.data.get("clock")
     if name is not None:
         found = patch.nodes.get(name)
-        if found is None or found.type != "clock":
-            clocks = [n.id for n in patch.nodes.values() if n.type == "clock"]
+        if found is None or not patch.spec(name).is_clock:
+            clocks = [id for id in patch.nodes if patch.spec(id).is_clock]
             raise unknown_name("clock", name, clocks, node=node.id)
         return found
-    clock = next((n for n in patch.nodes.values() if n.type == "clock"), None)
+    clock = next((n for n in patch.nodes.values() if patch.spec(n.id).is_clock), None)
     if clock is None:
         raise PatchError(Fault("there is no clock to follow; create one: /patch/create clock1 clock", node=node.id))
     return clock
@@ -196,12 +196,13 @@ def _target(patch: Patch, node: Node, text: str) -> Iterator[Target]:
         guess = "gate" if found.is_gate else "note" if found.unit == "Hz" else "velocity"
         yield (_FREQ, _VELOCITY, _GATE)[ROLES.index(role or guess)], id, found
         return
-    if spec.data == "voices":
+    if spec.is_voices:
         yield _VOICES, id, None
         return
     freq, velocity = spec.find_param("freq"), spec.find_param("velocity")
     if spec.gate_param is None and freq is None and velocity is None:
-        text = f"{id} ({spec.name}) has no gate, freq or velocity to play; name a parameter, such as {id}.{_any(spec.params)}"
+        advice = f"name a parameter, such as {id}.{_any(spec.params)}"
+        text = f"{id} ({spec.name}) has no gate, freq or velocity to play; {advice}"
         raise PatchError(Fault(text, node=node.id))
     if freq is not None and node.data.get("notes"):
         yield _FREQ, id, freq

@@ -200,6 +200,8 @@ class ModuleSpec:
     """What a node may be given besides parameters: 'sample', 'pattern', ''."""
     absorbs: bool = False
     """Cables into it close no cycle: it puts out what came in one block before."""
+    events: int = 0
+    """Above 0 it has no audio, but sets other modules' parameters: 1 a clock, 2 a sequence, 3 voices."""
     gate_param: ParamSpec | None = field(init=False, repr=False, compare=False)
     """The parameter that /gate/ID sets, or None."""
     _by_name: dict[str, ParamSpec] = field(init=False, repr=False, compare=False)
@@ -219,6 +221,15 @@ class ModuleSpec:
     def find_param(self, name: str) -> ParamSpec | None:
         """Return a parameter by its name or alias, or None."""
         return self._by_name.get(name)
+
+    @property
+    def is_clock(self) -> bool:
+        return self.events == 1
+
+    @property
+    def is_voices(self) -> bool:
+        """It owns modules, ids `its.id`, and its outputs are what their parameters may follow, note by note."""
+        return self.events == 3
 
     @property
     def is_stereo_out(self) -> bool:
@@ -315,6 +326,7 @@ def _module(row: Mapping[str, Any], index: int) -> ModuleSpec:
         state_version=int(row["state_version"]),
         data=str(row.get("data", "")),
         absorbs=bool(row.get("absorbs", False)),
+        events=int(row.get("events", 0)),
     )
 
 

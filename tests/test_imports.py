@@ -35,6 +35,7 @@ MODULES = [
     "osc",
     "client",
     "sequence",
+    "polyphony",
     "plan",
     "offline",
     "channel",

@@ -335,7 +335,9 @@ def test_a_cycle_given_natively_is_refused_exactly_where_the_patch_refuses_it(
 def test_a_module_connected_to_itself_natively_is_a_cycle() -> None:
     index = Patch().registry["biquad_filter"].index
     with pytest.raises(NativeError) as caught:
-        _native.Plan([(1, index, 0)], [(0, 0, 0, 0, 0, 1.0, 0.0)], sample_rate_hz=48000, max_block_frames=64, n_channels=1)
+        _native.Plan(
+            [(1, index, 0)], [(0, 0, 0, 0, 0, 1.0, 0.0)], sample_rate_hz=48000, max_block_frames=64, n_channels=1
+        )
     assert caught.value.status == lib.PE_CYCLE
 
 

@@ -71,7 +71,14 @@ def exact(
 
 @pytest.mark.parametrize(
     ("bpm", "division", "rate_hz"),
-    [(120, "4", 48000), (133.33, "4", 48000), (97.3, "3", 44100), (174.999, "8", 48000), (61.7, "4/3", 96000), (20, "1/2", 44100)],
+    [
+        (120, "4", 48000),
+        (133.33, "4", 48000),
+        (97.3, "3", 44100),
+        (174.999, "8", 48000),
+        (61.7, "4/3", 96000),
+        (20, "1/2", 44100),
+    ],
 )
 def test_of_all_onsets_of_ten_minutes_none_is_off_by_a_sample(bpm: float, division: str, rate_hz: int) -> None:
     n_frames = 600 * rate_hz
@@ -163,7 +170,10 @@ def test_a_new_swing_in_the_middle_drops_no_step() -> None:
 
 
 def test_the_beat_is_held_while_the_clock_stands_and_goes_on_from_there() -> None:
-    events: list[Event] = [(20_000 / RATE_HZ, ("gate", "clock1", None, 0)), (50_000 / RATE_HZ, ("gate", "clock1", None, 1))]
+    events: list[Event] = [
+        (20_000 / RATE_HZ, ("gate", "clock1", None, 0)),
+        (50_000 / RATE_HZ, ("gate", "clock1", None, 1)),
+    ]
     found = onsets(gated("x", bpm=120), 100_000, events=events)
     assert found == [f if f < 20_000 else f + 30_000 for f in range(0, 70_000, 6000)]
 
@@ -306,7 +316,16 @@ def test_an_unknown_sign_is_refused_with_its_position(before: str, sign: str) ->
 
 
 def test_notes_are_names_numbers_chords_and_rests() -> None:
-    assert parse_notes("C4 Eb3 F#5 | 60.5 . C4+E4+G4 c-1 G9") == [[60], [51], [78], [60.5], [], [60, 64, 67], [0], [127]]
+    assert parse_notes("C4 Eb3 F#5 | 60.5 . C4+E4+G4 c-1 G9") == [
+        [60],
+        [51],
+        [78],
+        [60.5],
+        [],
+        [60, 64, 67],
+        [0],
+        [127],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -383,7 +402,9 @@ def test_a_deed_is_no_value_of_a_patch() -> None:
 
 
 def test_a_sequence_survives_the_way_through_json() -> None:
-    patch = gated("X..x", notes="C4 E4+G4", velocities="1 .5", division="4/3", lanes={"env1.sustain": "1 . 0.5"}, clock="clock1")
+    patch = gated(
+        "X..x", notes="C4 E4+G4", velocities="1 .5", division="4/3", lanes={"env1.sustain": "1 . 0.5"}, clock="clock1"
+    )
     again = Patch.from_json(patch.to_json())
     assert again == patch
     assert again.nodes["seq1"].data == {

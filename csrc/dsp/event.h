@@ -25,13 +25,8 @@ struct PeEmit {
   uint32_t        is_now, depth;
 };
 
-#define PE_EVENTS_CLOCK 0u
-#define PE_EVENTS_SEQUENCE 1u
-#define PE_EVENTS_VOICES 2u
-#define PE_EVENTS_ORDERS 3u
-
 struct PeEventOps {
-  uint32_t order;                                                     /* PE_EVENTS_...: who comes first at a frame */
+  uint32_t order;                                                     /* PE_EVENTS_...: clocks come first at a frame, voices last */
   PeStatus (*check)(const void *data, uint64_t data_bytes);           /* is this what it reads? NULL for no data; may be NULL; [setup] */
   uint32_t (*follows)(const void *data);                              /* handle of the clock, 0 for none; may be NULL; [setup] */
   uint32_t (*next)(void *state, const PeEmit *e);                     /* the frame of the chunk, e->at or later, at which it has something to do, or PE_NEVER; may be NULL; [rt] */

@@ -174,7 +174,7 @@ static const PeEventOps events = {.order = PE_EVENTS_VOICES, .check = voices_che
 
 const PeModule pe_module_voices = {
   .name = "voices", .help = "Plays notes on copies of the modules it owns, one copy for each note that sounds",
-  .inputs = "", .outputs = "", .n_params = PE_VOICES_PARAMS,
+  .inputs = "", .outputs = "freq,note,velocity,gate", .n_params = PE_VOICES_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Voices), .params = params, .data = "voices",
   .prepare = voices_prepare, .reset = voices_reset, .events = &events,
 };
