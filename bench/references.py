@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
+from scipy import ndimage, signal
 
 import pyengine
 
@@ -38,6 +38,25 @@ def pan(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.stack([x * np.sqrt(0.5), x * np.sqrt(0.5)])
 
 
+def noise(n_frames: int) -> npt.NDArray[np.float64]:
+    """noise with its defaults: white, seed 0, gain 0.2."""
+
+    def mixed(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+    start = mixed(np.array([0xD1342543DE82EF95], np.uint64))
+    bits = mixed(start + np.arange(n_frames, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    whole: npt.NDArray[np.int64] = (bits >> np.uint64(39)).astype(np.int64) | 1
+    return 0.2 * (whole - 2**24) / 2**24
+
+
+def lfo(n_frames: int) -> npt.NDArray[np.float64]:
+    """lfo with its defaults: a sine of 1 Hz."""
+    return np.sin(2 * np.pi * (np.arange(n_frames) * (1.0 / RATE_HZ)))
+
+
 def state_variable() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Coefficients (b, a) of svf's low-pass with its defaults: 1000 Hz, q 0.7071, by the bilinear transform."""
     w = 2 * RATE_HZ * np.tan(np.pi * 1000.0 / RATE_HZ)
@@ -53,6 +72,19 @@ def kick(n_frames: int) -> npt.NDArray[np.float64]:
     drive = 10.0**0.3 - 1.0
     struck: npt.NDArray[np.float64] = 0.5 * body * (1.0 + drive) / (1.0 + drive * np.abs(body))
     return struck
+
+
+def limiter(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """limiter with its defaults, but a ceiling of -20 dB, on a tone: it hardly releases."""
+    late, window = 240, 235  # frames of 5 ms; of the window behind the 6 that the detector looks ahead
+    needed = np.minimum(1.0, 0.1 / np.maximum(np.abs(x), 1e-30))
+    options = {"mode": "constant", "origin": window // 2}
+    gain = ndimage.uniform_filter1d(
+        ndimage.minimum_filter1d(np.concatenate([np.ones(2 * window), needed]), window, cval=1.0, **options),
+        window, cval=1.0, **options,
+    )[2 * window :]  # fmt: skip
+    limited: npt.NDArray[np.float64] = np.concatenate([np.zeros(late), x[:-late] * gain[late - 6 : -6]])
+    return limited
 
 
 def three_modules() -> pyengine.Patch:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from figures import Figures
-from references import RATE_HZ, envelope, kick, lowpass_sections, pan, sine, state_variable
+from references import RATE_HZ, envelope, kick, lfo, limiter, lowpass_sections, noise, pan, sine, state_variable
 from scipy import signal
 
 from pyengine import _native
@@ -59,6 +59,8 @@ ROWS = {
     "gain": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
     "mixer": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
     "pan": Row(lambda: pan(_SINE).sum(axis=0), "numpy.multiply, twice", "simple_sine", 1e-6, ("position", 0.0, 1.0)),
+    "noise": Row(lambda: noise(N_FRAMES), "numpy, SplitMix64", None, 1e-6, ("gain", 0.2, 0.5)),
+    "lfo": Row(lambda: lfo(N_FRAMES), "numpy.sin", None, 1e-6, ("depth", 1.0, 0.5)),
     "svf": Row(
         lambda: signal.lfilter(*_STATE_VARIABLE, _SINE),
         "scipy.signal.lfilter",
@@ -74,6 +76,15 @@ ROWS = {
         2e-5,
         ("freq", 50.0, 60.0),
         settings=(("decay", 20000.0), ("click", 0.0), ("gate", 1.0)),
+    ),
+    "limiter": Row(
+        lambda: limiter(_SINE),
+        "scipy.ndimage's filters, mono",
+        "simple_sine",
+        1e-5,
+        ("ceiling", -20.0, -19.0),
+        "left",
+        (("ceiling", -20.0),),
     ),
 }
 

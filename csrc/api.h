@@ -513,7 +513,7 @@ int32_t pe_inbox_fd(const PeInbox *inbox);                                /* rea
 PeStatus pe_inbox_publish(PeInbox *inbox, const PeInboxModule *modules, uint32_t n, const char *ids, uint32_t ids_bytes); /* the modules that may be set the short way from now on; what was taken of others is gone: fetch it before; [setup] */
 void pe_inbox_hold(PeInbox *inbox);                                       /* nothing is sent by its thread until the release; may be nested; [setup] */
 void pe_inbox_release(PeInbox *inbox);                                    /* [setup] */
-void pe_inbox_put(PeInbox *inbox, uint32_t host, uint32_t port, uint64_t arrival_ns, const void *datagram, uint32_t n_bytes); /* as if it had come by the socket; [setup] */
+void pe_inbox_put(PeInbox *inbox, uint32_t host, uint32_t port, uint64_t arrival_ns, const void *datagram, uint32_t n_bytes); /* as if it had come by the socket, or, from host 0 and a port above 0, from the stream of that number: those go the long way, in order with all else; [setup] */
 uint32_t pe_inbox_next(PeInbox *inbox, PeLetter *letter, void *bytes);    /* the datagram fetched before is done with; 1 and the next one, of up to 65536 bytes, that needs Python; 0: none now; [setup] */
 void pe_inbox_wake(PeInbox *inbox);                                       /* make pe_inbox_fd readable: there may be more; [setup] */
 uint64_t pe_inbox_send(PeInbox *inbox, const PeCommand *records, uint32_t n, uint32_t is_stamped, uint32_t n_behind); /* pe_stream_send, in order with what came the short way; 0 if there is no room. is_stamped: their frames are stamps. n_behind: groups that wait behind this one: nothing on the short way goes before them; [setup] */

@@ -144,9 +144,13 @@ static void answer(PeInbox *b, const PeWireSetting *s, const PeLetter *to) {
   a->n_bytes = pe_wire_reply(s, a->bytes);
 }
 
+/* From a connection, which has no address: Python answers it, whatever it asks for. */
+static int is_from_stream(const PeLetter *letter) { return letter->host == 0 && letter->port != 0; }
+
 typedef enum Way { WAY_SENT, WAY_LONG, WAY_NO_ROOM } Way;
 
 static Way send_short(PeInbox *b, const PeLetter *letter, const uint8_t *bytes) {
+  if (is_from_stream(letter)) return WAY_LONG;
   const uint32_t n = pe_wire_read_all(&b->table, bytes, letter->n_bytes, b->settings, PE_COMMAND_BUDGET);
   if (n == 0) return WAY_LONG;
   if (!has_room(b, n) || (letter->frame >= 0 && !fits_schedule(b, n))) return WAY_NO_ROOM;
@@ -239,7 +243,8 @@ static int pump(PeInbox *b) {
   b->has_no_room = 0;
   while (b->first && !b->is_in_hand && b->n_holds == 0) {
     Way way = WAY_NO_ROOM;
-    if (!b->is_behind || pe_wire_read_all(&b->table, b->first->bytes, b->first->letter.n_bytes, b->settings, PE_COMMAND_BUDGET) == 0)
+    if (!b->is_behind || is_from_stream(&b->first->letter) ||
+        pe_wire_read_all(&b->table, b->first->bytes, b->first->letter.n_bytes, b->settings, PE_COMMAND_BUDGET) == 0)
       way = send_short(b, &b->first->letter, b->first->bytes);
     if (way == WAY_SENT) {
       drop_first(b);
@@ -257,7 +262,7 @@ void pe_inbox_pump(PeInbox *b) {
 
 void pe_inbox_take(PeInbox *b, uint32_t host, uint32_t port, uint64_t arrival_ns, const uint8_t *bytes, uint32_t n_bytes) {
   const PeLetter letter = {.frame = stamp_of(b, arrival_ns), .arrival_ns = arrival_ns, .host = host, .port = port, .n_bytes = n_bytes};
-  b->counts.datagrams++;
+  b->counts.datagrams += !is_from_stream(&letter);
   if (!must_wait(b, &letter, bytes) && send_short(b, &letter, bytes) == WAY_SENT) return;
   const int is_first = b->first == NULL;
   wait_for_turn(b, &letter, bytes);

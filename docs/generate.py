@@ -102,6 +102,17 @@ All that match are set at one frame, or none: one that does not take the value i
 `/done ADDRESS COUNT`; nothing that matches is a refusal. A message, and a bundle, sets at most 4096 parameters so. Nobody's
 later request overtakes a pattern. Patterns do not stand for commands: `/patch/*` is refused.
 
+## Over TCP
+`pyengine run --osc-tcp-port N` (or `Engine(osc_tcp_port=N)`) takes the same requests over TCP, beside UDP, and answers on
+the same connection. Packets stand with their length as 4 bytes before them (OSC 1.0), or between END bytes (OSC 1.1,
+SLIP); the first byte of a connection says which, and the answers follow it. `Client(transport="tcp", port=N)` does so.
+
+Requests take effect in the order they came in, over each connection, and for each module with those of all others. Requests
+are at most 65507 bytes; answers are not: a `/patch/dump` that fits no datagram comes whole, and reports are not cut. Up to
+32 connections; one that takes no byte for 10 s while answers wait for it, or for which more than 64 MB wait, is dropped, with
+a line in the log. While more than 1 MB waits for it, nothing more is read from it. What cannot be read is told with a
+`/fail` and, where the borders of packets are lost, closed.
+
 ## Bundles and time tags
 The settings of one bundle take effect at the same frame. A time tag in the future schedules
 them to the sample: frame = origin frame + round((tag - origin time) x rate); the origin is in `/engine/status`

@@ -196,7 +196,7 @@ SETTING = struct.Struct("@IId")
 """PeSetting: handle, parameter, value; a test compares the sizes."""
 
 
-def _rows(type: str, rows: bytes | Sequence[tuple[int, ...]]) -> Any:
+def _rows(type: str, rows: bytes | Sequence[tuple[float, ...]]) -> Any:
     """Return a native array of structs, of rows or around the bytes of them. Raises NativeError for half a row."""
     if not isinstance(rows, bytes):
         return ffi.new(f"{type}[]", list(rows))
@@ -954,7 +954,7 @@ class Inbox:
         lib.pe_inbox_release(self.pointer)
 
     def put(self, data: bytes, sender: tuple[str, int] = ("0.0.0.0", 0), arrival_ns: int = 0) -> None:
-        """Take a datagram as if it had come by the socket: for tests."""
+        """Take a datagram as if it had come by the socket; from 0.0.0.0 and a port: from the stream of that number."""
         host = int.from_bytes(bytes(map(int, sender[0].split("."))), "big")
         lib.pe_inbox_put(self.pointer, host, sender[1], arrival_ns, data, len(data))
 

@@ -20,7 +20,9 @@ from pyengine.errors import (
     PatchError,
     RecordingError,
     SessionError,
+    shown,
 )
+from pyengine.links import TRANSPORTS, connect
 from pyengine.osc import Reply
 from pyengine.patch import parse_gate
 
@@ -33,6 +35,10 @@ _ERROR_BY_FOLDER: dict[str, type[EngineError]] = {
     "record": RecordingError,
     "session": SessionError,
 }
+_START = {
+    "udp": "start the engine (pyengine run) or give its port",
+    "tcp": "start the engine with a TCP port (pyengine run --osc-tcp-port N) or give that",
+}
 _SPARE_S = 1.0  # beyond a commit's own time-out
 MAX_UNANSWERED = 128  # datagrams; a socket holds some 270 answers where nothing else is set
 
@@ -43,25 +49,30 @@ class Client:
     Raises PatchError, CommitRefused, RecordingError or CommandError with the engine's text where the engine
     refuses, and NoReplyError where it does not answer within timeout_s.
 
+    transport: "udp", or "tcp" for an engine with a TCP port, over which answers of any size come (`dump` of
+    a large patch).
+
     rollbacks: what the engine said, unasked, of commits of this client that it had to take back after its answer
     (the patch failed on probation); seen with the next request.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 5005, timeout_s: float = 2.0) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 5005, timeout_s: float = 2.0, transport: str = "udp"
+    ) -> None:
         self.host, self.port, self.timeout_s = host, port, timeout_s
+        if transport not in TRANSPORTS:
+            raise EngineError(f"transport {shown(transport)} is none of {', '.join(TRANSPORTS)}")
+        self.transport = transport
         self.rollbacks: list[CommitRefused] = []
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
             raise EngineError(f"port {port!r} is outside 1..65535; check host and port")
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-            family, kind, protocol, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-            self._socket = socket.socket(family, kind, protocol)
-        except (OSError, ValueError) as error:
+            self._link = connect(transport, host, port, timeout_s)
+        except ConnectionRefusedError as error:
+            raise NoReplyError(f"nothing listens on {host}:{port} for TCP; {_START[transport]}") from error
+        except (socket.gaierror, ValueError) as error:
             raise EngineError(f"cannot find {host!r}: {error}; check host and port") from error
-        try:
-            self._socket.connect(address)
         except OSError as error:
-            self._socket.close()
             raise EngineError(f"cannot reach {host}:{port}: {error}; check host and port") from error
 
     def __enter__(self) -> Client:
@@ -71,11 +82,11 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Client {self.host}:{self.port} {'closed' if self._socket.fileno() < 0 else 'open'}>"
+        return f"<Client {self.host}:{self.port} {'open' if self._link.is_open else 'closed'}>"
 
     def close(self) -> None:
         """Close the socket; again does no harm."""
-        self._socket.close()
+        self._link.close()
 
     # ---- the patch ----
 
@@ -199,10 +210,20 @@ class Client:
 
     def send(self, command: Command) -> Reply:
         """Send one command and return its answer. Raises what the engine refuses."""
-        reply = self._exchange([osc.encode(command)], [command])[0]
+        reply = self._commanded([osc.encode(command)], [command])[0]
         if not reply.ok:
             raise _error(reply)
         return reply
+
+    def ask(self, address: str, *args: messages.Value, timeout_s: float | None = None) -> Reply:
+        """Send any message as it is, and return its answer, a refusal too."""
+        if not address.startswith("/") or not (address.isascii() and address.isprintable()):
+            raise CommandError(f"{shown(address)} is no OSC address; it is printable ASCII and begins with '/'")
+        if len(address) > messages.MAX_ADDRESS_BYTES:
+            text = f"the address has {len(address)} characters; the longest taken has {messages.MAX_ADDRESS_BYTES}"
+            raise CommandError(text)
+        wait_s = self.timeout_s if timeout_s is None else timeout_s
+        return self._exchange([messages.build(address, args)], [address], wait_s)[0]
 
     def send_bundle(self, bundle: Iterable[Command], at: float | None = None) -> list[Reply]:
         """Send commands that take effect at one frame; return the answers in their order.
@@ -212,7 +233,7 @@ class Client:
         """
         sent = list(bundle)
         tag = None if at is None else messages.time_tag_from_unix(at)
-        return self._unrefused(self._exchange([osc.encode_bundle(sent, tag)], sent))
+        return self._unrefused(self._commanded([osc.encode_bundle(sent, tag)], sent))
 
     def send_all(self, several: Iterable[Command]) -> list[Reply]:
         """Send commands one behind the other without waiting; return the answers in their order.
@@ -220,7 +241,7 @@ class Client:
         Raises as send_bundle does. No more are sent than their answers find room in a socket: then some are awaited.
         """
         sent = list(several)
-        return self._unrefused(self._exchange([osc.encode(command) for command in sent], sent))
+        return self._unrefused(self._commanded([osc.encode(command) for command in sent], sent))
 
     @staticmethod
     def _unrefused(replies: list[Reply]) -> list[Reply]:
@@ -232,13 +253,17 @@ class Client:
             raise EngineError(f"{len(refused)} refused: {texts}")
         return replies
 
-    def _exchange(self, datagrams: list[bytes], sent: list[Command]) -> list[Reply]:
-        """Send datagrams; return one answer to each command, matched by address, in order."""
-        replies: list[Reply | None] = [None] * len(sent)
-        waiting: dict[str, list[int]] = {}
-        for number, command in enumerate(sent):
-            waiting.setdefault(osc.address_of(command), []).append(number)
+    def _commanded(self, datagrams: list[bytes], sent: list[Command]) -> list[Reply]:
+        """Send datagrams; return one answer to each command in them."""
         wait_s = max([self.timeout_s, *(_wait_s(command) for command in sent)])
+        return self._exchange(datagrams, [osc.address_of(command) for command in sent], wait_s)
+
+    def _exchange(self, datagrams: list[bytes], addresses: list[str], wait_s: float) -> list[Reply]:
+        """Send datagrams; return one answer to each address in them, in order."""
+        replies: list[Reply | None] = [None] * len(addresses)
+        waiting: dict[str, list[int]] = {}
+        for number, address in enumerate(addresses):
+            waiting.setdefault(address, []).append(number)
         deadline = time.monotonic() + wait_s
 
         n_taken = 0
@@ -261,7 +286,7 @@ class Client:
             for number, datagram in enumerate(datagrams):
                 while number - n_taken >= MAX_UNANSWERED:
                     take(self._receive(deadline))
-                self._socket.send(datagram)
+                self._link.send(datagram)
             while waiting:
                 take(self._receive(deadline))
         except TimeoutError as error:
@@ -271,7 +296,7 @@ class Client:
             raise NoReplyError(f"{text}; {advice}") from error
         except ConnectionRefusedError as error:
             text = f"nothing listens on {self.host}:{self.port}"
-            raise NoReplyError(f"{text}; start the engine (pyengine run) or give its port") from error
+            raise NoReplyError(f"{text}; {_START[self.transport]}") from error
         except OSError as error:
             text = f"cannot talk to {self.host}:{self.port}: {error}; check the address"
             raise EngineError(text) from error
@@ -279,12 +304,9 @@ class Client:
 
     def _receive(self, deadline: float) -> Reply:
         while True:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError
-            self._socket.settimeout(left_s)
+            packet = self._link.receive(deadline)
             try:
-                return osc.decode_reply(self._socket.recv(65536))
+                return osc.decode_reply(packet)
             except CommandError as error:
                 logger.debug("datagram ignored reason=%s", error)
 
@@ -299,15 +321,9 @@ class Client:
 
     def _drain(self) -> None:
         """Throw away answers to requests that are no longer waited for."""
-        self._socket.setblocking(False)
-        try:
-            for _ in range(10_000):
-                with suppress(CommandError):
-                    self._is_rollback(osc.decode_reply(self._socket.recv(65536)))
-        except (BlockingIOError, ConnectionRefusedError):
-            pass
-        finally:
-            self._socket.setblocking(True)
+        for packet in self._link.pending():
+            with suppress(CommandError):
+                self._is_rollback(osc.decode_reply(packet))
 
 
 def _wait_s(command: Command) -> float:

@@ -36,7 +36,8 @@ class Engine:
 
     device: 'auto' (the default device, or the real-time clock without one), 'none' (that clock), 'free' (the
     free-running clock, paused until `advance` or `run_free`), or the name of a device. sample_rate: Hz.
-    block_frames: 1 to 8192. lead_blocks: 1 to 8. osc_port: None for no OSC, 0 for any free port.
+    block_frames: 1 to 8192. lead_blocks: 1 to 8. osc_port: UDP, None for no OSC, 0 for any free port.
+    osc_tcp_port: for OSC over TCP besides.
     latency: ms from the arrival of a setting to its effect, the same to the sample for all; 'shortest' that device and
     lead allow, or 'asap': whenever a block is begun that does not play yet.
     session: file to log everything to from the first block on, for `pyengine replay`; it must not exist.
@@ -53,6 +54,7 @@ class Engine:
         channels: int = 2,
         osc_host: str = "127.0.0.1",
         osc_port: int | None = None,
+        osc_tcp_port: int | None = None,
         recordings: str | Path = "recordings",
         prime_timeout_ms: float = 500.0,
         on_prime_timeout: str = "keep",
@@ -71,6 +73,7 @@ class Engine:
             n_channels=channels,
             osc_host=osc_host,
             osc_port=osc_port,
+            osc_tcp_port=osc_tcp_port,
             recordings=Path(recordings),
             prime_timeout_ms=prime_timeout_ms,
             on_prime_timeout=on_prime_timeout,
@@ -109,7 +112,9 @@ class Engine:
         supervisor = None
         try:
             if self.options.osc_port is not None:  # first: a port in use must not cost two workers
-                self._server = OscServer(self.options.osc_host, self.options.osc_port, self._group)
+                self._server = OscServer(
+                    self.options.osc_host, self.options.osc_port, self._group, self._loop, self.options.osc_tcp_port
+                )
             supervisor = self._supervisor = Supervisor(self.options, self._loop)
             self._dispatcher = Dispatcher(supervisor, self._loop)
             self._dispatcher.osc = self._server
@@ -333,6 +338,11 @@ class Engine:
         return self._server.port if self._server else None
 
     @property
+    def osc_tcp_port(self) -> int | None:
+        """The TCP port it listens on, None without OSC over TCP."""
+        return self._server.streams.port if self._server and self._server.streams else None
+
+    @property
     def frames(self) -> int:
         """Frames put out so far, silence included."""
         return self._running.frames
@@ -427,8 +437,12 @@ def _check(options: Options) -> None:
     ]
     if options.osc_port is not None:
         rows.append(("osc_port", options.osc_port, 0, 65535))
-    whole = ("block_frames", "lead_blocks", "channels", "osc_port")
+    if options.osc_tcp_port is not None:
+        rows.append(("osc_tcp_port", options.osc_tcp_port, 0, 65535))
+    whole = ("block_frames", "lead_blocks", "channels", "osc_port", "osc_tcp_port")
     faults = [text for name, value, low, high in rows if (text := _fault(name, value, low, high, name in whole))]
+    if options.osc_tcp_port is not None and options.osc_port is None:
+        faults.append("osc_tcp_port is given without osc_port; TCP is beside UDP: give both")
     if options.on_prime_timeout not in ("keep", "swap"):
         faults.append(f"on_prime_timeout={options.on_prime_timeout!r} is neither 'keep' nor 'swap'")
     if isinstance(options.latency, float):

@@ -43,6 +43,7 @@ class Loop:
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
         self._calls: deque[Action] = deque()
+        self._idle: dict[Any, Action] = {}  # files that are watched for nothing just now
         self._waker, self._wake = socket.socketpair()
         self._waker.setblocking(False)
         self._wake.setblocking(False)
@@ -83,7 +84,26 @@ class Loop:
         """Run an action whenever the file is readable."""
         self._selector.register(file, selectors.EVENT_READ, action)
 
+    def expect(self, file: Any, is_input: bool, is_room: bool) -> None:
+        """Let the action of a watched file run when there is input, when there is room for output, both, or neither."""
+        wanted = (selectors.EVENT_READ if is_input else 0) | (selectors.EVENT_WRITE if is_room else 0)
+        action = self._idle.pop(file, None)
+        if action is None:
+            try:
+                key = self._selector.get_key(file)
+            except (KeyError, ValueError):
+                return
+            if wanted == key.events:
+                return
+            action = key.data
+            self._selector.unregister(file)
+        if wanted:
+            self._selector.register(file, wanted, action)
+        else:
+            self._idle[file] = action
+
     def unwatch(self, file: Any) -> None:
+        self._idle.pop(file, None)
         try:
             self._selector.unregister(file)
         except (KeyError, ValueError):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pyengine.errors import Fault, PatchError, shown
+from pyengine.specs import ParamSpec
 
-if TYPE_CHECKING:
-    from pyengine.patch import Node, Patch
-    from pyengine.specs import ParamSpec
+Patch = Any  # of patch.py, which stands above this
+Node = Any
 
 
 class Kind(Protocol):
@@ -48,7 +48,7 @@ def kind_of(name: str) -> Kind | None:
 
 
 def check(patch: Patch, node: Node, data: object) -> Mapping[str, Any]:
-    """Return the data for a node in its normal form. Raises PatchError: not what its type takes."""
+    """Return the data for a node in its normal form. Raises PatchError: its type takes none, or none like it."""
     kind = kind_of(patch.spec(node.id).data)
     if kind is None:
         raise PatchError(Fault(f"{node.type} takes no data; remove it", node=node.id))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any, SupportsIndex
 
@@ -19,6 +20,7 @@ from pyengine.specs import number_text
 
 MAX_SECONDS = 24 * 3600.0
 Number = float | np.floating[Any] | np.integer[Any]
+Progress = Callable[[int, int], None]
 Event = tuple[Number, Sequence[object]]
 """(seconds, op)."""
 
@@ -33,6 +35,7 @@ def render(
     block_frames: SupportsIndex = 64,
     channels: SupportsIndex | None = None,
     immediate: bool = False,
+    progress: Progress | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return what the patch sounds like from its first frame, as float32 (frames, channels).
 
@@ -41,8 +44,8 @@ def render(
     one frame in the order given, those beyond the end nowhere. A change ramps as it does live, but not at
     frame 0, and with immediate=True nowhere. sample_rate: Hz, 1000 to 768000. block_frames: 1 to 8192;
     changes no bit of the result. channels: 1 to 8, None for 1; every channel of a mono patch is the same.
-    An empty patch is silence. Raises PatchError for a patch or an op that is wrong, CommandError for an
-    argument that is.
+    An empty patch is silence. progress: called with (frames done, of all) now and then. Raises PatchError for a
+    patch or an op that is wrong, CommandError for an argument that is.
     """
     if not isinstance(patch, Patch):
         raise CommandError(f"patch must be a Patch, not {shown(patch)}; Patch.from_json() reads one")
@@ -58,9 +61,19 @@ def render(
     blueprint = Blueprint.of(patch)
     with blueprint.plan(sample_rate_hz=sample_rate_hz, max_block_frames=n_block, n_channels=n_channels) as plan:
         plan.set_all(blueprint.settings)
-        if n_frames:
-            plan.render(_native.commands(records), len(records), n_frames, n_block, out)
+        for first, end in _pieces(n_frames, n_block, progress is not None):
+            due = [replace(r, frame=r.frame - first) for r in records if first <= r.frame < end]
+            plan.render(_native.commands(due), len(due), end - first, n_block, out[first:end])
+            if progress is not None:
+                progress(end, n_frames)
     return out
+
+
+def _pieces(n_frames: int, n_block: int, is_told: bool) -> Iterator[tuple[int, int]]:
+    """Yield (first frame, end) of what is rendered at once: all, or whole blocks of about a hundredth of it."""
+    step = max(-(-n_frames // 100 // n_block), 1) * n_block if is_told else max(n_frames, 1)
+    for first in range(0, n_frames, step):
+        yield first, min(first + step, n_frames)
 
 
 def _records(

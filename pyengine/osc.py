@@ -27,7 +27,7 @@ from pyengine.messages import (
 from pyengine.requests import read, write
 
 MAX_MESSAGES = 4096  # of one bundle: PE_COMMAND_BUDGET
-MAX_REPORT_BYTES = 65000  # of JSON in a datagram with its address and padding
+REPLY_HEAD_BYTES = 507  # "/done", tags, the address and padding: more than they take
 MAX_LISTED = 100
 MAX_DEPTH = 8  # of bundles in bundles
 _MAX_HINTS = 32  # faults of a bundle that get the nearest name: the search takes 0.3 ms
@@ -110,37 +110,37 @@ def address_of(command: Command) -> str:
 # ---- replies ----
 
 
-def encode_reply(ok: bool, address: str, *args: Value) -> bytes:
-    """Return /done or /fail with the request's address first. Never too large for a datagram.
+def encode_reply(ok: bool, address: str, *args: Value, max_bytes: int = MAX_DATAGRAM_BYTES) -> bytes:
+    """Return /done or /fail with the request's address first. Never longer than max_bytes, by default a datagram.
 
     A /fail that is too long is cut; a /done becomes a /fail that says so.
     """
     message = build("/done" if ok else "/fail", [clean(address), *map(clean, args)])
-    if len(message) <= MAX_DATAGRAM_BYTES:
+    if len(message) <= max_bytes:
         return message
     if ok:
-        text = f"done, but the answer of {len(message)} bytes does not fit a datagram"
+        text = f"done, but the answer of {len(message)} bytes does not fit a datagram; ask over TCP (--osc-tcp-port)"
         return build("/fail", [clean(address)[:MAX_ADDRESS_BYTES], text])
     text = " ".join(str(arg) for arg in args)[:8000] + " ... (shortened)"
     return build("/fail", [clean(address)[:MAX_ADDRESS_BYTES], clean(text)])
 
 
-def encode_report(address: str, report: Mapping[str, Any]) -> bytes:
-    """Return /done with a report as JSON. Where that does not fit a datagram, each of its long lists is cut to the
-    first MAX_LISTED, and n_NAME says how many there are.
+def encode_report(address: str, report: Mapping[str, Any], max_bytes: int = MAX_DATAGRAM_BYTES) -> bytes:
+    """Return /done with a report as JSON. Where that does not fit, each of its long lists is cut to the first
+    MAX_LISTED, and n_NAME says how many there are.
     """
     text = json.dumps(report, separators=(",", ":"))
-    if len(text) > MAX_REPORT_BYTES:
+    if len(text) > max_bytes - REPLY_HEAD_BYTES:
         long = {name: value for name, value in report.items() if isinstance(value, list) and len(value) > MAX_LISTED}
         cut: dict[str, Any] = {name: value[:MAX_LISTED] for name, value in long.items()}
         counts = {f"n_{name}": len(value) for name, value in long.items()}
         text = json.dumps({**report, **cut, **counts}, separators=(",", ":"))
-    return encode_reply(True, address, text)
+    return encode_reply(True, address, text, max_bytes=max_bytes)
 
 
 def decode_reply(datagram: bytes) -> Reply:
     """Return the answer in a datagram. Raises CommandError if it is not one."""
-    address, args = parse(datagram, MAX_DATAGRAM_BYTES)
+    address, args = parse(datagram, len(datagram))
     if address not in ("/done", "/fail") or not args or not isinstance(args[0], str):
         raise CommandError(f"{shown(address)} is no reply; expected /done or /fail and a request's address")
     return Reply(address == "/done", args[0], tuple(args[1:]))

@@ -748,9 +748,11 @@ class _Reader:
         self.errors: list[PatchError] = []
         self.broken: set[str] = set()  # ids of rows that made no node: their cables are no further faults
         self.node_rows: dict[str, str] = {}
+        self.sample_rate_hz: float | None = None
         self.cable_rows: list[str] = []  # of the cables that were made, in order
 
     def read(self, data: str | bytes | Mapping[str, Any], sample_rate_hz: float | None = None) -> Patch:
+        self.sample_rate_hz = sample_rate_hz
         content: Any = data
         if isinstance(data, (str, bytes)):
             if len(data) > MAX_JSON_BYTES:
@@ -850,7 +852,7 @@ class _Reader:
                 continue
             if found is not None:
                 seen.add(found.name)
-            self.attempt(key, self.patch.set, id, name, value)
+            self.attempt(key, self.patch.set, id, name, value, self.sample_rate_hz)
 
     def attempt(self, key: str, edit: Any, *args: Any) -> bool:
         try:

@@ -15,7 +15,7 @@ from typing import Any
 from pyengine.errors import CommandError, Fault, PatchError, shown
 from pyengine.patch import MAX_JSON_BYTES, Patch
 from pyengine.positions import json_doubles, json_lines, toml_lines
-from pyengine.specs import Registry
+from pyengine.specs import ParamSpec, Registry
 
 FORMATS = ("toml", "json")
 _AT_LINE = re.compile(r"at line (\d+)")
@@ -171,16 +171,21 @@ def _line(key: str, lines: Mapping[str, int]) -> int | None:
 # ---- writing ----
 
 
+def _plain(param: ParamSpec, value: Any) -> Any:
+    """Return a value as a person would write it."""
+    if not isinstance(value, (int, float)):
+        return value
+    if param.choices:
+        return param.choices[int(value)]
+    return int(value) if abs(value) < 1e15 and value == int(value) else value
+
+
 def _for_people(patch: Patch) -> dict[str, Any]:
     """Return Patch.to_dict() without what says nothing, and with choices by name."""
     data = patch.to_dict()
     for row in data["nodes"]:
         spec = patch.spec(row["id"])
-        params = row.pop("params")
-        for name, value in params.items():
-            choices = spec.param(name).choices
-            if choices and isinstance(value, (int, float)):
-                params[name] = choices[int(value)]
+        params = {name: _plain(spec.param(name), value) for name, value in row.pop("params").items()}
         if params:
             row["params"] = params
     return data

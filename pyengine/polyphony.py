@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyengine.errors import Fault, PatchError, shown
+from pyengine.patch import Node, Patch
 from pyengine.specs import ParamSpec, nearest_name
-
-if TYPE_CHECKING:
-    from pyengine.patch import Node, Patch
 
 MAX_VOICES = 64
 

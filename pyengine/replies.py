@@ -119,6 +119,16 @@ SLOT = (
     Field("counters", "object", "of its worker"),
 )
 
+TCP = (
+    Field("port", "integer", "that is listened on"),
+    Field("connections", "integer", "that are open"),
+    Field("accepted", "integer", "so far"),
+    Field("turned_away", "integer", "since too many were open"),
+    Field("dropped", "integer", "since they took no answers"),
+    Field("packets", "integer", "that came"),
+    Field("unsent_bytes", "integer", "that wait for their readers", "bytes"),
+)
+
 OSC = (
     Field("host", "string", "that is listened on"),
     Field("port", "integer", "that is listened on"),
@@ -130,6 +140,7 @@ OSC = (
     Field("dropped_by_kernel", "integer", "datagrams that found no room in the socket"),
     Field("lost", "integer", "datagrams that found no memory"),
     Field("replies_lost", "integer", "answers that could not be sent"),
+    Field("tcp", "object", "the TCP port, or null", nested=TCP),
 )
 
 STATUS = (

@@ -6,15 +6,13 @@ import math
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pyengine.errors import CommandError, Fault, PatchError, merged, shown
 from pyengine.notes import parse_note
+from pyengine.patch import Node, Patch
 from pyengine.specs import ParamSpec, nearest_name, unknown_name
-
-if TYPE_CHECKING:
-    from pyengine.patch import Node, Patch
 
 MAX_STEPS, MAX_VALUES, MAX_CHORD, MAX_LANES, MAX_TARGETS = 1024, 1024, 8, 16, 16
 _MAX_TEXT = 8192
@@ -260,7 +258,7 @@ class Track:
         if errors:
             raise merged(errors)
         checked = {key: checked[key] for key in KEYS if key in checked}
-        self._check_names(patch, _with(node, checked))
+        self._check_names(patch, replace(node, data=checked))
         return checked
 
     def _check_names(self, patch: Patch, node: Node) -> None:
@@ -310,12 +308,6 @@ def _steps(steps: list[Step]) -> Iterator[bytes]:
         kind = _ACCENT if step.is_accent else _HIT if step.is_hit else _REST
         yield _STEP.pack(kind, step.ties, n_hits, -1.0 if step.velocity is None else step.velocity)
         n_hits += step.is_hit
-
-
-def _with(node: Node, data: Mapping[str, Any]) -> Node:
-    from dataclasses import replace
-
-    return replace(node, data=data)
 
 
 def _normal(key: str, value: object) -> Any:

@@ -1,4 +1,4 @@
-"""The OSC port: datagrams in, commands to the supervisor, answers to the sender."""
+"""The OSC ports, UDP and TCP: packets in, commands to the dispatcher, answers to the sender."""
 
 from __future__ import annotations
 
@@ -6,32 +6,70 @@ import errno
 import logging
 import socket
 import sys
+import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from pyengine import _native, messages, osc
 from pyengine.commands import Command
 from pyengine.errors import EngineError, PortInUseError
+from pyengine.loop import Loop
+from pyengine.messages import MAX_DATAGRAM_BYTES
+from pyengine.streams import Connection, Streams
 
 logger = logging.getLogger(__name__)
 
 RECEIVE_BUFFER_BYTES = 16 << 20
 DATAGRAMS_A_TURN = 128  # then the loop looks at workers and timers again
+STREAM_HOST = "0.0.0.0"  # in the inbox, with the number of a connection as its port
 _SO_RCVBUFFORCE = 33  # Linux
 
 Execute = Callable[[list[tuple[Command, Callable[[Any], None]]], float, "float | None", "int | None"], None]
 
 
-class OscServer:
-    """A UDP socket of its own. The inbox takes the datagrams off it; what needs Python is read in the engine's loop.
+class Peer(Protocol):
+    """Whoever sent a request, and gets the answer."""
 
-    `execute` is Dispatcher.group.
+    @property
+    def max_bytes(self) -> int:
+        """The longest packet it can be sent."""
+
+    def send(self, packet: bytes) -> bool:
+        """Send a packet; False where that is known to be in vain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Datagrams:
+    """A sender of datagrams."""
+
+    server: OscServer
+    address: tuple[str, int]
+    max_bytes: int = MAX_DATAGRAM_BYTES
+
+    def send(self, packet: bytes) -> bool:
+        return self.server.send_to(packet, self.address)
+
+    def __str__(self) -> str:
+        return f"udp {self.address[0]}:{self.address[1]}"
+
+
+class OscServer:
+    """A UDP socket, whose datagrams the inbox takes off it, and where asked for TCP connections. What needs Python is
+    read in the engine's loop, all in the order it came in.
+
+    `execute` is Dispatcher.group. tcp_port: None for no TCP, 0 for any free port.
     """
 
-    def __init__(self, host: str, port: int, execute: Execute) -> None:
+    def __init__(self, host: str, port: int, execute: Execute, loop: Loop, tcp_port: int | None = None) -> None:
         self._execute = execute
         self._socket = _bind(host, port)
         self.host, self.port = self._socket.getsockname()[:2]
+        try:
+            self.streams = None if tcp_port is None else Streams(host, tcp_port, loop, self._put)
+        except BaseException:
+            self._socket.close()
+            raise
         self._inbox: _native.Inbox | None = None
         self.requests = 0  # that came the long way
         self.refused = 0
@@ -41,6 +79,8 @@ class OscServer:
         """Let the inbox read the socket; `read` is to be called whenever there is something in it for Python."""
         self._inbox = inbox
         inbox.listen(self._socket.fileno())
+        if self.streams is not None:
+            self.streams.start()
 
     def fileno(self) -> int:
         assert self._inbox is not None
@@ -56,12 +96,29 @@ class OscServer:
             self._handle(letter)
         self._inbox.wake()
 
+    def _put(self, connection: Connection, packet: bytes, fault: str) -> None:
+        """Let a packet of a stream take its place behind what came before it."""
+        assert self._inbox is not None
+        if fault:
+            self.requests += 1
+            self._replier("", connection)(EngineError(fault))
+        else:
+            self._inbox.put(packet, (STREAM_HOST, connection.number), time.monotonic_ns())
+
+    def _peer(self, letter: _native.Letter) -> Peer | None:
+        """Return whom to answer, None for a connection that is closed."""
+        host, number = letter.sender
+        if host != STREAM_HOST or self.streams is None:
+            return Datagrams(self, letter.sender)
+        return self.streams.find(number)
+
     def _handle(self, letter: _native.Letter) -> None:
+        peer = self._peer(letter)
         for group in osc.decode(letter.data):
             commands = []
             for request in group.requests:
                 self.requests += 1
-                reply = self._replier(request.address, letter.sender)
+                reply = self._replier(request.address, peer)
                 if request.command is None:
                     reply(EngineError(request.fault))
                 else:
@@ -69,26 +126,40 @@ class OscServer:
             if commands:
                 wall_s = None if group.time_tag is None else messages.unix_from_time_tag(group.time_tag)
                 self._execute(commands, letter.received_s, wall_s, letter.frame)
+        if isinstance(peer, Connection) and self.streams is not None:
+            self.streams.handled(peer, letter.data)
 
-    def _replier(self, address: str, sender: Any) -> Callable[[Any], None]:
+    def _replier(self, address: str, peer: Peer | None) -> Callable[[Any], None]:
+        max_bytes = MAX_DATAGRAM_BYTES if peer is None else peer.max_bytes
+        owing = peer if isinstance(peer, Connection) else None
+        if owing is not None:
+            owing.n_owed += 1
+
         def reply(result: Any) -> None:
+            nonlocal owing
+            if owing is not None:
+                owing.n_owed -= 1
+                owing = None  # what is said after the answer is not owed
             if isinstance(result, EngineError):
                 self.refused += 1
                 logger.info("refused address=%s: %s", address, result)
-                self._send(osc.encode_reply(False, address, str(result)), sender)
+                answer = osc.encode_reply(False, address, str(result), max_bytes=max_bytes)
             elif isinstance(result, tuple):
-                self._send(osc.encode_reply(True, address, *result), sender)
+                answer = osc.encode_reply(True, address, *result, max_bytes=max_bytes)
             else:
-                self._send(osc.encode_report(address, result), sender)
+                answer = osc.encode_report(address, result, max_bytes)
+            self.replies_lost += peer is None or not peer.send(answer)
 
         return reply
 
-    def _send(self, datagram: bytes, sender: Any) -> None:
+    def send_to(self, datagram: bytes, address: tuple[str, int]) -> bool:
+        """Send a datagram; False where the kernel does not take it."""
         try:
-            self._socket.sendto(datagram, sender)
+            self._socket.sendto(datagram, address)
         except OSError as error:
-            self.replies_lost += 1
-            logger.debug("reply lost to=%s: %s", sender, error)
+            logger.debug("reply lost to=%s: %s", address, error)
+            return False
+        return True
 
     def status(self) -> dict[str, Any]:
         """Return the port and what came in."""
@@ -105,9 +176,12 @@ class OscServer:
             "dropped_by_kernel": counts["dropped"],
             "lost": counts["lost"],
             "replies_lost": self.replies_lost + counts["replies_lost"],
+            "tcp": None if self.streams is None else self.streams.status(),
         }
 
     def close(self) -> None:
+        if self.streams is not None:
+            self.streams.close()
         self._socket.close()
 
 

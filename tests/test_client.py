@@ -145,7 +145,7 @@ def test_other_answers_and_rubbish_are_passed_over(engine: Responder, client: Cl
 def test_a_late_answer_is_not_taken_for_the_next_one(engine: Responder, client: Client) -> None:
     engine.answer = lambda request: [*done(request), osc.encode_reply(False, request.address, "stale")]
     client.clear()
-    assert select.select([client._socket], [], [], 10)[0]  # it has come
+    assert select.select([client._link._socket], [], [], 10)[0]  # it has come
     engine.answer = done
     client.clear()
 

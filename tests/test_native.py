@@ -25,7 +25,8 @@ SMALL = dict(n_commands=1 << 14, n_journal=1024, tap_frames=1024, checkpoint_byt
 
 def plan(nodes: Any = ((1, SINE),), cables: Any = (), **more: Any) -> _native.Plan:
     sizes = {"sample_rate_hz": 48000.0, "max_block_frames": 64, "n_channels": 2} | more
-    return _native.Plan(nodes, cables, **sizes)
+    rows = [(*cable, 1.0, 0.0) for cable in cables]
+    return _native.Plan([(*node, 0) for node in nodes], rows, **sizes)
 
 
 def segment(**more: Any) -> _native.Segment:

@@ -163,7 +163,7 @@ def check_object(told: dict[str, Any], fields: tuple[Field, ...], where: str) ->
     for field in fields:
         value = told.get(field.name)
         assert value is None or isinstance(value, TYPES[field.kind]), f"{where} {field.name}={value!r}"
-        for inner in (value if isinstance(value, list) else [value]) if field.nested else []:
+        for inner in ([] if value is None else value if isinstance(value, list) else [value]) if field.nested else []:
             check_object(inner, field.nested, f"{where} {field.name}")
 
 

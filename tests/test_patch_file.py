@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,12 @@ def test_an_editor_of_another_system_does_no_harm(tmp_path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + TOML.replace("220", "-1").replace("\n", "\r\n").encode())
     with pytest.raises(PatchError, match=r"a\.toml:7: nodes\[0\]\.params\.freq"):
         load_patch(path)
+
+
+def test_the_page_about_patch_files_shows_one_that_is_right() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "patches.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == 1 and patch_of(shown[0], "toml", sample_rate_hz=48000) == the_patch()
 
 
 def test_places_are_found_whatever_the_style() -> None:

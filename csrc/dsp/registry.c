@@ -12,8 +12,11 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_gain,
   &pe_module_mixer,
   &pe_module_pan,
+  &pe_module_noise,
+  &pe_module_lfo,
   &pe_module_svf,
   &pe_module_kick,
+  &pe_module_limiter,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];

@@ -14,8 +14,11 @@ extern const PeModule pe_module_voices;
 extern const PeModule pe_module_gain;
 extern const PeModule pe_module_mixer;
 extern const PeModule pe_module_pan;
+extern const PeModule pe_module_noise;
+extern const PeModule pe_module_lfo;
 extern const PeModule pe_module_svf;
 extern const PeModule pe_module_kick;
+extern const PeModule pe_module_limiter;
 
 extern const PeModule *const pe_shipped_modules[];
 extern const uint32_t pe_n_shipped_modules;

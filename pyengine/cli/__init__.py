@@ -28,6 +28,11 @@ COMMANDS = (
     "run",
     "demo",
     "replay",
+    "render",
+    "send",
+    "status",
+    "modules",
+    "patch",
 )
 
 EXAMPLES = """examples:

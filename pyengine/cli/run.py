@@ -26,6 +26,8 @@ def add(commands: Any) -> None:
     one.add_argument("--block", type=int, default=64, metavar="FRAMES", help="frames of a block (64)")
     one.add_argument("--lead", type=int, default=2, metavar="BLOCKS", help="blocks rendered ahead, 1 to 8 (2)")
     one.add_argument("--osc-port", type=int, default=5005, metavar="N", help="UDP port, 0 for any (5005)")
+    tcp = "TCP port for OSC besides, 0 for any (none)"
+    one.add_argument("--osc-tcp-port", type=int, default=None, metavar="N", help=tcp)
     one.add_argument("--osc-host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (127.0.0.1)")
     one.add_argument("--recordings", type=Path, default=Path("recordings"), metavar="DIR", help="folder of recordings")
     one.add_argument("--prime-timeout", type=float, default=500, metavar="MS", help="for a commit to be ready (500)")
@@ -55,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         lead_blocks=arguments.lead,
         osc_host=arguments.osc_host,
         osc_port=arguments.osc_port,
+        osc_tcp_port=arguments.osc_tcp_port,
         recordings=arguments.recordings,
         prime_timeout_ms=arguments.prime_timeout,
         on_prime_timeout=arguments.on_prime_timeout,
@@ -82,6 +85,7 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine) -> None:
         "output": output,
         "osc_host": arguments.osc_host,
         "osc_port": engine.osc_port,
+        "osc_tcp_port": engine.osc_tcp_port,
         "recordings": str(arguments.recordings),
         "session": session,
     }
@@ -89,6 +93,8 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine) -> None:
         f"pyengine {pyengine.__version__}: {output}",
         f"OSC on {arguments.osc_host}:{engine.osc_port}, recordings in {arguments.recordings}",
     ]
+    if engine.osc_tcp_port is not None:
+        lines.append(f"OSC over TCP on {arguments.osc_host}:{engine.osc_tcp_port}")
     if session is not None:
         lines.append(f"session log in {session}")
     print_result(arguments, facts, "\n".join(lines))

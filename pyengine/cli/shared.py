@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyengine.errors import CommandError, EngineError, NoReplyError, PatchError
 from pyengine.specs import nearest_name
+
+if TYPE_CHECKING:
+    from pyengine.client import Client
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_ENGINE, EXIT_DAMAGED, EXIT_NO_ANSWER = range(6)
 EXIT_INTERRUPTED = 130
@@ -91,6 +96,44 @@ def add_engine_address(one: argparse.ArgumentParser) -> None:
     one.add_argument("--timeout", type=float, default=2.0, metavar="S", help="seconds to wait for an answer (2)")
 
 
+@contextmanager
+def running_engine(arguments: argparse.Namespace) -> Iterator[Client]:
+    """Connect to the engine that add_engine_address() speaks of. What it refuses is no fault of the command line."""
+    from pyengine.client import Client  # here, so that the help of all commands comes at once
+
+    if not 0 < arguments.timeout <= 3600:
+        raise UsageError(f"--timeout {arguments.timeout:g} is outside 0..3600 s")
+    if not 0 < arguments.port < 65536:
+        raise UsageError(f"--port {arguments.port} is outside 1..65535")
+    with Client(arguments.host, arguments.port, timeout_s=arguments.timeout) as client:
+        yield client
+
+
+def check_rate(arguments: argparse.Namespace) -> None:
+    """Raise UsageError unless --rate is a rate."""
+    if not 1000 <= arguments.rate <= 768000:
+        raise UsageError(f"--rate {arguments.rate:g} is outside 1000..768000 Hz")
+
+
+def can_print(text: str) -> bool:
+    """Return whether stdout has all the characters of a text."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def terminal_columns() -> int:
+    """Return how many columns a line may have: the terminal's, and plenty where there is none."""
+    return shutil.get_terminal_size((160, 24)).columns
+
+
+def print_line(text: str) -> None:
+    """Print a line for people, of which a program is told nothing."""
+    print(text, flush=True)
+
+
 def print_result(arguments: argparse.Namespace, data: Mapping[str, Any], text: str) -> None:
     """Print what a command found: data as one JSON object with --json, else the text."""
     print(json.dumps(data) if arguments.json else text, flush=True)
@@ -103,7 +146,12 @@ def print_warning(text: str) -> None:
 def print_error(error: EngineError, *, as_json: bool) -> None:
     """Print why a command failed: on stderr, and with JSON as an object on stdout."""
     usage = error.usage if isinstance(error, UsageError) else ""
-    print(f"{usage}pyengine: {error}", file=sys.stderr)
+    faults = error.faults if isinstance(error, PatchError) else ()
+    if len(faults) > 1 and all(fault.file for fault in faults):
+        lines = [*map(str, faults), f"pyengine: {len(faults)} faults"]  # as compilers do: editors jump to them
+    else:
+        lines = [f"{usage}pyengine: {error}"]
+    print("\n".join(lines), file=sys.stderr)
     if as_json:
         print(json.dumps({"error": error_dict(error)}), flush=True)
 

@@ -83,6 +83,12 @@ static void process(const PeModule *m, const DriveRun *run, uint64_t at, uint32_
   for (uint32_t k = 0; k < m->n_params; k++) pe_smooth_advance(&params[k], n);
 }
 
+/* A module that absorbs is given no more than a plan gives it between two absorptions. */
+static void process_all(const PeModule *m, const DriveRun *run, uint64_t at, uint64_t end, PeSmooth *params, void *state) {
+  const uint64_t most = m->absorb ? PE_CHUNK_FRAMES : end - at;
+  for (; at < end; at += most) process(m, run, at, (uint32_t)(end - at < most ? end - at : most), params, state);
+}
+
 static void render(const PeModule *m, const DriveRun *run, PeSmooth *params, void *state) {
   uint64_t at = 0;
   for (uint32_t c = 0, split = 0;; split++) {
@@ -94,7 +100,7 @@ static void render(const PeModule *m, const DriveRun *run, PeSmooth *params, voi
     uint64_t end = at + run->splits[split % run->n_splits];
     if (end > run->n_frames) end = run->n_frames;
     if (c < run->n_commands && end > run->commands[c].frame) end = run->commands[c].frame;
-    process(m, run, at, (uint32_t)(end - at), params, state);
+    process_all(m, run, at, end, params, state);
     at = end;
   }
 }

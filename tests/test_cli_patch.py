@@ -1,0 +1,148 @@
+"""pyengine patch: files checked, shown, converted, sent to a running engine and fetched from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shell import answer, pyengine
+
+from pyengine import Client, Engine, Patch, load_patch
+
+TOML = """\
+version = 1
+nodes = [
+  { id = "osc1", type = "simple_sine", params = { freq = 220 } },
+  { id = "env1", type = "adsr" },
+]
+cables = [{ from = "osc1", to = "env1" }]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a.toml"
+    path.write_text(TOML)
+    return path
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with Engine("none", osc_port=0, recordings=tmp_path, prime_timeout_ms=20_000) as engine:
+        yield engine
+
+
+def at(engine: Engine) -> list[str]:
+    return ["--port", str(engine.osc_port), "--timeout", "30"]
+
+
+def test_check_says_that_a_file_is_right(file: Path) -> None:
+    assert pyengine("patch", "check", file).stdout == f"{file}: 2 nodes, 1 cables, nothing wrong\n"
+    assert answer("patch", "check", file)["nodes"] == 2
+    assert answer("patch", "check", "-", stdin=TOML)["file"] == "-"
+    assert answer("patch", "check", "-", stdin=load_patch(file).to_json())["cables"] == 1
+
+
+def test_check_tells_every_fault_on_a_line_of_its_own_as_a_compiler_does(file: Path) -> None:
+    file.write_text(TOML.replace("220", "-1").replace('"adsr"', '"adsl"'))
+    done = pyengine("patch", "check", file)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 3 and done.stdout == ""
+    assert lines[0].startswith(f"{file}:3: nodes[0].params.freq: node 'osc1': freq=-1 Hz is outside 0..23990 Hz")
+    assert lines[1].startswith(f"{file}:4: nodes[1].type: ") and "did you mean 'adsr'" in lines[1]
+    assert lines[2:] == ["pyengine: 2 faults"]
+    error = answer("patch", "check", file, code=3)["error"]
+    assert [(fault["line"], fault["key"]) for fault in error["faults"]] == [
+        (3, "nodes[0].params.freq"),
+        (4, "nodes[1].type"),
+    ]
+
+
+def test_check_looks_at_ranges_at_the_rate_that_is_given(file: Path) -> None:
+    file.write_text(TOML.replace("220", "15000"))
+    assert pyengine("patch", "check", file).returncode == 0
+    assert "Nyquist - 10 at 22050 Hz" in pyengine("patch", "check", file, "--rate", "22050").stderr
+
+
+def test_show_draws_text_and_a_picture(file: Path, tmp_path: Path) -> None:
+    drawn = pyengine("patch", "show", file).stdout
+    assert "│ osc1  simple_sine │──▶│ env1  adsr │──▶│ out │" in drawn
+    assert "-> env1" in pyengine("patch", "show", file, "--list").stdout
+    assert "-> env1" in pyengine("patch", "show", file, "--width", "20").stdout
+    assert answer("patch", "show", file)["layers"] == [["osc1"], ["env1"]]
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "a.png"
+    assert pyengine("patch", "show", file, "--picture", picture).stdout == f"picture: {picture}\n"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert pyengine("patch", "show", file, "--picture", tmp_path / "a.txt").returncode == 2
+
+
+def test_convert_writes_the_other_format(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.json"
+    assert pyengine("patch", "convert", file, out).returncode == 0
+    assert load_patch(out) == load_patch(file)
+    assert Patch.from_json(pyengine("patch", "convert", file, "-", "--to", "json").stdout) == load_patch(file)
+    assert pyengine("patch", "convert", out, "-").stdout.startswith("version = 1\n")
+    assert pyengine("patch", "convert", file, tmp_path / "a.yaml").returncode == 2
+
+
+def test_a_file_is_loaded_into_a_running_engine_and_dumped_from_it(file: Path, tmp_path: Path, engine: Engine) -> None:
+    assert answer("patch", "load", file, *at(engine))["new"] == ["osc1", "env1"]
+    out = tmp_path / "now.toml"
+    assert pyengine("patch", "dump", "-o", out, *at(engine)).returncode == 0
+    assert load_patch(out) == load_patch(file)
+    assert Patch.from_json(pyengine("patch", "dump", "--to", "json", *at(engine)).stdout) == load_patch(file)
+
+
+def test_a_file_loaded_again_keeps_the_modules_that_stay(file: Path, engine: Engine) -> None:
+    answer("patch", "load", file, *at(engine))
+    file.write_text(TOML.replace("220", "330") + '[[cables]]\nfrom = "env1"\nto = "filt1"\n')
+    text = file.read_text().replace("[[cables]]", "#").replace("\nfrom", "\n#").replace("\nto =", "\n#")
+    file.write_text(text.replace('type = "adsr" },', 'type = "adsr" },\n  { id = "filt1", type = "biquad_filter" },'))
+    report = answer("patch", "load", file, *at(engine))
+    assert (report["carried"], report["new"]) == (["osc1", "env1"], ["filt1"])
+    playing = Patch.from_json(engine.dump()["committed"])
+    assert playing.nodes["osc1"].params["freq"] == 330
+    assert answer("patch", "load", file, "--anew", *at(engine))["carried"] == []
+
+
+def test_a_pending_edit_is_dumped_where_it_is_asked_for_and_gone_after_a_load(file: Path, engine: Engine) -> None:
+    assert engine.osc_port is not None
+    with Client(port=engine.osc_port, timeout_s=30) as client:
+        client.create("other", "simple_sine")
+    assert "other" in pyengine("patch", "dump", "--pending", *at(engine)).stdout
+    assert "other" not in pyengine("patch", "dump", *at(engine)).stdout
+    answer("patch", "load", file, *at(engine))
+    assert "other" not in pyengine("patch", "dump", "--pending", *at(engine)).stdout
+
+
+def test_a_file_that_is_wrong_changes_nothing_in_the_engine(file: Path, engine: Engine) -> None:
+    answer("patch", "load", file, *at(engine))
+    file.write_text(TOML.replace('"adsr"', '"adsl"'))
+    assert answer("patch", "load", file, *at(engine), code=3)["error"]["faults"][0]["line"] == 4
+    assert set(Patch.from_json(engine.dump()["pending"]).nodes) == {"osc1", "env1"}
+
+
+def test_a_silent_patch_is_refused_with_the_reason_unless_it_is_meant(file: Path, engine: Engine) -> None:
+    file.write_text('version = 1\nnodes = [{ id = "e", type = "biquad_filter" }]\n')
+    assert "silent" in answer("patch", "load", file, *at(engine), code=3)["error"]["message"]
+    assert answer("patch", "load", file, "--allow-silence", *at(engine))["new"] == ["e"]
+
+
+def test_where_no_engine_runs_the_answer_is_that_and_what_to_do(file: Path) -> None:
+    error = answer("patch", "load", file, "--port", "9", code=5)["error"]
+    assert error["kind"] == "NoReplyError" and "pyengine run" in error["message"]
+
+
+def test_a_drawing_is_printed_in_ascii_where_the_terminal_has_nothing_else(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert "| osc1  simple_sine |-->| env1  adsr |" in pyengine("patch", "show", file).stdout
+
+
+def test_what_json_prints_is_the_patch_itself(file: Path) -> None:
+    done = pyengine("patch", "convert", file, "-", "--json")
+    assert json.loads(done.stdout) == load_patch(file).to_dict()

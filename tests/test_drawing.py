@@ -1,0 +1,125 @@
+"""A drawing of a patch shows its cables, all of them and no others: each line is followed to its end."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import strategies
+from hypothesis import assume, given, settings
+
+from pyengine.drawing import OUT, as_graph, as_list, layers, save_picture, wires
+from pyengine.errors import CommandError
+from pyengine.patch import Patch
+
+ACYCLIC = strategies.graphs().map(lambda graph: (graph[0], list(dict.fromkeys(tuple(sorted(e)) for e in graph[1]))))
+N, E, S, W = (0, -1), (1, 0), (0, 1), (-1, 0)
+BACK = {N: S, S: N, E: W, W: E}
+WAYS = {"─": {E, W}, "│": {N, S}, "┌": {S, E}, "┐": {S, W}, "└": {N, E}, "┘": {N, W}, "├": {N, S, E}}
+WAYS |= {"┤": {N, S, W}, "┬": {E, W, S}, "┴": {E, W, N}, "●": {N, E, S, W}}
+
+
+def a_patch() -> Patch:
+    patch = Patch()
+    for id, kind in [("osc1", "simple_sine"), ("osc2", "simple_sine"), ("env1", "adsr"), ("filt1", "biquad_filter")]:
+        patch.create(id, kind)
+    for source, dest in [("osc1", "env1"), ("osc2", "env1"), ("env1", "filt1"), ("osc2", "filt1.cutoff")]:
+        patch.connect(source, dest)
+    return patch.set("osc1", "freq", 220).set("filt1", "mode", "highpass")
+
+
+def followed(text: str, ids: list[str]) -> set[tuple[str, str]]:
+    """Return (id, id) of each line in a drawing, from the right edge of a box to an arrow before another."""
+    rows = text.splitlines()
+    at = {(x, y): sign for y, row in enumerate(rows) for x, sign in enumerate(row)}
+    owner: dict[tuple[int, int], str] = {}  # of the cells of each box, its border too
+    for id in ids:
+        [(x, y)] = [
+            (match.start(), y)
+            for y, row in enumerate(rows)
+            for match in re.finditer(rf"│ {re.escape(id)}(  \S+)? *│", row)
+        ]
+        top, right = y - 1, rows[y - 1].index("┐", x)
+        bottom = next(below for below in range(y, len(rows)) if rows[below][x] == "└")
+        owner |= {(column, row): id for column in range(x, right + 1) for row in range(top, bottom + 1)}
+    found = set()
+    for (x, y), id in owner.items():
+        if owner.get((x + 1, y)) is None and at.get((x + 1, y), " ") not in " ▶" and at[x, y] == "│":
+            found |= {(id, end) for end in ends_of((x + 1, y), at, owner)}
+    return found
+
+
+def ends_of(start: tuple[int, int], at: dict[tuple[int, int], str], owner: dict[tuple[int, int], str]) -> set[str]:
+    ends, seen, open_ways = set(), set(), [(start, E)]
+    while open_ways:
+        (x, y), way = open_ways.pop()
+        if ((x, y), way) in seen:
+            continue
+        seen.add(((x, y), way))
+        sign = at[x, y]
+        if sign == "▶":
+            ends.add(owner[x + 1, y])
+            continue
+        onward = {way} if sign == "┼" else WAYS[sign] - {BACK[way]}
+        assert sign == "┼" or BACK[way] in WAYS[sign] or (x, y) == start, f"a line breaks at {x}, {y}"
+        for dx, dy in onward:
+            if (x + dx, y + dy) not in owner:
+                open_ways.append(((x + dx, y + dy), (dx, dy)))
+    return ends
+
+
+def test_the_lines_of_a_drawing_are_its_cables() -> None:
+    text = as_graph(a_patch(), 200)
+    assert followed(text, ["osc1", "osc2", "env1", "filt1", OUT]) == {
+        ("osc1", "env1"),
+        ("osc2", "env1"),
+        ("env1", "filt1"),
+        ("osc2", "filt1"),
+        ("filt1", OUT),
+    }
+    assert "freq 220 Hz" in text and "mode highpass" in text and "cutoff" in text
+
+
+@settings(max_examples=200, deadline=None)
+@given(graph=ACYCLIC)
+def test_the_lines_of_any_drawing_are_its_cables(graph: tuple[int, list[tuple[int, int]]]) -> None:
+    patch = strategies.graph_patch(*graph)
+    text = as_graph(patch, 10_000)
+    assume(text)
+    assert followed(text, [*patch.nodes, OUT]) == {(wire.source, wire.dest) for wire in wires(patch)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=ACYCLIC)
+def test_every_cable_leads_to_a_later_layer(graph: tuple[int, list[tuple[int, int]]]) -> None:
+    patch = strategies.graph_patch(*graph)
+    rank = {id: number for number, ids in enumerate(layers(patch)) for id in ids}
+    assert set(rank) == set(patch.nodes)
+    assert all(rank[wire.source] < rank[wire.dest] for wire in wires(patch) if wire.dest != OUT)
+
+
+def test_a_patch_with_a_cycle_is_listed_and_not_drawn() -> None:
+    patch = strategies.graph_patch(2, [(0, 1), (1, 0)])
+    assert as_graph(patch, 200) == "" and "-> n1" in as_list(patch)
+
+
+def test_a_drawing_that_does_not_fit_is_none_and_the_list_says_the_same() -> None:
+    assert as_graph(a_patch(), 60) == ""
+    lines = as_list(a_patch()).splitlines()
+    assert [line.split()[1] for line in lines] == ["osc1", "osc2", "env1", "filt1"]
+    assert re.search(r"osc2 +simple_sine +-> env1, -> filt1\.cutoff$", lines[1])
+    assert re.search(r"filt1 +biquad_filter +-> out +mode highpass$", lines[3])
+    assert as_list(Patch()) == "an empty patch"
+
+
+def test_a_picture_holds_every_module(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    save_picture(a_patch(), tmp_path / "a.svg")
+    svg = (tmp_path / "a.svg").read_text()
+    assert all(f'id="{id}"' in svg for id in ("osc1", "osc2", "env1", "filt1", OUT))
+    save_picture(a_patch(), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    save_picture(Patch(), tmp_path / "empty.png")
+    with pytest.raises(CommandError, match=r"\.png, \.svg, \.pdf"):
+        save_picture(a_patch(), tmp_path / "a.bmp")
