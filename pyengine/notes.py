@@ -15,7 +15,7 @@ _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 def parse_note(value: object) -> float:
-    """Return the number of a note: 'C4', 'F#5', 'Eb3', '61', 61 or 61.5. Raises CommandError: none, or outside 0..127."""
+    """Return the number of a note: 'C4', 'F#5', 'Eb3', '61', 61 or 61.5. Raises CommandError: none of 0..127."""
     if isinstance(value, Real) and not isinstance(value, bool):
         return _checked(float(value), value)
     if isinstance(value, str):

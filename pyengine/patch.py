@@ -206,12 +206,11 @@ class Patch:
         if isinstance(id, str) and _ID.fullmatch(id):
             return ""
         owner, dot, name = id.partition(".") if isinstance(id, str) else ("", "", "")
-        if not dot or not _ID.fullmatch(owner) or not _ID.fullmatch(name):
+        has_owner = owner in self._nodes and self.spec(owner).is_voices
+        if not has_owner or not _ID.fullmatch(name):
             text = f"id {shown(id)} is not valid; use 1 to 64 of A-Z a-z 0-9 _ - (no dots, slashes or spaces)"
-            raise PatchError(Fault(text))
-        if owner not in self._nodes or not self.spec(owner).is_voices:
-            text = f"id {shown(id)}: {shown(owner)} is no module of voices, which alone own others; create that first"
-            raise PatchError(Fault(text))
+            hint = f"; {owner}.{name} needs voices {owner}, created before it" if dot and _ID.fullmatch(name) else ""
+            raise PatchError(Fault(text + hint))
         if name in self.spec(owner).outputs:
             raise PatchError(Fault(f"id {shown(id)}: {owner}.{name} is what its modules follow; choose another name"))
         return owner
@@ -225,9 +224,9 @@ class Patch:
 
     def delete(self, id: str) -> Patch:
         """Remove a node and its cables; with voices all that they own."""
-        self.node(id)
-        for member in self.members(id):
-            self.delete(member)
+        if self.spec(id).is_voices:
+            for member in self.members(id):
+                self.delete(member)
         touching = self._cables_by_node()
         for cable in list(touching[id]):
             self._unplug(cable)
@@ -531,7 +530,8 @@ class Patch:
             raise PatchError(Fault(f"the {end} must be a string such as 'osc1', not {shown(text)}"))
         id, dot, port = text.partition(".")
         name, more, rest = port.partition(".")
-        if more or f"{id}.{name}" in self._nodes:
+        owner = self._nodes.get(id)
+        if f"{id}.{name}" in self._nodes or (more and owner is not None and self._registry.get(owner.type).is_voices):
             return f"{id}.{name}", rest if more else None
         return id, port if dot else None
 

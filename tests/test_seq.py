@@ -149,7 +149,7 @@ def test_a_change_of_tempo_keeps_the_beat() -> None:
 def test_no_change_of_tempo_loses_a_step_or_plays_one_twice(changes: list[tuple[int, float]]) -> None:
     by_frame = sorted({frame: bpm for frame, bpm in changes}.items())
     events = [(frame / RATE_HZ, ("mod", "clock1", "bpm", bpm)) for frame, bpm in by_frame]
-    found = onsets(gated("x", bpm=200, params={"length": 0.1}), 96_000, events=events, block_frames=37)
+    found = onsets(gated("x", bpm=200, params={"length": 0.01}), 96_000, events=events, block_frames=37)
     assert found == model([(0, 200.0), *by_frame], 96_000)
 
 
