@@ -20,6 +20,7 @@ CSRC = ROOT / "csrc"
 # From the ground up. osc stands above the supervisor, which uses its decoder, and client beside osc.
 MODULES = [
     "errors",
+    "ears",
     "_native",
     "specs",
     "node_data",
@@ -30,6 +31,7 @@ MODULES = [
     "drawing",
     "commands",
     "replies",
+    "events",
     "patterns",
     "addresses",
     "messages",
@@ -64,6 +66,7 @@ MODULES = [
     "supervisor",
     "status",
     "listing",
+    "notify",
     "dispatch",
     "streams",
     "server",
