@@ -87,6 +87,17 @@ def limiter(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return limited
 
 
+def compressor(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """compressor with its defaults, but a threshold of -30 dB and a release of 5 s, as good as none."""
+    level_db = 20.0 * np.log10(np.maximum(np.abs(x), 1e-30))
+    over = level_db + 30.0
+    taken = 0.75 * np.where(over < -3.0, 0.0, np.where(over < 3.0, (over + 3.0) ** 2 / 12.0, over))
+    keep = np.exp(-1000.0 / (10.0 * RATE_HZ))
+    smooth = signal.lfilter([1.0 - keep], [1.0, -keep], np.maximum.accumulate(taken))
+    compressed: npt.NDArray[np.float64] = x * 10.0 ** (-smooth / 20.0)
+    return compressed
+
+
 def three_modules() -> pyengine.Patch:
     """A sine through an envelope through a filter."""
     patch = pyengine.Patch().create("osc1", "simple_sine").create("env1", "adsr").create("filt1", "biquad_filter")

@@ -16,7 +16,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from figures import Figures
-from references import RATE_HZ, envelope, kick, lfo, limiter, lowpass_sections, noise, pan, sine, state_variable
+from references import (
+    RATE_HZ,
+    compressor,
+    envelope,
+    kick,
+    lfo,
+    limiter,
+    lowpass_sections,
+    noise,
+    pan,
+    sine,
+    state_variable,
+)
 from scipy import signal
 
 from pyengine import _native
@@ -85,6 +97,15 @@ ROWS = {
         ("ceiling", -20.0, -19.0),
         "left",
         (("ceiling", -20.0),),
+    ),
+    "compressor": Row(
+        lambda: compressor(_SINE),
+        "numpy, scipy.signal.lfilter",
+        "simple_sine",
+        1e-3,
+        ("threshold", -30.0, -20.0),
+        "left",
+        (("threshold", -30.0), ("release", 5000.0)),
     ),
 }
 

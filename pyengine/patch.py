@@ -113,6 +113,15 @@ class Patch:
         return len(self._cables)
 
     @property
+    def is_stereo(self) -> bool:
+        """Whether something in it is heard on one side alone: a module with outputs left and right, connected no
+        further.
+        """
+        onward = {cable.source for cable in self._cables.values() if not cable.feedback}
+        specs = self._registry
+        return any(specs.get(n.type).is_stereo_out and n.id not in onward for n in self._nodes.values())
+
+    @property
     def next_handle(self) -> int:
         """The handle of the next node created. Set it upward to keep handles apart across patches."""
         return self._next_handle

@@ -20,6 +20,7 @@ CSRC = ROOT / "csrc"
 # From the ground up. osc stands above the supervisor, which uses its decoder, and client beside osc.
 MODULES = [
     "errors",
+    "ears",
     "_native",
     "specs",
     "notes",
@@ -33,6 +34,7 @@ MODULES = [
     "drawing",
     "commands",
     "replies",
+    "events",
     "patterns",
     "addresses",
     "messages",
@@ -67,10 +69,13 @@ MODULES = [
     "supervisor",
     "status",
     "listing",
+    "notify",
     "dispatch",
     "streams",
     "server",
     "engine",
+    "measure",
+    "doctor",
     "demo",
     "cli",
 ]

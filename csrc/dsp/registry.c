@@ -17,6 +17,7 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_svf,
   &pe_module_kick,
   &pe_module_limiter,
+  &pe_module_compressor,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];
