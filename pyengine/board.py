@@ -129,6 +129,6 @@ class Board:
         desk = self.desk
         for patch in (desk.candidate, desk.committed, desk.pending):
             for node in patch.nodes.values() if patch is not None and handle else ():
-                if node.handle == handle:
+                if patch is not None and node.handle <= handle < node.handle + patch.copies(node.id):
                     return node.id
         return ""
