@@ -122,6 +122,10 @@ class Engine:
             supervisor = self._supervisor = Supervisor(self.options, self._loop)
             self._dispatcher = Dispatcher(supervisor, self._loop)
             self._dispatcher.osc = self._server
+            if self._server is not None:
+                self._server.on_refused.append(self._dispatcher.notifier.on_refused)
+                if self._server.streams is not None:
+                    self._server.streams.on_closed = self._dispatcher.notifier.drop
             supervisor.start()
             self._await_workers(supervisor)
             supervisor.open_clock()
@@ -144,6 +148,8 @@ class Engine:
             self._is_closed = True
             if self._feed is not None:
                 self._feed.close()
+            if self._dispatcher is not None:
+                self._dispatcher.notifier.close()
             if supervisor is not None:
                 supervisor.close()
             if self._server is not None:
@@ -383,8 +389,8 @@ class Engine:
         feed = self._feed = Feed(self._running, self._loop, listener, self._server.port)
         feed.facts = lambda: {"osc": self._server.status()} if self._server else {}
         feed.late_commands = lambda: self._dispatcher.late_commands if self._dispatcher else 0
-        self._dispatcher.on_answer = feed.on_answer
-        self._server.on_refused = feed.on_refused
+        self._dispatcher.on_answer.append(feed.on_answer)
+        self._server.on_refused.append(feed.on_refused)
         logger.info("page on %s", address)
         return address
 

@@ -29,6 +29,7 @@ COMMANDS = (
     "demo",
     "replay",
     "render",
+    "listen",
     "send",
     "status",
     "modules",

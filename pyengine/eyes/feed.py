@@ -87,7 +87,7 @@ class Feed:
         self._is_edited = False
         self.facts: Callable[[], dict[str, Any]] = dict  # more for the status
         self.late_commands: Callable[[], int] = int
-        supervisor.board.on_move = self._on_move
+        supervisor.board.on_move.append(self._on_move)
         self._start()
 
     @property
