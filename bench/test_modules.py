@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from figures import Figures
-from references import RATE_HZ, envelope, kick, lfo, lowpass_sections, noise, pan, sine, state_variable
+from references import RATE_HZ, envelope, kick, lfo, lowpass_sections, noise, pan, saw, sine, state_variable
 from scipy import signal
 
 from pyengine import _native
@@ -60,6 +60,7 @@ ROWS = {
     "mixer": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
     "pan": Row(lambda: pan(_SINE).sum(axis=0), "numpy.multiply, twice", "simple_sine", 1e-6, ("position", 0.0, 1.0)),
     "noise": Row(lambda: noise(N_FRAMES), "numpy, SplitMix64", None, 1e-6, ("gain", 0.2, 0.5)),
+    "osc": Row(lambda: saw(N_FRAMES), "numpy, harmonics added up", None, 0.08, ("freq", 440.0, 880.0)),
     "lfo": Row(lambda: lfo(N_FRAMES), "numpy.sin", None, 1e-6, ("depth", 1.0, 0.5)),
     "svf": Row(
         lambda: signal.lfilter(*_STATE_VARIABLE, _SINE),
