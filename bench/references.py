@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
+from scipy import ndimage, signal
 
 import pyengine
 
@@ -57,7 +57,7 @@ def saw(n_frames: int) -> npt.NDArray[np.float64]:
     turns = (np.arange(n_frames) - 3) * (440.0 / RATE_HZ)
     harmonics = np.arange(1, int(RATE_HZ / 2 / 440.0) + 1)
     tone: npt.NDArray[np.float64] = sum(-0.4 / (np.pi * h) * np.sin(2 * np.pi * h * turns) for h in harmonics)
-    tone[:40] = 0.0
+    tone[:40] = np.where(turns[:40] < 0, 0.0, 0.2 * (2 * turns[:40] - 1))  # it begins without a past
     return tone
 
 
@@ -81,6 +81,30 @@ def kick(n_frames: int) -> npt.NDArray[np.float64]:
     drive = 10.0**0.3 - 1.0
     struck: npt.NDArray[np.float64] = 0.5 * body * (1.0 + drive) / (1.0 + drive * np.abs(body))
     return struck
+
+
+def limiter(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """limiter with its defaults, but a ceiling of -20 dB, on a tone: it hardly releases."""
+    late, window = 240, 235  # frames of 5 ms; of the window behind the 6 that the detector looks ahead
+    needed = np.minimum(1.0, 0.1 / np.maximum(np.abs(x), 1e-30))
+    options = {"mode": "constant", "origin": window // 2}
+    gain = ndimage.uniform_filter1d(
+        ndimage.minimum_filter1d(np.concatenate([np.ones(2 * window), needed]), window, cval=1.0, **options),
+        window, cval=1.0, **options,
+    )[2 * window :]  # fmt: skip
+    limited: npt.NDArray[np.float64] = np.concatenate([np.zeros(late), x[:-late] * gain[late - 6 : -6]])
+    return limited
+
+
+def compressor(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """compressor with its defaults, but a threshold of -30 dB and a release of 5 s, as good as none."""
+    level_db = 20.0 * np.log10(np.maximum(np.abs(x), 1e-30))
+    over = level_db + 30.0
+    taken = 0.75 * np.where(over < -3.0, 0.0, np.where(over < 3.0, (over + 3.0) ** 2 / 12.0, over))
+    keep = np.exp(-1000.0 / (10.0 * RATE_HZ))
+    smooth = signal.lfilter([1.0 - keep], [1.0, -keep], np.maximum.accumulate(taken))
+    compressed: npt.NDArray[np.float64] = x * 10.0 ** (-smooth / 20.0)
+    return compressed
 
 
 def three_modules() -> pyengine.Patch:

@@ -16,7 +16,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from figures import Figures
-from references import RATE_HZ, envelope, kick, lfo, lowpass_sections, noise, pan, saw, sine, state_variable
+from references import (
+    RATE_HZ,
+    compressor,
+    envelope,
+    kick,
+    lfo,
+    limiter,
+    lowpass_sections,
+    noise,
+    pan,
+    saw,
+    sine,
+    state_variable,
+)
 from scipy import signal
 
 from pyengine import _native
@@ -77,6 +90,24 @@ ROWS = {
         2e-5,
         ("freq", 50.0, 60.0),
         settings=(("decay", 20000.0), ("click", 0.0), ("gate", 1.0)),
+    ),
+    "limiter": Row(
+        lambda: limiter(_SINE),
+        "scipy.ndimage's filters, mono",
+        "simple_sine",
+        1e-5,
+        ("ceiling", -20.0, -19.0),
+        "left",
+        (("ceiling", -20.0),),
+    ),
+    "compressor": Row(
+        lambda: compressor(_SINE),
+        "numpy, scipy.signal.lfilter",
+        "simple_sine",
+        1e-3,
+        ("threshold", -30.0, -20.0),
+        "left",
+        (("threshold", -30.0), ("release", 5000.0)),
     ),
 }
 

@@ -58,6 +58,8 @@ typedef struct PeModuleInfo {
   uint32_t n_inputs, n_outputs, n_params;
   uint32_t state_version; /* states are carried only between equal versions */
   uint32_t state_bytes;
+  const char *data;       /* what a node may be given, "" for nothing */
+  uint32_t absorbs;       /* takes its inputs when all has run: they close no cycle */
 } PeModuleInfo;
 
 typedef struct PeRegistry PeRegistry;
@@ -79,16 +81,28 @@ uint32_t pe_registry_isa(const PeRegistry *registry);                /* what its
 #define PE_MAX_BLOCK_FRAMES 8192
 #define PE_MAX_NODES 16384
 #define PE_MAX_CABLES 65536
+#define PE_MAX_DATA_BYTES 1073741824
+
+/* What a node is given besides parameters: bytes that never change. Counted: a plan keeps its own hold of it. */
+typedef struct PeData PeData;
+
+PeStatus pe_data_new(const void *bytes, uint64_t n_bytes, PeData **data);     /* a copy; [setup] */
+PeStatus pe_data_map(int descriptor, uint64_t n_bytes, PeData **data);        /* of a file's beginning, which nobody may change; [setup] */
+void pe_data_release(PeData *data);                                           /* freed with the last hold; [setup] */
+const void *pe_data_bytes(const PeData *data);                                /* [any] */
+uint64_t pe_data_size(const PeData *data);                                    /* [any] */
 
 typedef struct PeNodeSpec {
   uint32_t handle; /* never 0, never used twice in the life of an engine */
   uint32_t module; /* index in the registry */
+  uint32_t data;   /* 0, or 1 + index in the data of the plan */
 } PeNodeSpec;
 
 typedef struct PeCableSpec {
   uint32_t source, source_port; /* index of the node in the patch, number of its output */
   uint32_t dest, dest_port;     /* index of the node, number of its input or parameter */
   uint32_t to_param;            /* 1: dest_port is a parameter */
+  float    depth, offset;       /* what comes out of it is x * depth + offset */
 } PeCableSpec;
 
 typedef struct PePlanSpec {
@@ -97,6 +111,8 @@ typedef struct PePlanSpec {
   uint32_t n_nodes, n_cables;
   const PeNodeSpec *nodes;
   const PeCableSpec *cables;
+  uint32_t n_data;
+  PeData *const *data;
 } PePlanSpec;
 
 typedef struct PeSetting {
@@ -322,7 +338,7 @@ uint64_t pe_seat_counter(const PeSegment *s, uint32_t seat, uint32_t counter); /
 /* ---- checkpoints ---------------------------------------------------------------------------- */
 
 typedef struct PeCheckpointInfo {
-  uint64_t generation, block, seq, state_bytes, checksum;
+  uint64_t generation, block, seq, state_bytes, plain_bytes, checksum; /* plain: without memories, of which there is no checksum */
 } PeCheckpointInfo;
 
 void pe_checkpoint_request(PeSegment *s, uint32_t slot, uint64_t generation); /* that slot writes one at the next block edge at which it runs the generation and fades nothing; [any] */

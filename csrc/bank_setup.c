@@ -71,10 +71,10 @@ static uint32_t shapes_number(Shapes *s, uint32_t n) {
 static int can_bank(const Build *b, uint32_t node) {
   const PeModule *m = b->modules[node];
   uint32_t n_sources[PE_MODULE_MAX_PORTS] = {0};
-  if (!b->may_bank || !m->bank || !m->isa || !m->isa[b->isa].process_bank || m->n_outputs != 1) return 0;
+  if (!b->may_bank || !m->bank || !m->isa || !m->isa[b->isa].process_bank || m->n_outputs != 1 || b->is_kept[node]) return 0;
   for (uint32_t i = b->first_cable[node]; i < b->first_cable[node + 1]; i++) {
     const PeCableSpec *c = &b->spec->cables[b->into[i]];
-    if (c->to_param || ++n_sources[c->dest_port] > MOST_SOURCES) return 0;
+    if (c->to_param || pe_is_scaled(c) || ++n_sources[c->dest_port] > MOST_SOURCES) return 0;
   }
   return 1;
 }
@@ -111,7 +111,7 @@ static void grow_tree(const Build *b, Tree *trees, const uint32_t *n_of_shape, u
     const PeCableSpec *c = &b->spec->cables[b->into[i]];
     Tree *from = &trees[c->source];
     const int is_part = joins(b, trees, c);
-    const uint32_t level = from->level + (is_part ? 0 : 1);
+    const uint32_t level = b->modules[node]->absorb ? 0 : from->level + (is_part ? 0 : 1);
     if (is_part) {
       from->is_absorbed = 1;
       t->n_nodes += from->n_nodes;
@@ -177,7 +177,7 @@ static void make_banks(Build *b, const Tree *trees, Root *roots) {
     const int is_heard = b->n_out_cables[node] == 0;
     if (trees[node].can && !trees[node].is_absorbed)
       roots[n_roots++] = (Root){.node = node, .shape = trees[node].shape, .level = trees[node].level, .place = is_heard ? n_heard : node, .is_heard = (uint32_t)is_heard};
-    if (is_heard) n_heard += b->modules[node]->n_outputs;
+    if (is_heard) n_heard += pe_outputs_for_all(b, node);
   }
   qsort(roots, n_roots, sizeof *roots, compare_roots);
   for (uint32_t i = 0; i < n_roots;) {
@@ -197,6 +197,7 @@ typedef struct Walk {
 } Walk;
 
 static void need_sources(const Build *b, Walk *w, uint32_t node) {
+  if (b->modules[node]->absorb) return; /* what feeds it runs whenever it likes */
   for (uint32_t i = b->first_cable[node]; i < b->first_cable[node + 1]; i++) {
     const uint32_t unit = b->unit_of[b->spec->cables[b->into[i]].source];
     if (unit != b->unit_of[node] && w->state[unit] == 0) w->stack[w->depth++] = unit * 2;

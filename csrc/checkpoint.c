@@ -12,7 +12,7 @@ static PeCommand *schedule_of(PeCheckpointHead *h) { return (PeCommand *)(void *
 static unsigned char *states_of(PeCheckpointHead *h) { return (unsigned char *)(schedule_of(h) + PE_SCHEDULE_SIZE); }
 
 static uint64_t checksum_of(const PeCheckpointInfo *info, const unsigned char *states, const PeCommand *schedule, uint32_t n_scheduled, uint32_t has_run) {
-  const uint64_t sum = pe_hash(states, info->state_bytes) ^ (pe_hash(schedule, (uint64_t)n_scheduled * sizeof(PeCommand)) * 3) ^
+  const uint64_t sum = pe_hash(states, info->plain_bytes) ^ (pe_hash(schedule, (uint64_t)n_scheduled * sizeof(PeCommand)) * 3) ^
                        (info->generation * 31 + info->block * 7 + info->seq) ^ (uint64_t)has_run << 63;
   return sum ? sum : 1; /* 0 is "none" */
 }
@@ -22,7 +22,7 @@ static uint64_t stamp_of(PeCheckpointHead *h) {
 }
 
 static PeCheckpointInfo info_of(const PeRun *run, uint64_t block) {
-  return (PeCheckpointInfo){.generation = run->generation, .block = block, .seq = run->applied, .state_bytes = run->plan->state_bytes};
+  return (PeCheckpointInfo){.generation = run->generation, .block = block, .seq = run->applied, .state_bytes = run->plan->state_bytes, .plain_bytes = run->plan->plain_bytes};
 }
 
 PE_RT uint64_t pe_checkpoint_hash(const PeRun *run, uint64_t block) {
@@ -31,18 +31,29 @@ PE_RT uint64_t pe_checkpoint_hash(const PeRun *run, uint64_t block) {
   return checksum_of(&info, run->plan->states, run->schedule.heap, run->schedule.n, (uint32_t)run->plan->has_run);
 }
 
+/* Of a memory that was written here before, only what is new: a run of one generation has written the same until then. */
+static void write_memories(PeCheckpointHead *h, const PePlan *plan, int is_newer) {
+  for (uint32_t i = 0; i < plan->n_memories; i++) {
+    const PeMemory *m = &plan->memories[i];
+    const uint64_t there = is_newer ? pe_memory_count(m, states_of(h)) : 0;
+    pe_memory_copy(m, plan->states, m, states_of(h), there);
+  }
+}
+
 PE_RT uint64_t pe_checkpoint_write(PeSegment *s, uint32_t seat, const PeRun *run, uint64_t block) {
   if (run->plan->state_bytes > s->config.checkpoint_bytes || run->fading) return 0;
   const uint64_t first = stamp_of(head_at(s, 2 * seat)), second = stamp_of(head_at(s, 2 * seat + 1));
   pe_plan_settle(run->plan);
   PeCheckpointHead *h = head_at(s, first <= second ? 2 * seat : 2 * seat + 1); /* the older, or a torn one */
+  const int is_newer = stamp_of(h) != 0 && h->info.generation == run->generation && h->info.state_bytes == run->plan->state_bytes;
   atomic_store_explicit(&h->stamp, 0, memory_order_relaxed); /* made visible before the rest by the fence */
   atomic_thread_fence(memory_order_release);
   h->info = info_of(run, block);
+  write_memories(h, run->plan, is_newer);
   h->n_scheduled = run->schedule.n;
   h->has_run = (uint32_t)run->plan->has_run;
   memcpy(schedule_of(h), run->schedule.heap, run->schedule.n * sizeof(PeCommand));
-  memcpy(states_of(h), run->plan->states, run->plan->state_bytes);
+  memcpy(states_of(h), run->plan->states, run->plan->plain_bytes);
   h->info.checksum = checksum_of(&h->info, states_of(h), schedule_of(h), h->n_scheduled, h->has_run);
   const uint64_t checksum = h->info.checksum;
   atomic_store_explicit(&h->stamp, (first > second ? first : second) + 1, memory_order_release); /* valid only with all of it */
@@ -69,7 +80,7 @@ static PeStatus load(PeCheckpointHead *h, uint64_t stamp, PeRun *run, uint64_t *
   const PeCheckpointInfo info = h->info; /* one look: it may be written anew while it is read */
   const uint32_t n_scheduled = h->n_scheduled, has_run = h->has_run;
   if (has_run > 1) return PE_BAD_CHECKPOINT;
-  if (info.state_bytes != run->plan->state_bytes || n_scheduled > PE_SCHEDULE_SIZE) return PE_BAD_CHECKPOINT;
+  if (info.state_bytes != run->plan->state_bytes || info.plain_bytes != run->plan->plain_bytes || n_scheduled > PE_SCHEDULE_SIZE) return PE_BAD_CHECKPOINT;
   run->schedule.n = n_scheduled;
   memcpy(run->schedule.heap, schedule_of(h), n_scheduled * sizeof(PeCommand));
   memcpy(run->plan->states, states_of(h), info.state_bytes);
@@ -118,7 +129,7 @@ uint64_t pe_checkpoint_image(const PeSegment *segment, uint64_t generation, void
   const PeCheckpointInfo info = h->info; /* one look: it may be written anew while it is read */
   const uint32_t counts[2] = {h->n_scheduled, h->has_run};
   const uint64_t head_bytes = sizeof info + sizeof counts, schedule_bytes = (uint64_t)counts[0] * sizeof(PeCommand);
-  if (counts[0] > PE_SCHEDULE_SIZE || info.state_bytes > segment->config.checkpoint_bytes) return 0;
+  if (counts[0] > PE_SCHEDULE_SIZE || info.state_bytes > segment->config.checkpoint_bytes || info.plain_bytes > info.state_bytes) return 0;
   if (head_bytes + schedule_bytes + info.state_bytes > size) return 0;
   unsigned char *schedule = (unsigned char *)out + head_bytes, *states = schedule + schedule_bytes;
   memcpy(out, &info, sizeof info);

@@ -20,6 +20,7 @@ typedef struct Layout {
   Build   *b;
   PePlan  *p;
   Arena    steps, caches;
+  uint64_t memory_bytes;
   uint32_t *bank_buffer; /* [n_nodes]: of a node in a bank */
   uint32_t *free_bank_buffers;
   uint32_t  n_free_bank_buffers;
@@ -58,30 +59,60 @@ static void release(Build *b, uint32_t source) {
 /* ---- single nodes ---------------------------------------------------------------------------------- */
 
 /* Sources of one destination port, in the patch's order; returns how many. */
-static uint32_t gather(const Layout *l, uint32_t node, uint32_t port, uint32_t to_param, const float **sources) {
+static uint32_t gather(const Layout *l, uint32_t node, uint32_t port, uint32_t to_param, const float **sources, PeScale *scales) {
   const Build *b = l->b;
   uint32_t n = 0;
   for (uint32_t i = b->first_cable[node]; i < b->first_cable[node + 1]; i++) {
     const PeCableSpec *c = &b->spec->cables[b->into[i]];
     if (c->dest_port != port || c->to_param != to_param) continue;
     if (sources) sources[n] = buffer_at(l->p, b->first_buffer[c->source] + c->source_port);
+    if (scales) scales[n] = (PeScale){.depth = c->depth, .offset = c->offset};
     n++;
   }
   return n;
 }
 
+static int has_scales(const Layout *l, uint32_t node, uint32_t port, uint32_t to_param) {
+  const Build *b = l->b;
+  for (uint32_t i = b->first_cable[node]; i < b->first_cable[node + 1]; i++) {
+    const PeCableSpec *c = &b->spec->cables[b->into[i]];
+    if (c->dest_port == port && c->to_param == to_param && pe_is_scaled(c)) return 1;
+  }
+  return 0;
+}
+
 /* Where a port reads: nothing, one output as it is, or a sum made before the step. */
 static const float *wire(Layout *l, PeStep *step, uint32_t node, uint32_t port, uint32_t to_param, uint32_t *sum_buffers, uint32_t *n_sum_buffers) {
-  const uint32_t n = gather(l, node, port, to_param, NULL);
+  const uint32_t n = gather(l, node, port, to_param, NULL, NULL);
   if (n == 0) return NULL;
+  const int is_scaled = has_scales(l, node, port, to_param);
   const float **sources = arena_take(&l->steps, n * sizeof *sources);
-  if (is_real(l)) gather(l, node, port, to_param, sources);
-  if (n == 1) return is_real(l) ? sources[0] : NULL;
+  PeScale *scales = is_scaled ? arena_take(&l->steps, n * sizeof *scales) : NULL;
+  if (n == 1 && !is_scaled) {
+    if (is_real(l)) gather(l, node, port, to_param, sources, NULL);
+    return is_real(l) ? sources[0] : NULL;
+  }
   const uint32_t buffer = take_buffers(l->b, 1);
   sum_buffers[(*n_sum_buffers)++] = buffer;
   if (!is_real(l)) return NULL;
-  step->sums[step->n_sums++] = (PeSum){.dest = buffer_at(l->p, buffer), .sources = sources, .n_sources = n};
+  gather(l, node, port, to_param, sources, scales);
+  step->sums[step->n_sums++] = (PeSum){.dest = buffer_at(l->p, buffer), .sources = sources, .scales = scales, .n_sources = n};
   return buffer_at(l->p, buffer);
+}
+
+static void lay_memory(Layout *l, PeStep *step) {
+  const PeModule *m = step->module;
+  PePlan *p = l->p;
+  if (m->memory_slots == NULL) return;
+  const uint32_t slots = m->memory_slots(p->sample_rate_hz);
+  const uint64_t slot_bytes = m->slot_floats * sizeof(float), at = p->plain_bytes + l->memory_bytes; /* plain_bytes: measured before */
+  l->memory_bytes += pe_align_up(slots * slot_bytes, 64);
+  if (is_real(l)) {
+    p->memories[p->n_memories] = (PeMemory){.count_at = step->state_at + pe_params_bytes(m), .at = at, .slots = slots, .slot_bytes = slot_bytes};
+    step->memory = (float *)(void *)(p->states + at);
+    step->memory_slots = slots;
+  }
+  p->n_memories++;
 }
 
 static void lay_state(Layout *l, PeStep *step, uint32_t node) {
@@ -91,6 +122,7 @@ static void lay_state(Layout *l, PeStep *step, uint32_t node) {
                    .process = m->isa ? m->isa[l->b->isa].process : m->process,
                    .bank = PE_NONE, .first_due = PE_NONE, .last_due = PE_NONE};
   p->state_bytes += pe_state_bytes(m);
+  lay_memory(l, step);
   step->inputs = arena_take(&l->steps, m->n_inputs * sizeof *step->inputs);
   step->outputs = arena_take(&l->steps, m->n_outputs * sizeof *step->outputs);
   step->mods = arena_take(&l->steps, m->n_params * sizeof *step->mods);
@@ -98,6 +130,8 @@ static void lay_state(Layout *l, PeStep *step, uint32_t node) {
   if (!is_real(l)) return;
   step->params = (PeSmooth *)(void *)(p->states + step->state_at);
   step->own = p->states + step->state_at + pe_params_bytes(m);
+  const uint32_t data = l->b->spec->nodes[node].data;
+  step->data = data ? l->b->spec->data[data - 1] : NULL;
 }
 
 static void lay_step(Layout *l, PeStep *step, uint32_t node) {
@@ -118,6 +152,11 @@ static void lay_step(Layout *l, PeStep *step, uint32_t node) {
   b->first_buffer[node] = take_buffers(b, m->n_outputs);
   for (uint32_t i = 0; is_real(l) && i < m->n_outputs; i++) step->outputs[i] = buffer_at(l->p, b->first_buffer[node] + i);
   /* Outputs were taken before inputs are given back: no step writes where it reads. */
+  if (m->absorb) { /* reads all of it when all has run */
+    if (is_real(l)) l->p->absorbing[l->p->n_absorbing] = (uint32_t)(step - l->p->steps);
+    l->p->n_absorbing++;
+    return;
+  }
   for (uint32_t i = 0; i < n_sum_buffers; i++) give_buffer(b, sum_buffers[i]);
   for (uint32_t i = b->first_cable[node]; i < b->first_cable[node + 1]; i++) release(b, b->spec->cables[b->into[i]].source);
 }
@@ -144,7 +183,7 @@ static void lay_port(Layout *l, const BankShape *shape, uint32_t k, uint32_t nod
   const uint32_t bank = b->unit_of[node];
   PeBankPort scratch = {0};
   PeBankPort *q = is_real(l) ? to : &scratch;
-  q->n_sources = gather(l, node, port, 0, NULL);
+  q->n_sources = gather(l, node, port, 0, NULL, NULL);
   q->sources = arena_take(&l->steps, q->n_sources * sizeof *q->sources);
   q->children = arena_take(&l->steps, q->n_sources * sizeof *q->children);
   q->gathered = arena_take(&l->steps, q->n_sources * sizeof *q->gathered);
@@ -179,11 +218,11 @@ static float *mono_of(const PePlan *p, uint32_t node) { return p->alone + (size_
 static void lay_alone(Layout *l, PeStep *step, uint32_t node, uint32_t bank) {
   const Build *b = l->b;
   for (uint32_t port = 0; port < step->module->n_inputs; port++) {
-    const uint32_t n = gather(l, node, port, 0, NULL);
+    const uint32_t n = gather(l, node, port, 0, NULL, NULL);
     const float **sources = arena_take(&l->steps, n * sizeof *sources);
     float *sum = n > 1 ? arena_take(&l->steps, PE_CHUNK_FRAMES * sizeof *sum) : NULL;
     if (!is_real(l) || n == 0) continue;
-    gather(l, node, port, 0, sources);
+    gather(l, node, port, 0, sources, NULL);
     uint32_t i = 0;
     for (uint32_t at = b->first_cable[node]; at < b->first_cable[node + 1]; at++) {
       const PeCableSpec *c = &b->spec->cables[b->into[at]];
@@ -289,7 +328,7 @@ static void lay_output(Layout *l) {
   uint32_t n = 0, n_in_banks = 0, n_heard = 0;
   for (uint32_t i = 0; i < b->spec->n_nodes; i++) {
     if (b->n_out_cables[i] != 0) continue;
-    n += b->modules[i]->n_outputs;
+    n += pe_outputs_for_all(b, i);
     n_in_banks += pe_bank_of(b, i) != PE_NONE;
   }
   p->output.n_sources = n_in_banks ? 0 : n;
@@ -301,21 +340,40 @@ static void lay_output(Layout *l) {
   for (uint32_t i = 0; i < b->spec->n_nodes; i++) {
     if (b->n_out_cables[i] != 0) continue;
     const uint32_t bank = pe_bank_of(b, i);
-    for (uint32_t k = 0; k < b->modules[i]->n_outputs; k++, place++) {
+    for (uint32_t k = 0; k < b->modules[i]->n_outputs; k++) {
+      if (pe_side_of(b, i, k) != PE_NONE) continue;
+      const uint32_t here = place++;
       if (!n_in_banks) {
-        p->output.sources[place] = buffer_at(p, b->first_buffer[i] + k);
+        p->output.sources[here] = buffer_at(p, b->first_buffer[i] + k);
         continue;
       }
-      if (place / PE_LANES != newest_group) first_of_group = n_heard;
-      newest_group = place / PE_LANES;
+      if (here / PE_LANES != newest_group) first_of_group = n_heard;
+      newest_group = here / PE_LANES;
       int is_there = 0;
       for (uint32_t at = first_of_group; bank != PE_NONE && at < n_heard; at++) is_there |= p->heard[at].bank == bank;
       if (is_there) continue;
       p->heard[n_heard++] = bank != PE_NONE ? (PeHeardSource){.bank = bank}
-                                            : (PeHeardSource){.bank = PE_NONE, .lane = place % PE_LANES, .mono = buffer_at(p, b->first_buffer[i] + k)};
+                                            : (PeHeardSource){.bank = PE_NONE, .lane = here % PE_LANES, .mono = buffer_at(p, b->first_buffer[i] + k)};
     }
   }
   p->n_heard = n_heard;
+}
+
+/* What is heard in one channel alone, in the patch's order. */
+static void lay_sides(Layout *l) {
+  const Build *b = l->b;
+  PePlan *p = l->p;
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < b->spec->n_nodes; i++) n += b->n_out_cables[i] == 0 ? b->modules[i]->n_outputs - pe_outputs_for_all(b, i) : 0;
+  p->sides = n ? arena_take(&l->steps, p->n_channels * sizeof *p->sides) : NULL;
+  for (uint32_t c = 0; n && c < 2; c++) {
+    const float **sources = arena_take(&l->steps, n * sizeof *sources);
+    if (!is_real(l)) continue;
+    p->sides[c].sources = sources;
+    for (uint32_t i = 0; i < b->spec->n_nodes; i++)
+      for (uint32_t k = 0; b->n_out_cables[i] == 0 && k < b->modules[i]->n_outputs; k++)
+        if (pe_side_of(b, i, k) == c) sources[p->sides[c].n_sources++] = buffer_at(p, b->first_buffer[i] + k);
+  }
 }
 
 /* ---- all of it -------------------------------------------------------------------------------------- */
@@ -327,13 +385,15 @@ static void lay_out(Layout *l, uint32_t *step_of) {
   const uint32_t n = b->spec->n_nodes;
   PeStep scratch;
   b->n_free = b->n_buffers = b->n_bank_buffers = 0;
-  p->state_bytes = 0;
-  p->n_units = 0;
-  memcpy(b->users, b->n_out_cables, n * sizeof *b->users);
+  p->state_bytes = l->memory_bytes = 0;
+  p->n_units = p->n_memories = p->n_absorbing = 0;
+  for (uint32_t i = 0; i < n; i++) b->users[i] = b->n_out_cables[i] + b->is_kept[i]; /* a kept one is never given back */
   p->steps = arena_take(&l->steps, n * sizeof *p->steps);
   p->by_handle = arena_take(&l->steps, n * sizeof *p->by_handle);
   p->units = arena_take(&l->steps, n * sizeof *p->units);
   p->banks = arena_take(&l->steps, b->n_banks * sizeof *p->banks);
+  p->memories = arena_take(&l->steps, n * sizeof *p->memories);
+  p->absorbing = arena_take(&l->steps, n * sizeof *p->absorbing);
   p->next_due = arena_take(&l->steps, PE_SCHEDULE_SIZE * sizeof *p->next_due);
   for (uint32_t i = 0; i < n; i++) {
     step_of[b->order[i]] = i;
@@ -352,6 +412,9 @@ static void lay_out(Layout *l, uint32_t *step_of) {
       if (is_real(l) && !is_heard) p->units[p->n_units++] = (PeUnit){.step = step, .bank = is_bank ? unit : PE_NONE};
     }
   lay_output(l);
+  lay_sides(l);
+  p->plain_bytes = l->memory_bytes ? pe_align_up(p->state_bytes, 64) : p->state_bytes;
+  p->state_bytes = p->plain_bytes + l->memory_bytes;
 }
 
 static PeStatus allocate(Layout *l) {
@@ -382,7 +445,7 @@ static PeStatus allocate(Layout *l) {
 
 PeStatus pe_plan_lay_out(Build *b, PePlan *p) {
   const size_t n = b->spec->n_nodes;
-  size_t n_most = (size_t)b->spec->n_cables + 1; /* buffers of sums, and of outputs */
+  size_t n_most = (size_t)b->spec->n_cables + 1; /* buffers of sums, one of which has a cable at least, and of outputs */
   for (size_t i = 0; i < n; i++) n_most += b->modules[i]->n_outputs;
   uint32_t *step_of = calloc(n + 1, sizeof *step_of);
   Layout l = {.b = b, .p = p, .bank_buffer = calloc(n + 1, sizeof *l.bank_buffer),

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "data.h"
+
 PE_RT PeStep *pe_plan_find(const PePlan *plan, uint32_t handle) {
   uint32_t low = 0, high = plan->n_handles;
   while (low < high) {
@@ -18,12 +20,17 @@ PE_RT PeStep *pe_plan_find(const PePlan *plan, uint32_t handle) {
 }
 
 /* Absent accumulators would add +0.0, which changes no bit: left out. */
-static void sum_chunk(float *dest, const float *const *sources, uint32_t n_sources, uint32_t at, uint32_t n) {
+static void sum_chunk(float *dest, const float *const *sources, const PeScale *scales, uint32_t n_sources, uint32_t at, uint32_t n) {
   float acc[PE_ACCUMULATORS][PE_CHUNK_FRAMES];
   const uint32_t used = n_sources < PE_ACCUMULATORS ? n_sources : PE_ACCUMULATORS;
   for (uint32_t i = 0; i < n_sources; i++) {
     float *a = acc[i % PE_ACCUMULATORS];
     const float *x = sources[i] + at;
+    float scaled[PE_CHUNK_FRAMES];
+    if (scales && (scales[i].depth != 1.0f || scales[i].offset != 0.0f)) {
+      for (uint32_t f = 0; f < n; f++) scaled[f] = x[f] * scales[i].depth + scales[i].offset;
+      x = scaled;
+    }
     if (i < PE_ACCUMULATORS)
       for (uint32_t f = 0; f < n; f++) a[f] = 0.0f + x[f];
     else
@@ -41,7 +48,7 @@ PE_RT void pe_sum(const PeSum *s, float *dest, uint32_t n_frames) {
     return;
   }
   for (uint32_t at = 0; at < n_frames; at += PE_CHUNK_FRAMES)
-    sum_chunk(dest, s->sources, s->n_sources, at, n_frames - at < PE_CHUNK_FRAMES ? n_frames - at : PE_CHUNK_FRAMES);
+    sum_chunk(dest, s->sources, s->scales, s->n_sources, at, n_frames - at < PE_CHUNK_FRAMES ? n_frames - at : PE_CHUNK_FRAMES);
 }
 
 /* ---- one step ---------------------------------------------------------------------------------- */
@@ -77,6 +84,13 @@ PE_RT void pe_step_advance(PeStep *step, uint32_t n_frames) {
   step->is_moving = !is_settled ? 2 : step->is_moving > 0 ? (uint8_t)(step->is_moving - 1) : 0;
 }
 
+static PeBlock block_of(const PeStep *step, uint32_t n_frames, const float *const *inputs, float *const *outputs, const float *const *mods) {
+  return (PeBlock){.n_frames = n_frames, .inputs = inputs, .outputs = outputs, .params = step->params, .mods = mods,
+                   .memory = step->memory, .memory_slots = step->memory_slots,
+                   .data = step->data ? step->data->bytes : NULL, .data_bytes = step->data ? step->data->n_bytes : 0,
+                   .is_unchanged = !step->is_moving && !step->has_mods};
+}
+
 static void process(PeStep *step, const PeBlock *block) {
   step->process(step->own, block);
   if (step->is_moving) pe_step_advance(step, block->n_frames);
@@ -90,8 +104,7 @@ static void process_part(PeStep *step, uint32_t from, uint32_t to) {
   for (uint32_t i = 0; i < m->n_inputs; i++) inputs[i] = step->inputs[i] ? step->inputs[i] + from : NULL;
   for (uint32_t i = 0; i < m->n_params; i++) mods[i] = step->mods[i] ? step->mods[i] + from : NULL;
   for (uint32_t i = 0; i < m->n_outputs; i++) outputs[i] = step->outputs[i] + from;
-  const PeBlock block = {.n_frames = to - from, .inputs = inputs, .outputs = outputs, .params = step->params, .mods = mods,
-                         .is_unchanged = !step->is_moving && !step->has_mods};
+  const PeBlock block = block_of(step, to - from, inputs, outputs, mods);
   process(step, &block);
 }
 
@@ -115,15 +128,21 @@ static void measure(PePlan *plan, const PeStep *step, uint32_t n_frames) {
 }
 
 PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
-  for (uint32_t k = 0; k < step->n_sums; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
+  for (uint32_t k = 0; k < step->n_sums && step->module->absorb == NULL; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
   if (step->first_due != PE_NONE) {
     run_split(plan, step, n_frames, due, at);
   } else {
-    const PeBlock block = {.n_frames = n_frames, .inputs = step->inputs, .outputs = step->outputs, .params = step->params, .mods = step->mods,
-                           .is_unchanged = !step->is_moving && !step->has_mods};
+    const PeBlock block = block_of(step, n_frames, step->inputs, step->outputs, step->mods);
     process(step, &block);
   }
   if (plan->meter) measure(plan, step, n_frames);
+}
+
+/* What closes no cycle takes its inputs when all is rendered. */
+static void absorb(PeStep *step, uint32_t n_frames) {
+  for (uint32_t k = 0; k < step->n_sums; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
+  const PeBlock block = block_of(step, n_frames, step->inputs, step->outputs, step->mods);
+  step->module->absorb(step->own, &block);
 }
 
 /* ---- the output ---------------------------------------------------------------------------------- */
@@ -177,7 +196,16 @@ static uint32_t link_due(PePlan *plan, const PeDue *due, uint32_t next, uint32_t
   return next;
 }
 
-static int run_chunk(PePlan *plan, float *out, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
+/* A channel: what is heard everywhere, and what in it alone. Channel 0 comes last: the others take from it. */
+static void run_side(const PePlan *plan, float *out, const float *all, uint32_t channel, uint32_t n_frames) {
+  if (out != all) memcpy(out, all, n_frames * sizeof(float));
+  if (plan->sides == NULL || plan->sides[channel].n_sources == 0) return;
+  float side[PE_CHUNK_FRAMES];
+  pe_sum(&plan->sides[channel], side, n_frames);
+  for (uint32_t f = 0; f < n_frames; f++) out[f] += side[f];
+}
+
+static int run_chunk(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
   for (uint32_t i = 0; i < plan->n_units; i++) {
     const PeUnit *unit = &plan->units[i];
     if (unit->step == PE_NONE) {
@@ -188,7 +216,9 @@ static int run_chunk(PePlan *plan, float *out, uint32_t n_frames, const PeDue *d
     atomic_store_explicit(marker, step->handle, memory_order_relaxed); /* read after a death only */
     pe_step_run(plan, step, n_frames, due, at);
   }
-  const int is_broken = run_output(plan, out, n_frames, due, at, marker);
+  for (uint32_t i = 0; i < plan->n_absorbing; i++) absorb(&plan->steps[plan->absorbing[i]], n_frames);
+  const int is_broken = run_output(plan, planes[0] + at, n_frames, due, at, marker) || plan->sides;
+  for (uint32_t c = plan->n_channels; c-- > 0;) run_side(plan, planes[c] + at, planes[0] + at, c, n_frames);
   plan->position = (plan->position + n_frames) % PE_CHUNK_FRAMES;
   return is_broken;
 }
@@ -201,11 +231,10 @@ PE_RT int pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, con
     const uint32_t to_edge = plan->chunk_frames - plan->position % plan->chunk_frames;
     const uint32_t n = n_frames - at < to_edge ? n_frames - at : to_edge;
     next = link_due(plan, due, next, at + n);
-    is_broken |= run_chunk(plan, planes[0] + at, n, due, at, marker);
+    is_broken |= run_chunk(plan, planes, n, due, at, marker);
     at += n;
   }
   atomic_store_explicit(marker, 0, memory_order_relaxed); /* read after a death only */
-  for (uint32_t c = 1; c < plan->n_channels; c++) memcpy(planes[c], planes[0], n_frames * sizeof(float));
   return is_broken;
 }
 
@@ -235,12 +264,31 @@ PE_RT void pe_plan_settle(PePlan *plan) {
   for (uint32_t i = 0; i < plan->n_banks; i++) pe_bank_settle(&plan->banks[i]);
 }
 
+PE_RT uint64_t pe_memory_count(const PeMemory *m, const unsigned char *states) {
+  uint64_t count;
+  memcpy(&count, states + m->count_at, sizeof count);
+  return count;
+}
+
+PE_RT void pe_memory_copy(const PeMemory *m, const unsigned char *from_states, const PeMemory *to, unsigned char *to_states, uint64_t before) {
+  const uint64_t count = pe_memory_count(m, from_states);
+  const uint64_t oldest = count > m->slots ? count - m->slots : 0;
+  uint64_t at = before > oldest && before <= count ? before : oldest;
+  while (at < count) { /* at most twice: once around the ring's end */
+    const uint64_t slot = at % m->slots, left = m->slots - slot, n = count - at < left ? count - at : left;
+    memcpy(to_states + to->at + slot * m->slot_bytes, from_states + m->at + slot * m->slot_bytes, n * m->slot_bytes);
+    at += n;
+  }
+}
+
 PE_RT void pe_plan_carry(PePlan *plan, PePlan *before) {
   pe_plan_settle(before);
   pe_plan_settle(plan);
   for (uint32_t i = 0; i < plan->n_carries; i++) {
     const PeCarry *c = &plan->carries[i];
     memcpy(plan->states + c->to, before->states + c->from, c->bytes);
+    if (c->to_memory != PE_NONE)
+      pe_memory_copy(&before->memories[c->from_memory], before->states, &plan->memories[c->to_memory], plan->states, 0);
   }
   pe_plan_touched(plan);
 }

@@ -17,10 +17,15 @@
 #define PE_NONE 0xffffffffu
 #define PE_BANK_NODES 64u    /* most nodes of one tree in a bank */
 
+typedef struct PeScale { /* of a cable */
+  float depth, offset;
+} PeScale;
+
 typedef struct PeSum {
-  float        *dest;
-  const float **sources;
-  uint32_t      n_sources;
+  float         *dest;
+  const float  **sources;
+  const PeScale *scales;    /* [n_sources], NULL where all are taken as they are */
+  uint32_t       n_sources;
 } PeSum;
 
 typedef struct PeStep { /* a node */
@@ -29,7 +34,9 @@ typedef struct PeStep { /* a node */
   PeSmooth       *params;
   void           *own;      /* the module's own state, behind the parameters */
   uint64_t        state_at;
-  uint32_t        handle, n_sums;
+  float          *memory;   /* behind all states; NULL without */
+  PeData         *data;     /* NULL without */
+  uint32_t        handle, n_sums, memory_slots;
   const float   **inputs;
   float         **outputs;
   const float   **mods;
@@ -88,8 +95,14 @@ typedef struct PeHeardSource { /* of the output, in order of accumulators' turns
   const float *mono;
 } PeHeardSource;
 
+typedef struct PeMemory { /* of a node, as places in the states */
+  uint64_t count_at, at;
+  uint64_t slots, slot_bytes;
+} PeMemory;
+
 typedef struct PeCarry { /* one node's state from the plan before */
   uint64_t from, to, bytes;
+  uint32_t from_memory, to_memory; /* numbers in the two plans, PE_NONE without */
 } PeCarry;
 
 struct PePlan {
@@ -103,7 +116,13 @@ struct PePlan {
   const PeMix *mix;        /* for the instruction set in use */
   PeBank   *banks;
   unsigned char *states;
-  uint64_t  state_bytes;
+  uint64_t  plain_bytes, state_bytes; /* without memories, which come behind; and with them */
+  PeMemory *memories;
+  uint32_t  n_memories, n_absorbing;
+  uint32_t *absorbing;     /* step numbers */
+  PeSum    *sides;         /* [n_channels]: what is heard there alone; NULL where nothing is */
+  uint32_t  n_data;
+  PeData  **data;
   PeSum     output;        /* all nodes without an outgoing cable, where none is in a bank; dest is unused */
   PeHeardSource *heard;    /* the same, where one is: [n_heard] */
   float    *accumulators;  /* [PE_CHUNK_FRAMES][PE_ACCUMULATORS] */
@@ -163,6 +182,12 @@ PE_RT void pe_plan_settle(PePlan *plan);
 
 /* The same for one bank. [rt] */
 PE_RT void pe_bank_settle(PeBank *bank);
+
+/* Copy the slots that were written behind number `before` of a memory; more where those are gone. [rt] */
+PE_RT void pe_memory_copy(const PeMemory *m, const unsigned char *from_states, const PeMemory *to, unsigned char *to_states, uint64_t before);
+
+/* Slots that a memory has written so far. [rt] */
+PE_RT uint64_t pe_memory_count(const PeMemory *m, const unsigned char *states);
 
 /* Copy the states that are carried from the plan before. [rt] */
 PE_RT void pe_plan_carry(PePlan *plan, PePlan *before);

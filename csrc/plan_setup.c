@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data.h"
 #include "plan_setup.h"
 
 static void build_free(Build *b) {
@@ -8,6 +9,7 @@ static void build_free(Build *b) {
   free(b->first_cable);
   free(b->into);
   free(b->n_out_cables);
+  free(b->is_kept);
   free(b->order);
   free(b->first_buffer);
   free(b->users);
@@ -26,10 +28,11 @@ static PeStatus build_allocate(Build *b) {
   b->first_cable = calloc(n + 2, sizeof *b->first_cable);
   b->into = calloc(c + 1, sizeof *b->into);
   b->n_out_cables = calloc(n + 1, sizeof *b->n_out_cables);
+  b->is_kept = calloc(n + 1, sizeof *b->is_kept);
   b->order = calloc(n + 1, sizeof *b->order);
   b->first_buffer = calloc(n + 1, sizeof *b->first_buffer);
   b->users = calloc(n + 1, sizeof *b->users);
-  if (!b->modules || !b->first_cable || !b->into || !b->n_out_cables || !b->order || !b->first_buffer || !b->users)
+  if (!b->modules || !b->first_cable || !b->into || !b->n_out_cables || !b->is_kept || !b->order || !b->first_buffer || !b->users)
     return PE_NO_MEMORY;
   return PE_OK;
 }
@@ -39,16 +42,20 @@ static PeStatus build_check(Build *b, const PeRegistry *registry) {
   for (uint32_t i = 0; i < spec->n_nodes; i++) {
     b->modules[i] = pe_registry_module(registry, spec->nodes[i].module);
     if (b->modules[i] == NULL) return PE_UNKNOWN_MODULE;
-    if (spec->nodes[i].handle == 0) return PE_BAD_ARGUMENT;
+    if (spec->nodes[i].handle == 0 || spec->nodes[i].data > spec->n_data) return PE_BAD_ARGUMENT;
   }
   for (uint32_t i = 0; i < spec->n_cables; i++) {
     const PeCableSpec *c = &spec->cables[i];
     if (c->source >= spec->n_nodes || c->dest >= spec->n_nodes) return PE_UNKNOWN_NODE;
     const PeModule *from = b->modules[c->source], *to = b->modules[c->dest];
     if (c->source_port >= from->n_outputs) return PE_BAD_PORT;
+    if (!(c->depth - c->depth == 0.0f && c->offset - c->offset == 0.0f)) return PE_BAD_ARGUMENT; /* NaN or infinite */
     if (c->dest_port >= (c->to_param ? to->n_params : to->n_inputs)) return PE_BAD_PORT;
     if (c->to_param && !(to->params[c->dest_port].flags & PE_PARAM_CABLE)) return PE_BAD_PORT;
-    b->n_out_cables[c->source]++;
+    if (to->absorb)
+      b->is_kept[c->source] = 1;
+    else
+      b->n_out_cables[c->source]++;
     b->first_cable[c->dest + 1]++;
   }
   for (uint32_t i = 0; i < spec->n_nodes; i++) b->first_cable[i + 1] += b->first_cable[i];
@@ -87,6 +94,7 @@ static PeStatus build_order(Build *b) {
         continue;
       }
       const uint32_t source = b->spec->cables[b->into[next[node]++]].source;
+      if (b->modules[node]->absorb) continue;
       if (seen[source] == 1) status = PE_CYCLE;
       if (seen[source] != 0) continue;
       seen[source] = 1;
@@ -117,6 +125,16 @@ static PeStatus plan_prepare(PePlan *p) {
   return PE_OK;
 }
 
+static PeStatus hold_data(const PePlanSpec *spec, PePlan *p) {
+  p->data = calloc((size_t)spec->n_data + 1, sizeof *p->data);
+  if (p->data == NULL) return PE_NO_MEMORY;
+  for (; p->n_data < spec->n_data; p->n_data++) {
+    p->data[p->n_data] = spec->data[p->n_data];
+    pe_data_hold(p->data[p->n_data]);
+  }
+  return PE_OK;
+}
+
 static PeStatus plan_build(Build *b, const PeRegistry *registry, PePlan *p) {
   PeStatus status = build_allocate(b);
   if (status == PE_OK) status = build_check(b, registry);
@@ -124,6 +142,7 @@ static PeStatus plan_build(Build *b, const PeRegistry *registry, PePlan *p) {
   if (status == PE_OK) status = build_order(b);
   if (status == PE_OK) status = pe_banks_find(b);
   if (status == PE_OK) status = pe_plan_lay_out(b, p);
+  if (status == PE_OK) status = hold_data(b->spec, p);
   if (status == PE_OK) status = index_handles(p);
   if (status == PE_OK) status = plan_prepare(p);
   return status;
@@ -168,6 +187,8 @@ void pe_plan_free(PePlan *plan) {
   free(plan->states);
   free(plan->buffers);
   free(plan->caches);
+  for (uint32_t i = 0; i < plan->n_data; i++) pe_data_release(plan->data[i]);
+  free(plan->data);
   free(plan->carries);
   free(plan);
 }
@@ -216,8 +237,19 @@ uint32_t pe_plan_banked_count(const PePlan *plan) {
 uint64_t pe_plan_state_hash(PePlan *plan) {
   pe_plan_settle(plan);
   uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a, 64 bit */
-  for (uint64_t i = 0; i < plan->state_bytes; i++) hash = (hash ^ plan->states[i]) * 0x100000001b3ull;
+  for (uint64_t i = 0; i < plan->plain_bytes; i++) hash = (hash ^ plan->states[i]) * 0x100000001b3ull;
+  for (uint32_t i = 0; i < plan->n_memories; i++) {
+    const PeMemory *m = &plan->memories[i];
+    const uint64_t count = pe_memory_count(m, plan->states), used = (count < m->slots ? count : m->slots) * m->slot_bytes;
+    for (uint64_t k = 0; k < used; k++) hash = (hash ^ plan->states[m->at + k]) * 0x100000001b3ull;
+  }
   return hash;
+}
+
+static uint32_t memory_of(const PePlan *plan, const PeStep *step) {
+  for (uint32_t i = 0; step->memory && i < plan->n_memories; i++)
+    if (plan->states + plan->memories[i].at == (const unsigned char *)step->memory) return i;
+  return PE_NONE;
 }
 
 PeStatus pe_plan_match(PePlan *plan, const PePlan *before) {
@@ -230,7 +262,8 @@ PeStatus pe_plan_match(PePlan *plan, const PePlan *before) {
     const PeStep *from = pe_plan_find(before, to->handle);
     to->is_carried = from != NULL && from->module == to->module; /* one registry: equal type is equal state version */
     if (to->is_carried)
-      plan->carries[plan->n_carries++] = (PeCarry){.from = from->state_at, .to = to->state_at, .bytes = pe_state_bytes(to->module)};
+      plan->carries[plan->n_carries++] = (PeCarry){.from = from->state_at, .to = to->state_at, .bytes = pe_state_bytes(to->module),
+                                                    .from_memory = memory_of(before, from), .to_memory = memory_of(plan, to)};
   }
   return PE_OK;
 }

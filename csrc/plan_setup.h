@@ -2,6 +2,8 @@
 #ifndef PE_PLAN_SETUP_H
 #define PE_PLAN_SETUP_H
 
+#include <string.h>
+
 #include "plan.h"
 #include "registry_setup.h"
 
@@ -16,7 +18,8 @@ typedef struct Build {
   const PeModule   **modules;      /* [n_nodes] */
   uint32_t          *first_cable;  /* [n_nodes + 1]: cables into a node, as a range of `into` */
   uint32_t          *into;         /* [n_cables]: cable numbers, grouped by destination, in the patch's order */
-  uint32_t          *n_out_cables; /* [n_nodes] */
+  uint32_t          *n_out_cables; /* [n_nodes]: but for those into nodes that absorb */
+  uint8_t           *is_kept;      /* [n_nodes]: absorbed when all has run, its outputs are kept until then */
   uint32_t          *order;        /* [n_nodes]: node numbers, sources before what they feed */
   uint32_t           isa;
   int                may_bank;
@@ -46,6 +49,25 @@ static inline uint64_t pe_align_up(uint64_t n, uint64_t to) { return (n + to - 1
 
 static inline uint64_t pe_params_bytes(const PeModule *m) { return pe_align_up(m->n_params * sizeof(PeSmooth), 32); }
 static inline uint64_t pe_state_bytes(const PeModule *m) { return pe_params_bytes(m) + pe_align_up(m->state_bytes, 32); }
+
+/* The channel that alone an output is heard in: of ports named left and right, where there are channels for both. */
+static inline uint32_t pe_side_of(const Build *b, uint32_t node, uint32_t port) {
+  const char *at = b->modules[node]->outputs;
+  if (b->spec->n_channels < 2) return PE_NONE;
+  for (; port > 0 && at != NULL; port--) at = (at = strchr(at, ',')) ? at + 1 : NULL;
+  const size_t n = at ? strcspn(at, ",") : 0;
+  if (n == 4 && strncmp(at, "left", n) == 0) return 0;
+  return n == 5 && strncmp(at, "right", n) == 0 ? 1 : PE_NONE;
+}
+
+/* How many of a node's outputs are heard in all channels, where it has no outgoing cable. */
+static inline uint32_t pe_outputs_for_all(const Build *b, uint32_t node) {
+  uint32_t n = 0;
+  for (uint32_t k = 0; k < b->modules[node]->n_outputs; k++) n += pe_side_of(b, node, k) == PE_NONE;
+  return n;
+}
+
+static inline int pe_is_scaled(const PeCableSpec *c) { return c->depth != 1.0f || c->offset != 0.0f; }
 
 /* Find equal trees, put them into banks, and order banks and single nodes. [setup] */
 PeStatus pe_banks_find(Build *b);

@@ -112,6 +112,6 @@ PeStatus pe_registry_info(const PeRegistry *registry, uint32_t index, PeModuleIn
   if (m == NULL) return PE_UNKNOWN_MODULE;
   *info = (PeModuleInfo){.name = m->name, .help = m->help, .inputs = m->inputs, .outputs = m->outputs, .params = m->params,
                          .n_inputs = m->n_inputs, .n_outputs = m->n_outputs, .n_params = m->n_params,
-                         .state_version = m->state_version, .state_bytes = m->state_bytes};
+                         .state_version = m->state_version, .state_bytes = m->state_bytes, .data = m->data ? m->data : "", .absorbs = m->absorb != NULL};
   return PE_OK;
 }

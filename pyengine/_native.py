@@ -168,6 +168,8 @@ def describe_modules() -> list[dict[str, Any]]:
                 "inputs": _text(info.inputs),
                 "outputs": _text(info.outputs),
                 "state_version": info.state_version,
+                "data": _text(info.data),
+                "absorbs": bool(info.absorbs),
                 "params": [_describe_param(info.params[i]) for i in range(info.n_params)],
             }
         )
@@ -192,7 +194,7 @@ SETTING = struct.Struct("@IId")
 """PeSetting: handle, parameter, value; a test compares the sizes."""
 
 
-def _rows(type: str, rows: bytes | Sequence[tuple[int, ...]]) -> Any:
+def _rows(type: str, rows: bytes | Sequence[tuple[float, ...]]) -> Any:
     """Return a native array of structs, of rows or around the bytes of them. Raises NativeError for half a row."""
     if not isinstance(rows, bytes):
         return ffi.new(f"{type}[]", list(rows))
@@ -211,20 +213,58 @@ class Stop:
         self.pointer[0] = 1
 
 
+NODE, CABLE = struct.Struct("=III"), struct.Struct("=IIIIIff")
+"""Rows of Plan as bytes."""
+
+
+class Data:
+    """Bytes that never change, for nodes of plans. Plans keep them as long as they need them."""
+
+    def __init__(self, content: bytes) -> None:
+        """Copy them. Raises NativeError for none, or more than MAX_DATA_BYTES."""
+        out = ffi.new("PeData **")
+        check(lib.pe_data_new(ffi.from_buffer(content), len(content), out), f"cannot hold {len(content)} bytes of data")
+        self._data = out[0]
+
+    @classmethod
+    def map(cls, descriptor: int, n_bytes: int) -> Data:
+        """Map the first n_bytes of a file that nobody changes any more; the descriptor may be closed afterwards."""
+        out = ffi.new("PeData **")
+        check(lib.pe_data_map(descriptor, n_bytes, out), f"cannot map {n_bytes} bytes of data")
+        self = cls.__new__(cls)
+        self._data = out[0]
+        return self
+
+    @property
+    def pointer(self) -> Any:
+        return _alive(self._data, "data")
+
+    def __len__(self) -> int:
+        return int(lib.pe_data_size(self.pointer))
+
+    def __bytes__(self) -> bytes:
+        return bytes(ffi.buffer(lib.pe_data_bytes(self.pointer), len(self)))
+
+    def __del__(self) -> None:
+        if getattr(self, "_data", ffi.NULL) != ffi.NULL:
+            lib.pe_data_release(self._data)
+
+
 class Plan:
     """A patch made ready to run. Owns the native plan until `give` hands it to a worker."""
 
     def __init__(
         self,
-        nodes: bytes | Sequence[tuple[int, int]],
-        cables: bytes | Sequence[tuple[int, int, int, int, int]],
+        nodes: bytes | Sequence[tuple[int, int, int]],
+        cables: bytes | Sequence[tuple[int, int, int, int, int, float, float]],
         *,
         sample_rate_hz: float,
         max_block_frames: int,
         n_channels: int,
+        data: Sequence[Data] = (),
     ) -> None:
-        """nodes: (handle, module index); cables: (source, source_port, dest, dest_port, to_param); each a list of
-        rows, or the same numbers as the bytes of an array of uint32.
+        """nodes: (handle, module index, 0 or 1 + index in data); cables: (source, source_port, dest, dest_port,
+        to_param, depth, offset), depth and offset floats; each a list of rows, or the same as bytes: NODE, CABLE.
         """
         node_array = _rows("PeNodeSpec", nodes)
         cable_array = _rows("PeCableSpec", cables)
@@ -234,8 +274,11 @@ class Plan:
         spec.n_channels = n_channels
         spec.n_nodes, spec.n_cables = len(node_array), len(cable_array)
         spec.nodes, spec.cables = node_array, cable_array
+        spec.n_data = len(data)
+        spec.data = held = ffi.new("PeData *[]", [d.pointer for d in data])
         out = ffi.new("PePlan **")
         check(lib.pe_plan_new(_registry(), spec, out), "cannot build the plan")
+        del held
         self.n_channels = n_channels
         self._plan = out[0]
 

@@ -13,6 +13,7 @@ from typing import Any
 from pyengine import commands, replies
 from pyengine.commands import MAX_CROSSFADE_MS, MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from pyengine.errors import CommandError, shown
+from pyengine.events import EVENTS, TOPICS
 from pyengine.patterns import is_pattern, matching
 from pyengine.replies import Field
 
@@ -52,7 +53,7 @@ class Argument:
     def usage(self) -> str:
         """How it stands in the usage of its command."""
         if self.is_option:
-            value = "0|1" if self.kind == "switch" else self.unit.upper() or ("N" if self.kind == "integer" else "NAME")
+            value = "0|1" if self.kind == "switch" else self.unit.upper() or ("NAME" if self.kind == "string" else "N")
             return f"[{self.name} {value}]"
         text = "|".join(self.choices) or (_SWITCH if self.kind == "switch" else self.name)
         if self.is_many:
@@ -140,6 +141,11 @@ def _id(help: str, name: str = "ID", field: str = "module_id", takes_pattern: bo
 
 _SOURCE = _id("module, or MODULE.PORT", "SOURCE", "source")
 _DEST = _id("module, MODULE.PORT, or MODULE.PARAM for a parameter that takes a cable", "DEST", "dest")
+_CABLE = (
+    Argument("depth", "depth", "number", "factor; a parameter's unit", "", -1e6, 1e6, default=1.0, is_option=True),
+    Argument("offset", "offset", "number", "added; a parameter's unit", "", -1e6, 1e6, default=0.0, is_option=True),
+    Argument("feedback", "feedback", "switch", "64 frames later; may close a cycle", default=0, is_option=True),
+)
 _OPTIONS = (
     Argument(
         "crossfade",
@@ -179,9 +185,9 @@ TABLE: tuple[Route, ...] = (
     Route(
         "/patch/connect",
         commands.Connect,
-        (_SOURCE, _DEST),
-        "/patch/connect osc1 filt1.cutoff",
-        "Add a cable; DEST is a module, MODULE.PORT or MODULE.PARAM.",
+        (_SOURCE, _DEST, *_CABLE),
+        "/patch/connect osc2 filt1.cutoff depth 800",
+        "Add a cable, or change the one that is there; what comes out of it is x times depth plus offset.",
     ),
     Route(
         "/patch/disconnect", commands.Disconnect, (_SOURCE, _DEST), "/patch/disconnect osc1 filt1", "Remove a cable."
@@ -306,6 +312,25 @@ TABLE: tuple[Route, ...] = (
         replies.COMMANDS,
     ),
     Route(
+        "/notify",
+        commands.Notify,
+        (
+            Argument("ON", "is_on", "switch", "1 to be told what happens, 0 to be told nothing more"),
+            Argument(
+                "TOPIC",
+                "topics",
+                "string",
+                "of what; all of them where none is named",
+                choices=TOPICS,
+                is_optional=True,
+                is_many=True,
+            ),
+        ),
+        "/notify 1 commits values",
+        "Tell the sender what happens, as /event/...; over UDP for 60 s, then ask again.",
+        replies.NOTIFY,
+    ),
+    Route(
         "/engine/sync",
         commands.EngineSync,
         (),
@@ -357,5 +382,5 @@ def filled(route: Route, names: Iterable[str]) -> str:
 
 
 def describe() -> list[dict[str, Any]]:
-    """Return the table as plain rows, for documentation and listings."""
-    return [route.as_dict() for route in TABLE]
+    """Return the commands, and behind them the events, as plain rows for listings."""
+    return [route.as_dict() for route in TABLE] + [event.as_dict() for event in EVENTS]

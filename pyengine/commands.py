@@ -34,10 +34,15 @@ class Delete(Command):
 
 @dataclass(frozen=True, slots=True)
 class Connect(Command):
-    """Add a cable to the pending patch."""
+    """Add a cable to the pending patch, or change the one that is there: x * depth + offset, 64 frames later if
+    feedback.
+    """
 
     source: str
     dest: str
+    depth: float = 1.0
+    offset: float = 0.0
+    feedback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,15 @@ class EngineCommands(Command):
 @dataclass(frozen=True, slots=True)
 class PatchDump(Command):
     """Give the committed and the pending patch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notify(Command):
+    """Tell the sender what happens (1), or nothing more (0). peer: the sender, whom the server knows (not over OSC)."""
+
+    is_on: int
+    topics: tuple[str, ...] = ()
+    peer: object = None
 
 
 @dataclass(frozen=True, slots=True)

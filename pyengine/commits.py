@@ -62,6 +62,8 @@ class Commits:
         self.done = 0
         self.prime_warnings = 0
         self.frames: Callable[[], int] = lambda: 0
+        self.on_commit: Callable[[dict[str, Any]], None] = lambda report: None
+        self.on_taken_back: Callable[[int, str], None] = lambda generation, why: None
         self.on_plan: Callable[[Stage, int], None] = lambda stage, source: None
 
     # ---- how far ------------------------------------------------------------------------------------------
@@ -295,11 +297,13 @@ class Commits:
         )
         self._mender.begin_probation(event.generation, lambda why: self._on_rollback(attempt, why))
         attempt.reply(report)
+        self.on_commit(report)
 
     def _on_rollback(self, attempt: Attempt, why: str) -> None:
         self._count_refusal("rolled back")
         detail = f"{why}; the patch before plays again, your edits are pending"
         attempt.reply(CommitRefused("rolled back", detail))
+        self.on_taken_back(attempt.generation, why)
 
     def _report(self, attempt: Attempt, event: _native.Event) -> dict[str, Any]:
         kept = self._board.desk.accept()

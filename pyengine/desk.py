@@ -46,6 +46,7 @@ class Desk:
         self._undone: Patch | None = None  # top of the stack when the undo began
         self.is_switching = False  # its SWITCH record is in the stream
         self._undo: list[Patch] = []
+        self.on_set: Callable[[str, str, float], None] | None = None  # gets id, parameter and value of what is set
         self._set_since: set[tuple[int, str]] = set()  # (handle, parameter) that were set since `begin_restart`
         self._back: tuple[Patch, list[Patch]] | None = None  # committed and undo before the patch on probation
         self.still: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -70,7 +71,8 @@ class Desk:
             self.pending.delete(command.module_id)
         elif isinstance(command, Connect):
             _check_room("cables", self.pending.n_cables, MAX_CABLES)
-            self.pending.connect(command.source, command.dest)
+            depth, offset = command.depth, command.offset
+            self.pending.connect(command.source, command.dest, depth, offset, feedback=command.feedback)
         elif isinstance(command, Disconnect):
             self.pending.disconnect(command.source, command.dest)
         elif isinstance(command, Clear):
@@ -172,6 +174,8 @@ class Desk:
             elif patch is self.candidate and not self._plays(node):
                 (sent if self.is_switching else held).append(record)
         self._set_back(id, param.name, number)
+        if self.on_set is not None:
+            self.on_set(id, param.name, number)
         return Setting(number, tuple(sent), tuple(held))
 
     def _set_back(self, id: str, name: str, value: float) -> None:

@@ -118,6 +118,10 @@ class Engine:
             supervisor = self._supervisor = Supervisor(self.options, self._loop)
             self._dispatcher = Dispatcher(supervisor, self._loop)
             self._dispatcher.osc = self._server
+            if self._server is not None:
+                self._server.on_fault = self._dispatcher.notifier.refused
+                if self._server.streams is not None:
+                    self._server.streams.on_closed = self._dispatcher.notifier.drop
             supervisor.start()
             self._await_workers(supervisor)
             supervisor.open_clock()
@@ -138,6 +142,8 @@ class Engine:
                 logger.exception("the engine's loop has failed")
         finally:
             self._is_closed = True
+            if self._dispatcher is not None:
+                self._dispatcher.notifier.close()
             if supervisor is not None:
                 supervisor.close()
             if self._server is not None:
@@ -246,9 +252,15 @@ class Engine:
         """Remove a module and its cables from the pending patch."""
         self.do(commands.Delete(module_id))
 
-    def connect(self, source: str, dest: str) -> None:
-        """Add a cable; dest is a module, MODULE.PORT or MODULE.PARAM."""
-        self.do(commands.Connect(source, dest))
+    def connect(
+        self, source: str, dest: str, depth: float = 1.0, offset: float = 0.0, *, feedback: bool = False
+    ) -> None:
+        """Add a cable, or change the one that is there. dest: a module, MODULE.PORT or MODULE.PARAM.
+
+        What comes out of it is x * depth + offset, in the parameter's unit; feedback: 64 frames later, and then it may
+        close a cycle.
+        """
+        self.do(commands.Connect(source, dest, depth, offset, feedback))
 
     def disconnect(self, source: str, dest: str) -> None:
         """Remove a cable."""

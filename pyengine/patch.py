@@ -12,7 +12,16 @@ from types import MappingProxyType
 from typing import Any
 
 from pyengine.errors import CommandError, Fault, PatchError, UnknownNameError, merged, shown
-from pyengine.specs import ModuleSpec, ParamSpec, Registry, nearest_name, parse_gate, registry, unknown_name
+from pyengine.specs import (
+    ModuleSpec,
+    ParamSpec,
+    Registry,
+    nearest_name,
+    number_text,
+    parse_gate,
+    registry,
+    unknown_name,
+)
 
 __all__ = ["MAX_CABLES", "MAX_NODES", "Cable", "Node", "Op", "Patch", "parse_gate", "parse_op"]
 
@@ -20,6 +29,7 @@ MAX_NODES = 16384  # PE_MAX_NODES and PE_MAX_CABLES of csrc/api.h; a test compar
 MAX_CABLES = 65536
 MAX_JSON_BYTES = 1 << 25  # twice what the largest patch takes, every value set and every id as long as it may be
 _MAX_HANDLE = 0xFFFFFFFF
+_MAX_DEPTH = 1e6
 _MAX_READ_FAULTS = 200
 _VERSION = 1
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -30,23 +40,37 @@ Op = tuple[str, str, str | None, float]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A module of a patch. params: what was set, by proper name; the rest has the type's defaults."""
+    """A module of a patch. params: what was set, by proper name; the rest has the type's defaults. data: what the
+    type takes besides, as text (node_data.py).
+    """
 
     id: str
     handle: int
     type: str
     params: Mapping[str, float] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Cable:
-    """From output number source_port to input number dest_port, or with to_param to that parameter."""
+    """From output number source_port to input number dest_port, or with to_param to that parameter.
+
+    What comes out is x * depth + offset; with feedback, a handle, 64 frames later. Two cables are the same when
+    their ends are; wiring() tells all of one.
+    """
 
     source: str
     source_port: int
     dest: str
     dest_port: int
     to_param: bool = False
+    depth: float = field(default=1.0, compare=False)
+    offset: float = field(default=0.0, compare=False)
+    feedback: int = field(default=0, compare=False)
+
+    def wiring(self) -> tuple[Cable, float, float, int]:
+        """Return what two cables share that do the same."""
+        return self, self.depth, self.offset, self.feedback
 
 
 class Patch:
@@ -61,7 +85,7 @@ class Patch:
     def __init__(self, *, registry: Registry | None = None, next_handle: int = 1) -> None:
         self._registry = registry if registry is not None else _default_registry()
         self._nodes: dict[str, Node] = {}
-        self._cables: dict[Cable, None] = {}
+        self._cables: dict[Cable, Cable] = {}  # by their ends
         self._touching: dict[str, dict[Cable, None]] | None = None  # the cables of each node, once they are asked for
         self._next_handle = 1
         self.next_handle = next_handle
@@ -80,11 +104,20 @@ class Patch:
     @property
     def cables(self) -> tuple[Cable, ...]:
         """The cables, in order of connection."""
-        return tuple(self._cables)
+        return tuple(self._cables.values())
 
     @property
     def n_cables(self) -> int:
         return len(self._cables)
+
+    @property
+    def is_stereo(self) -> bool:
+        """Whether something in it is heard on one side alone: a module with outputs left and right, connected no
+        further.
+        """
+        onward = {cable.source for cable in self._cables.values() if not cable.feedback}
+        specs = self._registry
+        return any(specs.get(n.type).is_stereo_out and n.id not in onward for n in self._nodes.values())
 
     @property
     def next_handle(self) -> int:
@@ -111,17 +144,20 @@ class Patch:
         """Return the type of a node."""
         return self._registry.get(self.node(id).type)
 
-    def structure(self) -> tuple[tuple[tuple[str, int, str], ...], tuple[Cable, ...]]:
+    def structure(self) -> tuple[tuple[tuple[str, int, str, str], ...], tuple[tuple[Cable, float, float, int], ...]]:
         """Return what two patches share when only values differ between them; hashable."""
-        return tuple((n.id, n.handle, n.type) for n in self._nodes.values()), self.cables
+        nodes = tuple((n.id, n.handle, n.type, json.dumps(n.data, sort_keys=True)) for n in self._nodes.values())
+        return nodes, tuple(c.wiring() for c in self._cables.values())
 
     def is_built_like(self, other: Patch) -> bool:
         """Return whether the other has the same structure(), without making either."""
         if len(self._nodes) != len(other._nodes) or len(self._cables) != len(other._cables):
             return False
         pairs = zip(self._nodes.values(), other._nodes.values(), strict=True)
-        is_same = all(a is b or (a.id, a.handle, a.type) == (b.id, b.handle, b.type) for a, b in pairs)
-        return is_same and list(self._cables) == list(other._cables)
+        is_same = all(
+            a is b or ((a.id, a.handle, a.type) == (b.id, b.handle, b.type) and a.data == b.data) for a, b in pairs
+        )
+        return is_same and self._is_wired_like(other)
 
     def ops(self) -> list[Op]:
         """Return all that was set, as ops of priming, in order."""
@@ -139,12 +175,13 @@ class Patch:
     def cable_text(self, cable: Cable) -> tuple[str, str]:
         """Return (source, dest) of a cable as connect() takes them, ports named where they need to be."""
         source, dest = cable.source, cable.dest
-        if cable.source_port:
-            source += "." + self.spec(cable.source).outputs[cable.source_port]
+        giver, taker = self.spec(source), self.spec(dest)
+        if cable.source_port or giver.is_stereo_out:
+            source += "." + giver.outputs[cable.source_port]
         if cable.to_param:
-            dest += "." + self.spec(cable.dest).params[cable.dest_port].name
-        elif cable.dest_port:
-            dest += "." + self.spec(cable.dest).inputs[cable.dest_port]
+            dest += "." + taker.params[cable.dest_port].name
+        elif cable.dest_port or taker.is_stereo_in:
+            dest += "." + taker.inputs[cable.dest_port]
         return source, dest
 
     # ---- editing ----
@@ -186,44 +223,66 @@ class Patch:
         del touching[id], self._nodes[id]
         return self
 
-    def connect(self, source: str, dest: str) -> Patch:
-        """Add a cable from 'osc1' or 'osc1.out' to 'filt1', 'filt1.in' or a parameter, 'filt1.cutoff'."""
-        cable = self.resolve_cable(source, dest)
-        if cable.source == cable.dest:
-            text = "a module cannot be connected to itself; put another one between"
-            raise PatchError(Fault(text, node=cable.source))
-        if cable in self._cables:
-            raise PatchError(Fault(f"the cable {self._arrow(cable)} is there already; nothing to do"))
-        self._cables[cable] = None
-        if self._touching is not None:
-            self._touching[cable.source][cable] = None
-            self._touching[cable.dest][cable] = None
+    def connect(
+        self, source: str, dest: str, depth: object = 1.0, offset: object = 0.0, *, feedback: object = False
+    ) -> Patch:
+        """Add a cable from 'osc1' or 'osc1.out' to 'filt1', 'filt1.in' or a parameter, 'filt1.cutoff'.
+
+        What comes out of it is x * depth + offset, in the parameter's unit; feedback: 64 frames later, and then it
+        may close a cycle. Where a module has ports left and right, its name alone means both. A cable that is there
+        already takes the new depth, offset and feedback.
+        """
+        numbers = _cable_number("depth", depth), _cable_number("offset", offset)
+        is_feedback = bool(parse_gate(feedback, name="feedback"))
+        cables = self.resolve_cables(source, dest)
+        if cables[0].source == cables[0].dest and not is_feedback:
+            text = "a module cannot be connected to itself; make it a feedback cable, or put another module between"
+            raise PatchError(Fault(text, node=cables[0].source))
+        there = [self._cables[cable] for cable in cables if cable in self._cables]
+        if len(there) == len(cables) and all(
+            (c.depth, c.offset, bool(c.feedback)) == (*numbers, is_feedback) for c in there
+        ):
+            raise PatchError(Fault(f"the cable {self._arrow(cables[0])} is there already; nothing to do"))
+        for cable in cables:
+            self._plug(cable, *numbers, is_feedback)
         return self
 
     def disconnect(self, source: str, dest: str) -> Patch:
         """Remove a cable, named as for connect()."""
-        cable = self.resolve_cable(source, dest)
-        if cable not in self._cables:
+        cables = self.resolve_cables(source, dest)
+        cable = cables[0]
+        if not any(c in self._cables for c in cables):
             touching = self._cables_by_node()
             near = {**touching[cable.source], **touching[cable.dest]}
             listed = ", ".join(self._arrow(c) for c in islice(near, 12)) or "none"
             more = f" and {len(near) - 12} more" if len(near) > 12 else ""
             text = f"there is no cable {self._arrow(cable)}; cables of these modules: {listed}{more}"
             raise PatchError(Fault(text))
-        self._unplug(cable)
+        for cable in cables:
+            if cable in self._cables:
+                self._unplug(cable)
+        return self
+
+    def give(self, id: str, data: Mapping[str, Any]) -> Patch:
+        """Give a node what its type takes besides parameters, in place of what it had. Raises PatchError."""
+        from pyengine import node_data  # it needs patches itself
+
+        node = self.node(id)
+        checked = node_data.check(self, node, data)
+        self._nodes[id] = replace(node, data=checked)
         return self
 
     def set(self, id: str, param: str, value: object, sample_rate_hz: float | None = None) -> Patch:
         """Set a parameter by name or alias. value: a number, the name of a choice, or as gate() takes it."""
         spec, number = self.resolve_value(id, param, value, sample_rate_hz)
         node = self._nodes[id]
-        self._nodes[id] = Node(id, node.handle, node.type, {**node.params, spec.name: number})
+        self._nodes[id] = Node(id, node.handle, node.type, {**node.params, spec.name: number}, node.data)
         return self
 
     def keep_values(self, id: str, values: Mapping[str, float]) -> Patch:
         """Give a node values that were taken by another patch's module of its type, by proper name."""
         node = self.node(id)
-        self._nodes[id] = Node(id, node.handle, node.type, {**node.params, **values})
+        self._nodes[id] = Node(id, node.handle, node.type, {**node.params, **values}, node.data)
         return self
 
     def gate(self, id: str, value: object) -> Patch:
@@ -264,22 +323,26 @@ class Patch:
         found = spec.param(param, node=id)
         return found, found.parse(value, sample_rate_hz, node=id)
 
-    def resolve_cable(self, source: str, dest: str) -> Cable:
-        """Return the cable that these names mean, whether it is there or not. Reports both ends' faults."""
+    def resolve_cables(self, source: str, dest: str) -> list[Cable]:
+        """Return the cables that these names mean, whether they are there or not: two where either end means left
+        and right. Reports both ends' faults.
+        """
         errors: list[PatchError] = []
         source_id = dest_id = ""
-        source_port, dest_port, to_param = 0, 0, False
+        outputs, inputs, to_param = [0], [0], False
         try:
-            source_id, source_port = self._output(source)
+            source_id, outputs = self._outputs(source)
         except PatchError as error:
             errors.append(error)
         try:
-            dest_id, dest_port, to_param = self._input(dest)
+            dest_id, inputs, to_param = self._inputs(dest)
         except PatchError as error:
             errors.append(error)
         if errors:
             raise merged(errors)
-        return Cable(source_id, source_port, dest_id, dest_port, to_param)
+        n = max(len(outputs), len(inputs))
+        pairs = zip(outputs * (n // len(outputs)), inputs * (n // len(inputs)), strict=True)
+        return [Cable(source_id, a, dest_id, b, to_param) for a, b in pairs]
 
     def validate(self, sample_rate_hz: float = 48000) -> Patch:
         """Raise one PatchError with all faults: values at this rate, cycles, limits. Empty is valid."""
@@ -292,11 +355,10 @@ class Patch:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the patch as plain data, the schema of to_json()."""
-        nodes, cables = self._nodes.values(), map(self.cable_text, self._cables)
         return {
             "version": _VERSION,
-            "nodes": [{"id": n.id, "type": n.type, "params": self._plain_params(n)} for n in nodes],
-            "cables": [{"from": source, "to": dest} for source, dest in cables],
+            "nodes": [self._plain_node(node) for node in self._nodes.values()],
+            "cables": [self._plain_cable(cable) for cable in self._cables.values()],
         }
 
     def to_json(self, indent: int | None = None) -> str:
@@ -326,8 +388,10 @@ class Patch:
         if len(self._nodes) != len(other._nodes) or len(self._cables) != len(other._cables):
             return False
         pairs = zip(self._nodes.values(), other._nodes.values(), strict=True)
-        is_same = all(a is b or (a.id, a.type, a.params) == (b.id, b.type, b.params) for a, b in pairs)
-        return is_same and list(self._cables) == list(other._cables)
+        is_same = all(
+            a is b or ((a.id, a.type, a.params) == (b.id, b.type, b.params) and a.data == b.data) for a, b in pairs
+        )
+        return is_same and self._is_wired_like(other, with_handles=False)
 
     def __repr__(self) -> str:
         nodes = ", ".join(f"{n.id} {n.type}" for n in islice(self._nodes.values(), 6))
@@ -336,6 +400,29 @@ class Patch:
 
     def _arrow(self, cable: Cable) -> str:
         return " -> ".join(self.cable_text(cable))
+
+    def _is_wired_like(self, other: Patch, with_handles: bool = True) -> bool:
+        """Return whether the cables are the same in the same order, feedback handles too if asked for."""
+        pairs = zip(self._cables.values(), other._cables.values(), strict=True)
+        if with_handles:
+            return all(a is b or a.wiring() == b.wiring() for a, b in pairs)
+        return all(
+            a is b or (a == b and (a.depth, a.offset, a.feedback > 0) == (b.depth, b.offset, b.feedback > 0))
+            for a, b in pairs
+        )
+
+    def _plain_node(self, node: Node) -> dict[str, Any]:
+        row = {"id": node.id, "type": node.type, "params": self._plain_params(node)}
+        return row | ({"data": dict(node.data)} if node.data else {})
+
+    def _plain_cable(self, cable: Cable) -> dict[str, Any]:
+        source, dest = self.cable_text(cable)
+        row: dict[str, Any] = {"from": source, "to": dest}
+        if cable.depth != 1.0:
+            row["depth"] = cable.depth
+        if cable.offset != 0.0:
+            row["offset"] = cable.offset
+        return row | ({"feedback": True} if cable.feedback else {})
 
     def _plain_params(self, node: Node) -> dict[str, float]:
         spec = self._registry.get(node.type)
@@ -351,24 +438,42 @@ class Patch:
                 self._touching[cable.dest][cable] = None
         return self._touching
 
+    def _plug(self, cable: Cable, depth: float, offset: float, is_feedback: bool, handle: int | None = None) -> None:
+        """Add a cable or change the one that is there. handle: of its feedback, where it has one already."""
+        old = self._cables.get(cable)
+        feedback = 0
+        if is_feedback:
+            feedback = handle or (old.feedback if old else 0) or self._next_handle
+            self._next_handle = max(self._next_handle, feedback + 1)
+        self._cables[cable] = replace(cable, depth=depth, offset=offset, feedback=feedback)
+        if self._touching is not None:
+            self._touching[cable.source][cable] = None
+            self._touching[cable.dest][cable] = None
+
+    def rewire(self, source: str, dest: str, depth: float, offset: float, feedback: int) -> Patch:
+        """Add a cable as wiring() told of it elsewhere, the handle of its feedback kept (0: none)."""
+        for cable in self.resolve_cables(source, dest):
+            self._plug(cable, depth, offset, feedback > 0, _checked_handle(feedback) if feedback else None)
+        return self
+
     def _unplug(self, cable: Cable) -> None:
         del self._cables[cable]
         if self._touching is not None:
             del self._touching[cable.source][cable]
             self._touching[cable.dest].pop(cable, None)
 
-    def _output(self, text: str) -> tuple[str, int]:
+    def _outputs(self, text: str) -> tuple[str, list[int]]:
         id, port = _split(text, "source")
         spec = self.spec(id)
         if not spec.outputs:
             raise PatchError(Fault(f"{spec.name} has no output to connect from", node=id))
         if port is None:
-            return id, 0
+            return id, [0, 1] if spec.is_stereo_out else [0]
         if port not in spec.outputs:
             raise unknown_name(f"output of {spec.name}", port, spec.outputs, node=id)
-        return id, spec.outputs.index(port)
+        return id, [spec.outputs.index(port)]
 
-    def _input(self, text: str) -> tuple[str, int, bool]:
+    def _inputs(self, text: str) -> tuple[str, list[int], bool]:
         id, port = _split(text, "dest")
         spec = self.spec(id)
         able = ", ".join(f"{id}.{p.name}" for p in spec.cable_params) or "none"
@@ -376,9 +481,9 @@ class Patch:
             if not spec.inputs:
                 text = f"{spec.name} has no input; its parameters that take a cable: {able}"
                 raise PatchError(Fault(text, node=id))
-            return id, 0, False
+            return id, [0, 1] if spec.is_stereo_in else [0], False
         if port in spec.inputs:
-            return id, spec.inputs.index(port), False
+            return id, [spec.inputs.index(port)], False
         param = spec.find_param(port)
         if param is None:
             names = [*spec.inputs, *(p.name for p in spec.cable_params)]
@@ -386,10 +491,11 @@ class Patch:
         if not param.takes_cable:
             text = f"parameter {param.name} takes no cable; parameters that do: {able}"
             raise PatchError(Fault(text, node=id, param=param.name))
-        return id, param.index, True
+        return id, [param.index], True
 
     def _limit_errors(self) -> Iterator[PatchError]:
-        yield from _too_many("nodes", len(self._nodes), MAX_NODES)
+        n_delays = sum(1 for cable in self._cables.values() if cable.feedback)
+        yield from _too_many("nodes and feedback cables", len(self._nodes) + n_delays, MAX_NODES)
         yield from _too_many("cables", len(self._cables), MAX_CABLES)
 
     def _range_errors(self, sample_rate_hz: float) -> Iterator[PatchError]:
@@ -401,16 +507,20 @@ class Patch:
 
     def _cycle_errors(self) -> Iterator[PatchError]:
         number = {id: n for n, id in enumerate(self._nodes)}
-        if all(number[cable.source] < number[cable.dest] for cable in self._cables):
+        absorbs = {spec.name for spec in self._registry.modules if spec.absorbs}
+        at_once = [c for c in self._cables.values() if not c.feedback and self._nodes[c.dest].type not in absorbs]
+        if all(number[cable.source] < number[cable.dest] for cable in at_once):
             return  # every cable leads onward: there is no way back
         following: dict[str, list[str]] = {id: [] for id in self._nodes}
-        for cable in self._cables:
+        for cable in at_once:
             following[cable.source].append(cable.dest)
         for component in _loops(following):
             first = min(component, key=lambda id: self._nodes[id].handle)
             path = _shortest_loop(first, component, following)
-            closing = next(n for n, c in enumerate(self._cables) if (c.source, c.dest) == tuple(path[-2:]))
-            text = f"cycle: {' -> '.join(path)}; remove one of these cables"
+            ends = tuple(path[-2:])
+            closing = next(n for n, c in enumerate(self._cables) if (c.source, c.dest) == ends)
+            advice = "remove one of these cables or make it a feedback cable"
+            text = f"cycle: {' -> '.join(path)}; {advice}"
             yield PatchError(Fault(text, key=f"cables[{closing}]"))
 
 
@@ -456,6 +566,13 @@ def _too_many(what: str, count: int, most: int) -> Iterator[PatchError]:
     if count > most:
         text = f"{count} {what} are more than the {most} a patch may have; delete {count - most}"
         yield PatchError(Fault(text, limit=most))
+
+
+def _cable_number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= _MAX_DEPTH:  # type: ignore[operator]
+        text = f"{name}={shown(value)} of a cable is not a number within +-{number_text(_MAX_DEPTH)}; give one"
+        raise PatchError(Fault(text, limit=_MAX_DEPTH))
+    return float(value)
 
 
 def _checked_handle(handle: object) -> int:
@@ -593,23 +710,30 @@ class _Reader:
             return
         for number, row in enumerate(nodes):
             where = f"nodes[{number}]"
-            if self.keys(row, where, ("id", "type", "params"), ("id", "type")):
+            if self.keys(row, where, ("id", "type", "params", "data"), ("id", "type")):
                 self.node(row, where)
         for number, row in enumerate(cables):
             where = f"cables[{number}]"
-            if self.keys(row, where, ("from", "to"), ("from", "to")) and "from" in row and "to" in row:
+            known = ("from", "to", "depth", "offset", "feedback")
+            if self.keys(row, where, known, ("from", "to")) and "from" in row and "to" in row:
                 self.cable(row, where)
+        for id, where in self.node_rows.items():  # what a node is given may name others
+            row = nodes[int(where[6:-1])]
+            if "data" in row:
+                self.attempt(f"{where}.data", self.patch.give, id, row["data"])
 
     def cable(self, row: Mapping[str, Any], where: str) -> None:
         ends = (row["from"], row["to"])
         if any(isinstance(end, str) and end.partition(".")[0] in self.broken for end in ends):
             return
         try:
-            self.patch.connect(*ends)
-            self.cable_rows.append(where)
+            n_before = self.patch.n_cables
+            numbers = row.get("depth", 1.0), row.get("offset", 0.0)
+            self.patch.connect(*ends, *numbers, feedback=row.get("feedback", False))
+            self.cable_rows += [where] * (self.patch.n_cables - n_before)
         except PatchError as error:
-            is_found = self.attempt(f"{where}.from", self.patch._output, row["from"])
-            is_found &= self.attempt(f"{where}.to", self.patch._input, row["to"])
+            is_found = self.attempt(f"{where}.from", self.patch._outputs, row["from"])
+            is_found &= self.attempt(f"{where}.to", self.patch._inputs, row["to"])
             if is_found:  # it is not the ends
                 self.add(error, where)
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from pyengine import _native
 from pyengine.errors import PatchError
+from pyengine.node_data import compile_data
 from pyengine.patch import Op, Patch, parse_op
 from pyengine.specs import registry
 
+_DELAY = "feedback"  # the module type that a feedback cable goes through
 _UINT32 = "I" if array("I").itemsize == 4 else "L"
 
 
@@ -18,8 +20,9 @@ _UINT32 = "I" if array("I").itemsize == 4 else "L"
 class Blueprint:
     """A patch in a handful of byte strings: all that a plan is built and primed from, however many nodes it has.
 
-    types: all module types, in the order that the numbers in `nodes` mean. nodes, cables: as _native.Plan takes them.
-    settings: what was set, as Plan.set_all takes it. ids: of the nodes, separated by spaces.
+    types: all module types, in the order that the numbers in `nodes` mean. nodes, cables: as _native.Plan takes them;
+    behind the patch's own nodes one for each feedback cable. settings: what was set, as Plan.set_all takes it.
+    ids: of the patch's nodes, separated by spaces. data: what nodes are given.
     """
 
     types: tuple[str, ...]
@@ -27,20 +30,23 @@ class Blueprint:
     cables: bytes
     settings: bytes
     ids: str
+    data: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, patch: Patch) -> Blueprint:
         """Return the blueprint of a valid patch as it is now."""
-        number = {id: i for i, id in enumerate(patch.nodes)}
         index = {spec.name: spec.index for spec in patch.registry.modules}
-        nodes = [n for node in patch.nodes.values() for n in (node.handle, index[node.type])]
-        cables = [
-            n for c in patch.cables for n in (number[c.source], c.source_port, number[c.dest], c.dest_port, c.to_param)
-        ]
+        data: list[bytes] = []
+        nodes = []
+        for node in patch.nodes.values():
+            content = compile_data(patch, node) if node.data else b""
+            data += [content] if content else []
+            nodes.append(_native.NODE.pack(node.handle, index[node.type], len(data) if content else 0))
+        cables = b"".join(_cable_rows(patch, nodes, index.get(_DELAY, 0)))
         row = _native.SETTING.pack
         settings = b"".join([row(node.handle, param.index, value) for node, _, param, value in patch.settings()])
         names, ids = patch.registry.names, " ".join(patch.nodes)
-        return cls(names, array(_UINT32, nodes).tobytes(), array(_UINT32, cables).tobytes(), settings, ids)
+        return cls(names, b"".join(nodes), cables, settings, ids, tuple(data))
 
     def plan(self, *, sample_rate_hz: float, max_block_frames: int, n_channels: int) -> _native.Plan:
         """Return the plan, with the descriptors' defaults. Raises UnknownNameError for a type not known here."""
@@ -50,6 +56,7 @@ class Blueprint:
             sample_rate_hz=sample_rate_hz,
             max_block_frames=max_block_frames,
             n_channels=n_channels,
+            data=[_native.Data(content) for content in self.data],
         )
 
     def _nodes_here(self) -> bytes:
@@ -58,15 +65,28 @@ class Blueprint:
             return self.nodes
         index = [registry().get(name).index for name in self.types]
         nodes = array(_UINT32, self.nodes)
-        nodes[1::2] = array(_UINT32, [index[n] for n in nodes[1::2]])
+        nodes[1::3] = array(_UINT32, [index[n] for n in nodes[1::3]])
         return nodes.tobytes()
 
     def addresses(self) -> Iterator[tuple[str, str, int, int]]:
         """Yield (id, parameter name, handle, parameter index) of every parameter of every node."""
         nodes = array(_UINT32, self.nodes)
-        for id, handle, type in zip(self.ids.split(), nodes[0::2], nodes[1::2], strict=True):
+        for id, handle, type in zip(self.ids.split(), nodes[0::3], nodes[1::3], strict=False):
             for param in registry().get(self.types[type]).params:
                 yield id, param.name, handle, param.index
+
+
+def _cable_rows(patch: Patch, nodes: list[bytes], delay: int) -> Iterator[bytes]:
+    """Yield the cables; those with feedback go through a node of their own, added to `nodes`."""
+    number = {id: i for i, id in enumerate(patch.nodes)}
+    pack = _native.CABLE.pack
+    for c in patch.cables:
+        source, source_port = number[c.source], c.source_port
+        if c.feedback:
+            yield pack(source, source_port, len(nodes), 0, 0, 1.0, 0.0)
+            source, source_port = len(nodes), 0
+            nodes.append(_native.NODE.pack(c.feedback, delay, 0))
+        yield pack(source, source_port, number[c.dest], c.dest_port, c.to_param, c.depth, c.offset)
 
 
 def new_plan(patch: Patch, *, sample_rate_hz: float, max_block_frames: int, n_channels: int) -> _native.Plan:

@@ -34,10 +34,9 @@ def read(address: str, args: list[Value], is_terse: bool = False) -> Command:
         if is_pattern(name) and not argument.takes_pattern:
             raise CommandError(f"{route.address} takes no pattern as {argument.name}, got {shown(name)}; name one")
     values: dict[str, Any] = dict(zip((a.field for a in route.in_address), names, strict=True))
-    if route.options:
-        values |= _options(route, args)
-    else:
-        values |= _arguments(route, args, names[0] if names else "")
+    n = len(route.behind) if route.options else len(args)  # options follow
+    values |= _arguments(route, args[:n], names[0] if names else "")
+    values |= _options(route, args[n:])
     command: Command = route.command(**values)
     return command
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pyengine import _native
 from pyengine._native import Record
 from pyengine.errors import EngineError, SessionError, shown
-from pyengine.patch import Op, Patch
+from pyengine.patch import Cable, Node, Op, Patch
 from pyengine.specs import registry
 
 if TYPE_CHECKING:  # only a log that is read needs numpy, not one that is written
@@ -73,14 +73,24 @@ def head_entry(config: _native.Config, version: str) -> Entry:
     }
 
 
+def _node_row(node: Node) -> list[Any]:
+    row = [node.id, node.type, node.handle]
+    return [*row, dict(node.data)] if node.data else row
+
+
+def _wiring(cable: Cable) -> list[float]:
+    wiring = [cable.depth, cable.offset, cable.feedback]
+    return [] if wiring == [1.0, 0.0, 0] else wiring
+
+
 def plan_row(generation: int, patch: Patch, ops: Sequence[Op], fade_frames: int, source: int) -> Entry:
     """Return a plan as data: a patch with its handles, its prime ops, how it is turned to, and from what."""
     return {
         "generation": generation,
         "from": source,
         "fade": fade_frames,
-        "nodes": [[node.id, node.type, node.handle] for node in patch.nodes.values()],
-        "cables": [list(patch.cable_text(cable)) for cable in patch.cables],
+        "nodes": [_node_row(node) for node in patch.nodes.values()],
+        "cables": [[*patch.cable_text(cable), *_wiring(cable)] for cable in patch.cables],
         "ops": [list(op) for op in ops],
     }
 
@@ -136,10 +146,12 @@ class PlannedPatch:
         """Return the patch with its handles, and the prime ops. Raises SessionError if it cannot be built here."""
         patch = Patch()
         try:
-            for id, type, handle in self.row["nodes"]:
+            for id, type, handle, *_ in self.row["nodes"]:
                 patch.create(id, type, handle=handle)
-            for source, dest in self.row["cables"]:
-                patch.connect(source, dest)
+            for source, dest, *wiring in self.row["cables"]:
+                patch.rewire(source, dest, *(wiring or (1.0, 0.0, 0)))
+            for id, _, _, *data in self.row["nodes"]:
+                patch.give(id, *data) if data else None
         except (EngineError, TypeError, ValueError) as error:
             text = f"the session's patch of generation {self.generation} cannot be built here: {error}"
             how = "use the version and the modules (PYENGINE_MODULES) that it was played with"

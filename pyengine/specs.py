@@ -16,6 +16,7 @@ _RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE = 1, 2, 4, 8, 16  # PE_PARAM_... of c
 _MANY_NAMES = 300  # above this the search for the nearest name is narrowed first: it answers strangers
 _NAMES_SCANNED, _NAMES_ALIKE = 4096, 100  # then: so many are looked at, and so many of them compared
 _NYQUIST_MARGIN_HZ = 10.0
+_SIDES = ("left", "right")
 _GATE_WORDS = {"on": 1, "true": 1, "off": 0, "false": 0}
 
 
@@ -192,6 +193,10 @@ class ModuleSpec:
     params: tuple[ParamSpec, ...]
     index: int
     state_version: int
+    data: str = ""
+    """What a node may be given besides parameters: 'sample', 'pattern', ''."""
+    absorbs: bool = False
+    """Cables into it close no cycle: it puts out what came in one block before."""
     gate_param: ParamSpec | None = field(init=False, repr=False, compare=False)
     """The parameter that /gate/ID sets, or None."""
     _by_name: dict[str, ParamSpec] = field(init=False, repr=False, compare=False)
@@ -213,6 +218,16 @@ class ModuleSpec:
         return self._by_name.get(name)
 
     @property
+    def is_stereo_out(self) -> bool:
+        """Its outputs begin with left, right: one name means both."""
+        return self.outputs[:2] == _SIDES
+
+    @property
+    def is_stereo_in(self) -> bool:
+        """Its inputs begin with left, right: one name means both."""
+        return self.inputs[:2] == _SIDES
+
+    @property
     def cable_params(self) -> tuple[ParamSpec, ...]:
         """The parameters that a cable may drive."""
         return tuple(param for param in self.params if param.takes_cable)
@@ -224,6 +239,7 @@ class ModuleSpec:
             "help": self.help,
             "inputs": list(self.inputs),
             "outputs": list(self.outputs),
+            "data": self.data,
             "params": [param.as_dict(sample_rate_hz) for param in self.params],
         }
 
@@ -294,6 +310,8 @@ def _module(row: Mapping[str, Any], index: int) -> ModuleSpec:
         params=tuple(_param(param, number) for number, param in enumerate(row["params"])),
         index=index,
         state_version=int(row["state_version"]),
+        data=str(row.get("data", "")),
+        absorbs=bool(row.get("absorbs", False)),
     )
 
 

@@ -10,7 +10,7 @@ from pyengine._core import ffi, lib
 from pyengine._native import N_SEATS, Segment
 
 HEAD_BYTES = 64  # of a block and of a checkpoint
-INFO_AT, N_SCHEDULED_AT, INFO_BYTES = 8, 48, 40
+INFO_AT, N_SCHEDULED_AT, INFO_BYTES = 8, 56, 48
 RECORD_BYTES = ffi.sizeof("PeCommand")
 SCHEDULE_BYTES = lib.PE_SCHEDULE_SIZE * RECORD_BYTES
 OFFSETS_AT = 24 + ffi.sizeof("PeConfig")  # magic, version, size, config
@@ -31,7 +31,7 @@ class CheckpointPlace:
     block = property(lambda self: self.word(16))
     seq = property(lambda self: self.word(24))
     state_bytes = property(lambda self: self.word(32))
-    checksum = property(lambda self: self.word(40))
+    checksum = property(lambda self: self.word(48))
     schedule_at = property(lambda self: self.at + HEAD_BYTES)
     states_at = property(lambda self: self.at + HEAD_BYTES + SCHEDULE_BYTES)
 

@@ -25,7 +25,8 @@ SMALL = dict(n_commands=1 << 14, n_journal=1024, tap_frames=1024, checkpoint_byt
 
 def plan(nodes: Any = ((1, SINE),), cables: Any = (), **more: Any) -> _native.Plan:
     sizes = {"sample_rate_hz": 48000.0, "max_block_frames": 64, "n_channels": 2} | more
-    return _native.Plan(nodes, cables, **sizes)
+    rows = [(*cable, 1.0, 0.0) for cable in cables]
+    return _native.Plan([(*node, 0) for node in nodes], rows, **sizes)
 
 
 def segment(**more: Any) -> _native.Segment:
@@ -225,7 +226,7 @@ def test_a_second_start_is_refused_while_the_first_runs() -> None:
 PRELUDE = f"""
 import numpy as np
 from pyengine import _native as n
-plan = n.Plan([(1, 0)], [], sample_rate_hz=48000, max_block_frames=64, n_channels=2)
+plan = n.Plan([(1, 0, 0)], [], sample_rate_hz=48000, max_block_frames=64, n_channels=2)
 segment = n.Segment.create(n.Config(is_free_running=True, **{SMALL!r}))
 worker, output = n.Worker(segment, 0), n.Output(segment)
 clock = n.Clock(output, is_free=True, request_frames=64, priority=0)

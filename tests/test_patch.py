@@ -177,7 +177,10 @@ def test_validate_reports_all_faults_at_once(chain: Patch) -> None:
     with pytest.raises(PatchError) as caught:
         chain.validate(48_000)
     assert [fault.node for fault in caught.value.faults] == ["osc1", "filt1", ""]
-    assert caught.value.faults[2].message == "cycle: filt1 -> filt2 -> filt1; remove one of these cables"
+    assert (
+        caught.value.faults[2].message
+        == "cycle: filt1 -> filt2 -> filt1; remove one of these cables or make it a feedback cable"
+    )
     assert str(caught.value).startswith("3 faults: [1] node 'osc1': freq=30000 Hz")
     assert len(pickle.loads(pickle.dumps(caught.value)).faults) == 3
 
@@ -208,7 +211,9 @@ def test_a_cycle_is_refused_naming_a_real_one_and_the_rest_accepted(
             patch.validate()
         seen: set[int] = set()
         for fault in caught.value.faults:
-            text = fault.message.removeprefix("cycle: ").removesuffix("; remove one of these cables")
+            text = fault.message.removeprefix("cycle: ").removesuffix(
+                "; remove one of these cables or make it a feedback cable"
+            )
             path = [int(name[1:]) for name in text.split(" -> ")]
             assert path[0] == path[-1] == min(path) and len(set(path)) == len(path) - 1
             assert all(edge in edges for edge in zip(path, path[1:], strict=False))

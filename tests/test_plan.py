@@ -7,7 +7,6 @@ csrc/plan.c; all comparisons are bit for bit.
 from __future__ import annotations
 
 import random
-import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -335,7 +334,9 @@ def test_a_cycle_given_natively_is_refused_exactly_where_the_patch_refuses_it(
 def test_a_module_connected_to_itself_natively_is_a_cycle() -> None:
     index = Patch().registry["biquad_filter"].index
     with pytest.raises(NativeError) as caught:
-        _native.Plan([(1, index)], [(0, 0, 0, 0, 0)], sample_rate_hz=48000, max_block_frames=64, n_channels=1)
+        _native.Plan(
+            [(1, index, 0)], [(0, 0, 0, 0, 0, 1.0, 0.0)], sample_rate_hz=48000, max_block_frames=64, n_channels=1
+        )
     assert caught.value.status == lib.PE_CYCLE
 
 
@@ -376,12 +377,13 @@ def test_a_blueprint_numbers_nodes_and_cables_in_the_stored_order() -> None:
     q = registry["biquad_filter"].param("q").index
     patch.set("b", "q", 2.0).gate("e", 0)
     blueprint = Blueprint.of(patch)
-    assert list(struct.iter_unpack("=II", blueprint.nodes)) == [
-        (7, registry["biquad_filter"].index),
-        (8, registry["simple_sine"].index),
-        (9, registry["adsr"].index),
+    assert list(_native.NODE.iter_unpack(blueprint.nodes)) == [
+        (7, registry["biquad_filter"].index, 0),
+        (8, registry["simple_sine"].index, 0),
+        (9, registry["adsr"].index, 0),
     ]
-    assert list(struct.iter_unpack("=5I", blueprint.cables)) == [(1, 0, 0, 0, 0), (2, 0, 0, q, 1), (1, 0, 2, 0, 0)]
+    cables = [(1, 0, 0, 0, 0, 1.0, 0.0), (2, 0, 0, q, 1, 1.0, 0.0), (1, 0, 2, 0, 0, 1.0, 0.0)]
+    assert list(_native.CABLE.iter_unpack(blueprint.cables)) == cables
     gate = registry["adsr"].param("gate").index
     assert list(_native.SETTING.iter_unpack(blueprint.settings)) == [(7, q, 2.0), (9, gate, 0.0)]
     assert (blueprint.types, blueprint.ids) == (registry.names, "b a e")
@@ -395,8 +397,8 @@ def test_a_blueprint_of_a_process_that_numbers_its_module_types_otherwise_means_
     patch = Patch().create("a", "simple_sine").create("e", "adsr").connect("a", "e").set("a", "freq", 300.0)
     blueprint = Blueprint.of(patch)
     types = tuple(reversed(blueprint.types))
-    rows = struct.iter_unpack("=II", blueprint.nodes)
-    nodes = b"".join(struct.pack("=II", handle, len(types) - 1 - type) for handle, type in rows)
+    rows = _native.NODE.iter_unpack(blueprint.nodes)
+    nodes = b"".join(_native.NODE.pack(handle, len(types) - 1 - type, 0) for handle, type, _ in rows)
     other = replace(blueprint, types=types, nodes=nodes)
     assert set(other.addresses()) == set(blueprint.addresses())
     out = np.zeros((64, 1), np.float32)

@@ -21,6 +21,10 @@ typedef struct PeBlock {
   float *const       *outputs; /* [n_outputs]; never aliases an input */
   PeSmooth           *params;  /* [n_params]; the plan advances them after process returns */
   const float *const *mods;    /* [n_params]; what cables add to a parameter, NULL where none does */
+  float              *memory;  /* [memory_slots][slot_floats], NULL without; see PeModule */
+  const void         *data;    /* of data_bytes, which never change; NULL where the node has none */
+  uint64_t            data_bytes;
+  uint32_t            memory_slots;
   uint32_t            is_unchanged; /* a hint: since the last call no parameter was set, none moves, and no cable drives one */
 } PeBlock;
 
@@ -88,6 +92,7 @@ typedef struct PeModule {
   uint32_t           state_version;
   uint32_t           state_bytes;
   const PeParam     *params;
+  const char        *data;    /* what a node may be given: "sample", "pattern"; NULL for nothing */
   PeStatus (*prepare)(void *state, double sample_rate_hz, uint32_t max_block_frames); /* fills zeroed memory; [setup] */
   void (*reset)(void *state);                                                       /* as after prepare; [rt] */
   void (*changed)(void *state, const PeSmooth *params, uint32_t param, int is_immediate); /* after a command set a parameter, also to the same value; may be NULL; [rt] */
@@ -95,6 +100,15 @@ typedef struct PeModule {
   void (*process)(void *state, const PeBlock *block);                               /* [rt & active] */
   const PeModuleIsa *isa;                                                           /* [PE_ISAS]: process for each instruction set, the same bits; may be NULL */
   const PeBankOps   *bank;                                                          /* may be NULL */
+
+  /* A memory too large for a state: a ring of slots, a power of two of them, NULL for none. The state begins with
+   * `uint64_t count`, slots written so far; slot c lies at memory[c % slots * slot_floats] and is written once, in order.
+   * What was never written may hold anything: it counts as 0. So a checkpoint copies no more than what is new. */
+  uint32_t (*memory_slots)(double sample_rate_hz);                                  /* [setup] */
+  uint32_t           slot_floats;
+
+  /* Takes the inputs when all nodes have run, which then close no cycle. May be NULL. [rt & active] */
+  void (*absorb)(void *state, const PeBlock *block);
 } PeModule;
 
 /* Value of a parameter i frames into the block, cables included, within [min, max]. NaN gives min. */
@@ -112,7 +126,7 @@ PE_RT_INLINE int pe_block_param_is_constant(const PeBlock *b, uint32_t param) {
 /* A shared object that pe_registry_load takes exports this symbol:
  *     const PeModule *const pe_modules[] = { &my_module, NULL };
  * built against the same PE_MODULE_ABI, which it exports too as `const uint32_t pe_module_abi`. */
-#define PE_MODULE_ABI 2u
+#define PE_MODULE_ABI 3u
 #define PE_MODULE_MAX_PORTS 64u /* inputs and parameters together; and outputs */
 
 #endif

@@ -5,6 +5,7 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_sine,
   &pe_module_adsr,
   &pe_module_biquad,
+  &pe_module_feedback,
   &pe_module_gain,
   &pe_module_mixer,
   &pe_module_pan,
@@ -13,6 +14,8 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_osc,
   &pe_module_svf,
   &pe_module_kick,
+  &pe_module_limiter,
+  &pe_module_compressor,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];

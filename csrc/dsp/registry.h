@@ -4,7 +4,10 @@
 
 #include "module.h"
 
-extern const PeModule pe_module_sine, pe_module_adsr, pe_module_biquad;
+extern const PeModule pe_module_sine;
+extern const PeModule pe_module_adsr;
+extern const PeModule pe_module_biquad;
+extern const PeModule pe_module_feedback;
 extern const PeModule pe_module_gain;
 extern const PeModule pe_module_mixer;
 extern const PeModule pe_module_pan;
@@ -13,6 +16,8 @@ extern const PeModule pe_module_lfo;
 extern const PeModule pe_module_osc;
 extern const PeModule pe_module_svf;
 extern const PeModule pe_module_kick;
+extern const PeModule pe_module_limiter;
+extern const PeModule pe_module_compressor;
 
 extern const PeModule *const pe_shipped_modules[];
 extern const uint32_t pe_n_shipped_modules;

@@ -80,6 +80,16 @@ def add_command(
     return one
 
 
+def complete(action: argparse.Action, kind: str) -> None:
+    """Say what a shell may complete an argument with: 'modules' (types) or 'addresses'."""
+    action.__dict__["completes"] = kind
+
+
+def completes(action: argparse.Action) -> str:
+    """Return what complete() has said of an argument, '' where it said nothing."""
+    return str(action.__dict__.get("completes", ""))
+
+
 def add_device(one: argparse.ArgumentParser) -> None:
     """Add --device: what an engine of the command's own plays on."""
     help = (

@@ -63,19 +63,30 @@ static void apply(const PeModule *m, const DriveRun *run, const DriveCommand *c,
   }
 }
 
+static float *memory; /* of the module that runs */
+static uint32_t memory_slots;
+
 static void process(const PeModule *m, const DriveRun *run, uint64_t at, uint32_t n, PeSmooth *params, void *state) {
   const float *inputs[MAX_PORTS], *mods[MAX_PORTS];
   float *outputs[MAX_PORTS];
   for (uint32_t k = 0; k < m->n_inputs; k++) inputs[k] = run->inputs[k] ? run->inputs[k] + at : NULL;
   for (uint32_t k = 0; k < m->n_params; k++) mods[k] = run->mods[k] ? run->mods[k] + at : NULL;
   for (uint32_t k = 0; k < m->n_outputs; k++) outputs[k] = run->outputs[k] + at;
-  const PeBlock block = {.n_frames = n, .inputs = inputs, .outputs = outputs, .params = params, .mods = mods};
+  const PeBlock block = {.n_frames = n, .inputs = inputs, .outputs = outputs, .params = params, .mods = mods,
+                         .memory = memory, .memory_slots = memory_slots, .data = run->data, .data_bytes = run->data_bytes};
   stack_fill((uint8_t)run->fill);
   if (m->isa)
     m->isa[run->isa].process(state, &block);
   else
     m->process(state, &block);
+  if (m->absorb) m->absorb(state, &block);
   for (uint32_t k = 0; k < m->n_params; k++) pe_smooth_advance(&params[k], n);
+}
+
+/* A module that absorbs is given no more than a plan gives it between two absorptions. */
+static void process_all(const PeModule *m, const DriveRun *run, uint64_t at, uint64_t end, PeSmooth *params, void *state) {
+  const uint64_t most = m->absorb ? PE_CHUNK_FRAMES : end - at;
+  for (; at < end; at += most) process(m, run, at, (uint32_t)(end - at < most ? end - at : most), params, state);
 }
 
 static void render(const PeModule *m, const DriveRun *run, PeSmooth *params, void *state) {
@@ -89,7 +100,7 @@ static void render(const PeModule *m, const DriveRun *run, PeSmooth *params, voi
     uint64_t end = at + run->splits[split % run->n_splits];
     if (end > run->n_frames) end = run->n_frames;
     if (c < run->n_commands && end > run->commands[c].frame) end = run->commands[c].frame;
-    process(m, run, at, (uint32_t)(end - at), params, state);
+    process_all(m, run, at, end, params, state);
     at = end;
   }
 }
@@ -103,10 +114,14 @@ static int guards_hold(const uint8_t *memory, uint64_t bytes, uint32_t fill) {
 int drive_run(const DriveRun *run) {
   const PeModule *m = pe_shipped_modules[run->module];
   const uint64_t bytes = drive_state_bytes(run->module);
-  uint8_t *memory = malloc(bytes + 2 * GUARD_BYTES); /* malloc aligns to 16, and so does the guard */
-  if (!memory) return 1;
-  memset(memory, (int)run->fill, bytes + 2 * GUARD_BYTES);
-  uint8_t *inside = memory + GUARD_BYTES;
+  memory_slots = m->memory_slots ? m->memory_slots(run->sample_rate_hz) : 0;
+  const uint64_t memory_bytes = (uint64_t)memory_slots * m->slot_floats * sizeof(float);
+  uint8_t *guarded = malloc(bytes + 2 * GUARD_BYTES), *line = malloc(memory_bytes + 2 * GUARD_BYTES); /* malloc aligns to 16, and so does the guard */
+  if (!guarded || !line) return 1;
+  memset(guarded, (int)run->fill, bytes + 2 * GUARD_BYTES);
+  memset(line, (int)run->fill, memory_bytes + 2 * GUARD_BYTES); /* what was never written may hold anything finite */
+  memory = memory_slots ? (float *)(void *)(line + GUARD_BYTES) : NULL;
+  uint8_t *inside = guarded + GUARD_BYTES;
   memset(inside, 0, bytes);
   PeSmooth *params = (PeSmooth *)(void *)inside;
   void *state = inside + params_bytes(m);
@@ -116,8 +131,9 @@ int drive_run(const DriveRun *run) {
   for (uint32_t p = 0; p < m->n_params; p++) params[p] = (PeSmooth){.target = m->params[p].default_value};
   if (result == 0) render(m, run, params, state);
   pe_fp_leave(mode);
-  if (result == 0 && !guards_hold(memory, bytes, run->fill)) result = 3;
+  if (result == 0 && (!guards_hold(guarded, bytes, run->fill) || !guards_hold(line, memory_bytes, run->fill))) result = 3;
   memcpy(run->state, inside, bytes);
-  free(memory);
+  free(guarded);
+  free(line);
   return result;
 }

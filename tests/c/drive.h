@@ -21,6 +21,8 @@ typedef struct DriveRun {
   const float *const *inputs;       /* [n_inputs] of n_frames, or NULL */
   const float *const *mods;         /* [n_params] of n_frames, or NULL */
   float *const *outputs;            /* [n_outputs] of n_frames */
+  const void *data;                 /* of data_bytes, or NULL */
+  uint64_t data_bytes;
   uint8_t *state;                   /* out: parameters and state, drive_state_bytes */
 } DriveRun;
 

@@ -216,8 +216,8 @@ static const PeConfig config = {.sample_rate_hz = 48000.0, .block_frames = BLOCK
 static PeSegment *segment_at(unsigned char *memory) { return (PeSegment *)(void *)memory; }
 
 static PePlan *new_plan(uint64_t generation) {
-  static const PeNodeSpec nodes[] = {{1, 0}, {2, 2}, {3, 0}};
-  static const PeCableSpec cables[] = {{.source = 0, .dest = 1}};
+  static const PeNodeSpec nodes[] = {{1, 0, 0}, {2, 2, 0}, {3, 0, 0}};
+  static const PeCableSpec cables[] = {{.source = 0, .dest = 1, .depth = 1.0f}};
   const PePlanSpec spec = {.sample_rate_hz = 48000.0, .max_block_frames = BLOCK_FRAMES, .n_channels = 1,
                            .n_nodes = generation == 1 ? 2 : 3, .n_cables = 1, .nodes = nodes, .cables = cables};
   PePlan *plan;

@@ -87,9 +87,9 @@ static inline void patch_draw(Patch *p, const PeRegistry *registry, Random *r, u
       uint32_t param;
       const uint32_t module = p->nodes[dest].module, source = random_below(r, dest);
       if (module != 0 && random_below(r, 3))
-        p->cables[n_cables++] = (PeCableSpec){.source = source, .dest = dest};
+        p->cables[n_cables++] = (PeCableSpec){.source = source, .dest = dest, .depth = 1.0f};
       else if (cable_param(registry, module, r, &param))
-        p->cables[n_cables++] = (PeCableSpec){.source = source, .dest = dest, .dest_port = param, .to_param = 1};
+        p->cables[n_cables++] = (PeCableSpec){.source = source, .dest = dest, .dest_port = param, .to_param = 1, .depth = 1.0f};
     }
   p->spec = (PePlanSpec){.sample_rate_hz = 48000.0, .max_block_frames = block_frames, .n_channels = n_channels,
                          .n_nodes = n_nodes, .n_cables = n_cables, .nodes = p->nodes, .cables = p->cables};

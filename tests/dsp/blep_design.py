@@ -1,12 +1,12 @@
-"""Designs the table of csrc/dsp/blep_table.h: what a step, and a change of slope, must be followed by to be band-limited.
+"""Designs the table of csrc/dsp/blep_table.h: what makes a step, or a corner, band-limited.
 
     python tests/dsp/blep_design.py > csrc/dsp/blep_table.h
 
-The low-pass is a sinc at half the sample rate under a Kaiser window (beta 8) of 31.4 frames, at 256 points a frame, turned
-into minimum phase by its cepstrum (Oppenheim and Schafer, "Discrete-Time Signal Processing", ch. 13): so it delays what
-is slow by 2.4 frames only. It is put off by the rest of DELAY frames. Its integral less a step at DELAY, and the second
-integral less a ramp from there, are fitted by a polynomial for each frame (Brandt, "Hard Sync Without Aliasing", ICMC
-2001, has a table of samples there).
+The low-pass is a sinc at half the sample rate under a Kaiser window (beta 8) of 31.4 frames, at 256 points a frame,
+turned into minimum phase by its cepstrum (Oppenheim and Schafer, "Discrete-Time Signal Processing", ch. 13): so it
+delays what is slow by 2.4 frames only. It is put off by the rest of DELAY frames. Its integral less a step at DELAY,
+and the second integral less a ramp from there, are fitted by a polynomial for each frame (Brandt, "Hard Sync Without
+Aliasing", ICMC 2001, has a table of samples there).
 """
 
 from __future__ import annotations

@@ -164,10 +164,11 @@ def run(
     rate_hz: float = RATE_HZ,
     fill: int = 0,
     isa: int | None = None,
+    data: bytes = b"",
 ) -> Result:
     """Render n_frames of a new module. inputs: an array or None for each; cables: what drives a parameter.
 
-    isa: the number of an instruction set, the best one by default.
+    isa: the number of an instruction set, the best one by default. data: what the node is given.
     """
     ffi, lib, _ = build()
     module = modules()[name]
@@ -193,6 +194,7 @@ def run(
     job.n_splits, job.splits = len(splits), lengths
     job.inputs, job.mods, job.outputs = (_pointers(ffi, a, keep) for a in (ins, mods, outs))
     job.state = state
+    job.data, job.data_bytes = ffi.from_buffer(data) if data else ffi.NULL, len(data)
     job.isa = lib.drive_isa_count() - 1 if isa is None else isa
     result = lib.drive_run(job)
     assert result == 0, f"drive_run({name}) gave {result}"

@@ -51,7 +51,7 @@ def random_cable(rng: np.random.Generator, p: Param) -> Samples:
 def scenario(module: Module, seed: int, *, loudness: float = 1.0) -> Scenario:
     rng = np.random.default_rng(seed)
     commands = []
-    for frame in sorted(rng.integers(0, N_FRAMES, 16)):
+    for frame in sorted(rng.integers(0, N_FRAMES, 16)) if module.params else ():
         p = module.params[rng.integers(len(module.params))]
         commands.append(Command(int(frame), p.name, random_value(rng, p), bool(rng.integers(5) == 0)))
     inputs: list[Samples | None] = [

@@ -143,7 +143,7 @@ def test_a_cable_on_phase_modulates_the_phase() -> None:
 @pytest.mark.parametrize("shape", SHAPES[:3])
 @pytest.mark.parametrize("param", ["phase", "width"])
 def test_modulation_by_a_cable_leaves_aliases_80_db_below(shape: str, param: str) -> None:
-    """Modulator and carrier in the ratio 1 to 2, deep enough for the phase to run backwards: all lines are harmonics."""
+    """Modulator and carrier in the ratio 1 to 2, deep enough for the phase to run backwards."""
     cycles = 151
     cable = (0.4 * np.sin(2 * np.pi * cycles * np.arange(3 * N) / N)).astype(np.float32)
     depth = 2 if param == "phase" else 1
