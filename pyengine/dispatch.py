@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from pyengine import _native, listing
+from pyengine import _native, listing, osc
 from pyengine.board import Reply
 from pyengine.commands import (
     Abort,
@@ -24,6 +24,7 @@ from pyengine.commands import (
     EngineStatus,
     EngineSync,
     Gate,
+    Notify,
     PatchDump,
     RecordStart,
     RecordStatus,
@@ -38,6 +39,7 @@ from pyengine.desk import Setting
 from pyengine.errors import CommandError, EngineError, shown
 from pyengine.intake import BUNDLE_LIMIT, at_frame
 from pyengine.loop import Loop
+from pyengine.notify import Notifier
 from pyengine.patterns import is_pattern
 from pyengine.status import status
 from pyengine.supervisor import Supervisor
@@ -63,6 +65,7 @@ class Dispatcher:
         self._is_stamped = False  # that follows from when it came, not from a time tag
         self._names_looked_at = 0  # by the patterns of the group
         self.late_commands = 0
+        self.notifier = Notifier(supervisor, loop)
         self._executors = self._by_class()
         self.osc: Any = None  # the OscServer, where there is one: its figures are part of the status
 
@@ -96,6 +99,7 @@ class Dispatcher:
             for _, reply in commands:
                 reply(error)
             return
+        commands = [(command, self._noted(command, reply)) for command, reply in commands]
         answers = self._answers = []
         try:
             for command, reply in commands:
@@ -111,6 +115,16 @@ class Dispatcher:
             )
             for reply, result in answers:  # whoever has an answer finds what he did before what he does next
                 reply(result)
+
+    def _noted(self, command: Command, reply: Reply) -> Reply:
+        """Return a reply that also tells who listens of a refusal."""
+
+        def answer(result: Any) -> None:
+            reply(result)
+            if isinstance(result, EngineError):
+                self.notifier.refused(_address(command), str(result))
+
+        return answer
 
     def _after_the_group(self, reply: Reply) -> Reply:
         """Return a reply that waits until the settings of the group at work are in the stream."""
@@ -166,6 +180,7 @@ class Dispatcher:
                 EngineStatus: lambda c, reply, at: self._status(),
                 EngineModules: lambda c, reply, at: listing.modules(c.type, c.first, rate_hz),
                 EngineCommands: lambda c, reply, at: listing.commands(c.under, c.first),
+                Notify: lambda c, reply, at: self.notifier.subscribe(c),
                 EngineSync: lambda c, reply, at: self.sync(reply),
             }
         )
@@ -213,6 +228,7 @@ class Dispatcher:
 
     def _status(self) -> dict[str, Any]:
         told = status(self._supervisor, self.late_commands)
+        told["notify"] = self.notifier.status()
         return told | ({"osc": self.osc.status()} if self.osc else {})
 
     def _set(self, setting: Setting, command: SetParam | Gate) -> tuple[Any, ...]:
@@ -260,3 +276,10 @@ class Dispatcher:
                 return
             self._syncs.popleft()
             reply({"seq": seq, "block": segment.play_block, "frames": self._supervisor.frames})
+
+
+def _address(command: Command) -> str:
+    try:
+        return osc.address_of(command)
+    except EngineError:  # from Python, with names that no address can hold
+        return ""
