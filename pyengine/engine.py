@@ -119,7 +119,7 @@ class Engine:
             self._dispatcher = Dispatcher(supervisor, self._loop)
             self._dispatcher.osc = self._server
             if self._server is not None:
-                self._server.on_fault = self._dispatcher.notifier.refused
+                self._server.on_refused.append(self._dispatcher.notifier.on_refused)
                 if self._server.streams is not None:
                     self._server.streams.on_closed = self._dispatcher.notifier.drop
             supervisor.start()

@@ -8,6 +8,9 @@ extern const PeModule pe_module_sine;
 extern const PeModule pe_module_adsr;
 extern const PeModule pe_module_biquad;
 extern const PeModule pe_module_feedback;
+extern const PeModule pe_module_clock;
+extern const PeModule pe_module_seq;
+extern const PeModule pe_module_voices;
 extern const PeModule pe_module_gain;
 extern const PeModule pe_module_mixer;
 extern const PeModule pe_module_pan;
@@ -18,6 +21,8 @@ extern const PeModule pe_module_svf;
 extern const PeModule pe_module_kick;
 extern const PeModule pe_module_limiter;
 extern const PeModule pe_module_compressor;
+extern const PeModule pe_module_snare;
+extern const PeModule pe_module_hihat;
 
 extern const PeModule *const pe_shipped_modules[];
 extern const uint32_t pe_n_shipped_modules;
