@@ -20,6 +20,7 @@ from references import (
     RATE_HZ,
     compressor,
     envelope,
+    hihat,
     kick,
     lfo,
     limiter,
@@ -27,6 +28,7 @@ from references import (
     noise,
     pan,
     sine,
+    snare,
     state_variable,
 )
 from scipy import signal
@@ -106,6 +108,22 @@ ROWS = {
         ("threshold", -30.0, -20.0),
         "left",
         (("threshold", -30.0), ("release", 5000.0)),
+    ),
+    "snare": Row(
+        lambda: snare(N_FRAMES),
+        "numpy.sin, twice, and exp",
+        None,
+        2e-5,
+        ("freq", 180.0, 200.0),
+        settings=(("decay", 20000.0), ("tone_decay", 20000.0), ("noise", 0.0), ("gate", 1.0)),
+    ),
+    "hihat": Row(
+        lambda: hihat(N_FRAMES),
+        "numpy.where, scipy.signal.lfilter",
+        None,
+        2e-5,
+        ("freq", 205.3, 220.0),
+        settings=(("decay", 20000.0), ("noise", 0.0), ("gate", 1.0)),
     ),
 }
 

@@ -18,6 +18,8 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_kick,
   &pe_module_limiter,
   &pe_module_compressor,
+  &pe_module_snare,
+  &pe_module_hihat,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];
