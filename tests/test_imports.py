@@ -73,6 +73,7 @@ MODULES = [
     "dispatch",
     "streams",
     "server",
+    "eyes",
     "engine",
     "measure",
     "doctor",
