@@ -73,6 +73,7 @@ MODULES = [
     "dispatch",
     "streams",
     "server",
+    "oscquery",
     "engine",
     "measure",
     "doctor",
