@@ -27,6 +27,7 @@ except ModuleNotFoundError as error:
 
 BUSY = int(lib.PE_BUSY)
 N_SEATS = int(lib.PE_SEATS)
+N_SLOTS = int(lib.PE_SLOTS)
 CALLBACK = int(lib.PE_SEATS)  # the source of the audio callback's events
 DECLICKED = int(lib.PE_HEARD_DECLICKED)
 KEEP_ALL = NO_PIN = 0xFFFFFFFFFFFFFFFF
@@ -87,6 +88,7 @@ SLOT_COUNTER_NAMES = (
     "not_finite_samples",
     "checkpoint_ns",
     "metered_blocks",
+    "emit_full",
 )
 
 
@@ -170,6 +172,7 @@ def describe_modules() -> list[dict[str, Any]]:
                 "state_version": info.state_version,
                 "data": _text(info.data),
                 "absorbs": bool(info.absorbs),
+                "events": int(info.events),
                 "params": [_describe_param(info.params[i]) for i in range(info.n_params)],
             }
         )
@@ -458,6 +461,11 @@ class Segment:
         return cls._mapped(fd, mmap.mmap(fd, os.fstat(fd).st_size))
 
     @classmethod
+    def look(cls, fd: int) -> Segment:
+        """Map one for reading only: whoever has it can disturb nothing."""
+        return cls._mapped(fd, mmap.mmap(fd, os.fstat(fd).st_size, access=mmap.ACCESS_READ))
+
+    @classmethod
     def _mapped(cls, fd: int, memory: mmap.mmap) -> Segment:
         out = ffi.new("PeSegment **")
         base = ffi.cast("void *", ffi.from_buffer(memory))
@@ -485,6 +493,11 @@ class Segment:
     swapped_generation = property(lambda self: int(lib.pe_gate_swapped_generation(self._pointer)))
     pending_switch = property(lambda self: int(lib.pe_gate_pending_switch(self._pointer)))
     standby_ready = property(lambda self: int(lib.pe_gate_standby_ready(self._pointer)))
+
+    def rest(self, n_blocks: int) -> None:
+        """Let workers render so far ahead and sleep long, while nothing plays; 0: no longer."""
+        lib.pe_gate_rest(self._pointer, n_blocks)
+
     effective_lead = property(lambda self: int(lib.pe_gate_effective_lead(self._pointer)))
     largest_request = property(lambda self: int(lib.pe_gate_largest_request(self._pointer)))
 
@@ -1103,6 +1116,24 @@ def stream_records(segment: Segment, first_seq: int) -> list[Record]:
         )
         for c in room[0:n]
     ]
+
+
+_MOST_LOOKED_AT = 4096  # records of one look: what is older has been passed over
+
+
+def settings_since(segment: Segment, first_seq: int) -> tuple[dict[tuple[int, int], float], int]:
+    """Return the newest value of each (handle, parameter) that was set from a number on, and the number to go on with.
+
+    For those who only look: of more records than can be looked at, the newest; of those that go under meanwhile, none.
+    """
+    newest = segment.newest
+    first = max(first_seq, newest - _MOST_LOOKED_AT + 1)
+    room = ffi.new("PeCommand[]", max(0, newest - first + 1))
+    n = lib.pe_stream_copy(segment.pointer, first, room, len(room))
+    rows = ((first + i, room[i]) for i in range(n))
+    return {
+        (c.handle, c.param): c.value for seq, c in rows if c.seq == seq and c.kind == lib.PE_COMMAND_PARAM
+    }, newest + 1
 
 
 RECORD_BYTES = int(ffi.sizeof("PeCommand"))

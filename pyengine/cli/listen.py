@@ -82,7 +82,7 @@ def text_of(figures: dict[str, Any]) -> str:
         ("dropouts", _times(figures["dropouts"]["n"], [gap["at_s"] for gap in figures["dropouts"]["list"]])),
         ("clipping", _clipping(figures["clipping"])),
         ("silence", f"{100 * figures['silence']['share']:.1f} % of the time"),
-        ("DC", " ".join(f"{offset:+.5f}" for offset in figures["dc"]["channels"])),
+        ("DC", " ".join(f"{round(offset, 5) + 0.0:+.5f}" for offset in figures["dc"]["channels"])),
         ("stereo", _stereo(figures["stereo"])),
         ("picture", figures.get("picture_path", "")),
     ):
@@ -102,7 +102,7 @@ def _level(figures: dict[str, Any]) -> str:
 
 
 def _loudness(loud: dict[str, Any]) -> str:
-    names = (("integrated_lufs", "LUFS"), ("momentary_max_lufs", "momentary at most"), ("range_lu", "LU range"))
+    names = (("integrated_lufs", "LUFS"), ("momentary_max_lufs", "LUFS momentary at most"), ("range_lu", "LU range"))
     text = ", ".join(_number(loud[name], unit) for name, unit in names)
     return f"{text} ({loud['reason']})" if loud.get("reason") else text
 
@@ -113,7 +113,7 @@ def _pitch(figures: dict[str, Any]) -> str:
         return "none"
     own = f"{pitch['hz']:g} Hz, {pitch['note']} {pitch['cents']:+.1f} cents, confidence {pitch['confidence']:.2f}"
     listed = " ".join(f"{note['note']}@{note['begin_s']:.2f}" for note in notes["list"][:24])
-    return f"{own}; {notes['n']} notes: {listed}{' ...' if notes['n'] > 24 else ''}"
+    return f"{own}; {notes['n']} note{'' if notes['n'] == 1 else 's'}: {listed}{' ...' if notes['n'] > 24 else ''}"
 
 
 def _colour(figures: dict[str, Any]) -> str:
