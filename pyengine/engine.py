@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
 MAX_LATENCY_MS = 1000.0
+LISTEN_TIMEOUT_S = 90.0
 GRANT_S = 0.0005  # how often a paused free-running clock is looked at while something waits for it
 CLOSED = "the engine is closed; make a new one"
 Command = commands.Command
@@ -45,6 +46,7 @@ class Engine:
     latency: ms from the arrival of a setting to its effect, the same to the sample for all; 'shortest' that device and
     lead allow, or 'asap': whenever a block is begun that does not play yet.
     session: file to log everything to from the first block on, for `pyengine replay`; it must not exist.
+    history_s: seconds of the output that are kept for `listen`, as far as 256 MB hold them; 0 for none.
     Raises DeviceError, PortInUseError, WorkerError, CommandError, SessionError.
     """
 
@@ -69,6 +71,7 @@ class Engine:
         stall_ms: float = 1000.0,
         latency: float | str = "shortest",
         session: str | Path | None = None,
+        history_s: float = 30.0,
     ) -> None:
         options = Options(
             device=str(device),
@@ -89,6 +92,7 @@ class Engine:
             stall_ms=stall_ms,
             latency=latency if isinstance(latency, str) else float(latency),
             session=None if session is None else Path(session),
+            history_s=history_s,
         )
         _check(options)
         self.options = options = replace(options, sample_rate_hz=float(sample_rate))
@@ -343,6 +347,14 @@ class Engine:
         result: dict[str, Any] = self.do(commands.SessionStatus())
         return result
 
+    def listen(self, seconds: float = 5.0, picture: str = "") -> dict[str, Any]:
+        """Return what the last seconds of the output are like: figures, and `summary` in words.
+
+        picture: of a new PNG inside the recordings folder, '' for none.
+        """
+        result: dict[str, Any] = self.do(commands.EngineListen(seconds, picture), LISTEN_TIMEOUT_S)
+        return result
+
     def sync(self) -> dict[str, Any]:
         """Return when all sent before has been rendered by the active slot."""
         result: dict[str, Any] = self.do(commands.EngineSync())
@@ -495,6 +507,7 @@ def _check(options: Options) -> None:
         ("crossfade_ms", options.crossfade_ms, 0, 1000),
         ("probation_ms", options.probation_ms, 0, 60000),
         ("stall_ms", options.stall_ms, 200, 60000),
+        ("history_s", options.history_s, 0, 600),
     ]
     if options.osc_port is not None:
         rows.append(("osc_port", options.osc_port, 0, 65535))

@@ -49,6 +49,8 @@ def add(commands: Any) -> None:
     latency = "from the arrival of a setting to its effect: MS, shortest or asap (shortest)"
     one.add_argument("--latency", type=_latency, default="shortest", metavar="MS|shortest|asap", help=latency)
     one.add_argument("--crossfade", type=float, default=5, metavar="MS", help="of a swap, 0 to 1000 (5)")
+    history = "seconds of the output kept for `pyengine listen`, 0 for none (30)"
+    one.add_argument("--history", type=float, default=30, metavar="S", help=history)
     web = f"serve a page that shows the engine, on the loopback; 0: any free port ({WEB_PORT})"
     one.add_argument("--web", type=int, nargs="?", const=WEB_PORT, metavar="PORT", help=web)
     one.add_argument("--session", type=Path, metavar="FILE", help="log the session, for `pyengine replay`")
@@ -77,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         stall_ms=arguments.stall,
         latency=arguments.latency,
         session=arguments.session,
+        history_s=arguments.history,
     ) as engine:
         if arguments.device == "free":
             engine.run_free()
