@@ -88,6 +88,7 @@ HEADERS = [
     "dsp/random.h",
     "dsp/module.h",
     "dsp/levels.h",
+    "dsp/line.h",
     "dsp/values.h",
     "dsp/drum.h",
     "dsp/simd.h",

@@ -14,6 +14,9 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_svf,
   &pe_module_kick,
   &pe_module_limiter,
+  &pe_module_delay,
+  &pe_module_pluck,
+  &pe_module_reverb,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];

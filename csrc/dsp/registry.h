@@ -16,6 +16,9 @@ extern const PeModule pe_module_lfo;
 extern const PeModule pe_module_svf;
 extern const PeModule pe_module_kick;
 extern const PeModule pe_module_limiter;
+extern const PeModule pe_module_delay;
+extern const PeModule pe_module_pluck;
+extern const PeModule pe_module_reverb;
 
 extern const PeModule *const pe_shipped_modules[];
 extern const uint32_t pe_n_shipped_modules;
