@@ -160,6 +160,47 @@ def reverb(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return left
 
 
+def compressor(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """compressor with its defaults, but a threshold of -30 dB and a release of 5 s, as good as none."""
+    level_db = 20.0 * np.log10(np.maximum(np.abs(x), 1e-30))
+    over = level_db + 30.0
+    taken = 0.75 * np.where(over < -3.0, 0.0, np.where(over < 3.0, (over + 3.0) ** 2 / 12.0, over))
+    keep = np.exp(-1000.0 / (10.0 * RATE_HZ))
+    smooth = signal.lfilter([1.0 - keep], [1.0, -keep], np.maximum.accumulate(taken))
+    compressed: npt.NDArray[np.float64] = x * 10.0 ** (-smooth / 20.0)
+    return compressed
+
+
+def snare(n_frames: int) -> npt.NDArray[np.float64]:
+    """snare with its defaults, but decays of 20 s and no noise, struck once."""
+    seconds = np.arange(n_frames) / RATE_HZ
+    hz = 180.0 * 2.0 ** (0.5 * np.exp(-seconds / 0.006))
+    turns = (np.cumsum(hz) - hz) / RATE_HZ
+    tones = 0.6 * np.sin(2 * np.pi * turns) + 0.4 * np.sin(2 * np.pi * (330.0 / 180.0) * turns)
+    struck: npt.NDArray[np.float64] = 0.5 * tones * 1000.0 ** (-seconds / 20.0)
+    return struck
+
+
+def hihat(n_frames: int) -> npt.NDArray[np.float64]:
+    """hihat with its defaults, but a decay of 20 s and no noise, struck once."""
+    frames = np.arange(n_frames, dtype=np.uint64)
+    metal = np.zeros(n_frames)
+    for k, hz in enumerate((205.3, 304.4, 369.6, 522.7, 540.0, 800.0)):
+        increment = int(hz / RATE_HZ * 2**32)
+        at = (k * 0x9E3779B9 + increment * frames) % 2**32 / 2**32
+        metal += np.where(at < 0.5, 1.0, -1.0) + _edge(at, increment / 2**32) - _edge((at + 0.5) % 1, increment / 2**32)
+    w = 2 * RATE_HZ * np.tan(np.pi * 9000.0 / RATE_HZ)
+    band = signal.bilinear([w, 0.0], [1.0, w, w * w], RATE_HZ)
+    metal = signal.lfilter(*band, signal.lfilter(*band, metal))
+    struck: npt.NDArray[np.float64] = 0.5 * metal * 1000.0 ** (-frames.astype(float) / (20.0 * RATE_HZ))
+    return struck
+
+
+def _edge(turns: npt.NDArray[np.float64], per_frame: float) -> npt.NDArray[np.float64]:
+    after, before = turns / per_frame, (turns - 1) / per_frame
+    return np.where(after < 1, 2 * after - after**2 - 1, np.where(before >= -1, (before + 1) ** 2, 0.0))
+
+
 def three_modules() -> pyengine.Patch:
     """A sine through an envelope through a filter."""
     patch = pyengine.Patch().create("osc1", "simple_sine").create("env1", "adsr").create("filt1", "biquad_filter")

@@ -132,7 +132,7 @@ def test_idle_engine(what: str, tmp_path: Path, figures: Figures) -> None:
         **shares,
         bare_percent=bare,
     )
-    if what != "three modules, sounding":
+    if what == "nothing committed":  # gates may open at any sample: with a patch every block is waited for
         figures.want(IDLE_TARGETS)
 
 

@@ -18,8 +18,10 @@ import pytest
 from figures import Figures
 from references import (
     RATE_HZ,
+    compressor,
     delay,
     envelope,
+    hihat,
     kick,
     lfo,
     limiter,
@@ -29,6 +31,7 @@ from references import (
     pluck,
     reverb,
     sine,
+    snare,
     state_variable,
 )
 from scipy import signal
@@ -112,6 +115,31 @@ ROWS = {
         ("damping", 0.3, 0.4),
         "left",
         (("modulation", 0.0),),
+    ),
+    "compressor": Row(
+        lambda: compressor(_SINE),
+        "numpy, scipy.signal.lfilter",
+        "simple_sine",
+        1e-3,
+        ("threshold", -30.0, -20.0),
+        "left",
+        (("threshold", -30.0), ("release", 5000.0)),
+    ),
+    "snare": Row(
+        lambda: snare(N_FRAMES),
+        "numpy.sin, twice, and exp",
+        None,
+        2e-5,
+        ("freq", 180.0, 200.0),
+        settings=(("decay", 20000.0), ("tone_decay", 20000.0), ("noise", 0.0), ("gate", 1.0)),
+    ),
+    "hihat": Row(
+        lambda: hihat(N_FRAMES),
+        "numpy.where, scipy.signal.lfilter",
+        None,
+        2e-5,
+        ("freq", 205.3, 220.0),
+        settings=(("decay", 20000.0), ("noise", 0.0), ("gate", 1.0)),
     ),
 }
 

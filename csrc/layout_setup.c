@@ -394,7 +394,7 @@ static void lay_out(Layout *l, uint32_t *step_of) {
   p->banks = arena_take(&l->steps, b->n_banks * sizeof *p->banks);
   p->memories = arena_take(&l->steps, n * sizeof *p->memories);
   p->absorbing = arena_take(&l->steps, n * sizeof *p->absorbing);
-  p->next_due = arena_take(&l->steps, PE_SCHEDULE_SIZE * sizeof *p->next_due);
+  p->next_due = arena_take(&l->steps, (PE_SCHEDULE_SIZE + PE_EMIT_SIZE) * sizeof *p->next_due);
   for (uint32_t i = 0; i < n; i++) {
     step_of[b->order[i]] = i;
     lay_state(l, p->steps ? &p->steps[i] : &scratch, b->order[i]);
@@ -409,7 +409,8 @@ static void lay_out(Layout *l, uint32_t *step_of) {
         lay_bank(l, unit, step_of);
       else
         lay_step(l, p->steps ? &p->steps[step] : &scratch, unit - b->n_banks);
-      if (is_real(l) && !is_heard) p->units[p->n_units++] = (PeUnit){.step = step, .bank = is_bank ? unit : PE_NONE};
+      const int is_silent = !is_bank && b->modules[unit - b->n_banks]->events != NULL; /* it runs before all audio */
+      if (is_real(l) && !is_heard && !is_silent) p->units[p->n_units++] = (PeUnit){.step = step, .bank = is_bank ? unit : PE_NONE};
     }
   lay_output(l);
   lay_sides(l);

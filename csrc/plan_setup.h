@@ -72,6 +72,9 @@ static inline int pe_is_scaled(const PeCableSpec *c) { return c->depth != 1.0f |
 /* Find equal trees, put them into banks, and order banks and single nodes. [setup] */
 PeStatus pe_banks_find(Build *b);
 
+/* Lists the event nodes of a plan whose handles are known, checks what they read and makes room for what they put out. [setup] */
+PeStatus pe_events_prepare(const Build *b, PePlan *p);
+
 /* Allocate and fill in steps, banks, buffers and the output. [setup] */
 PeStatus pe_plan_lay_out(Build *b, PePlan *p);
 

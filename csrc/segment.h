@@ -88,6 +88,7 @@ struct PeSegment {
   _Atomic uint64_t keep;    /* records above it are kept for whoever starts from a checkpoint */
   _Atomic uint64_t sync_seq;
   _Atomic uint64_t watch_until; /* blocks below it are measured: somebody watches */
+  _Atomic uint32_t rest_blocks; /* lead while no patch plays and none is coming; 0 otherwise */
   /* by the intake */
   PE_LINE _Atomic uint64_t newest; /* newest published command */
 

@@ -185,6 +185,11 @@ uint64_t pe_gate_swapped_generation(const PeSegment *s) { return GET(s->swapped_
 uint64_t pe_gate_pending_switch(const PeSegment *s) { return GET(s->pending_switch); }
 uint64_t pe_gate_standby_ready(const PeSegment *s) { return GET(s->standby_ready); }
 uint32_t pe_gate_effective_lead(const PeSegment *s) { return GET(s->effective_lead); }
+
+void pe_gate_rest(PeSegment *s, uint32_t n_blocks) {
+  const uint32_t most = s->ring_blocks / 2;
+  PUT(s->rest_blocks, n_blocks < most ? n_blocks : most);
+}
 uint32_t pe_gate_largest_request(const PeSegment *s) { return GET(s->largest_request); }
 
 void pe_gate_open(PeSegment *s, uint64_t generation) {

@@ -82,6 +82,7 @@ static void publish_counters(PeWorker *w, uint64_t took_ns) {
   pe_counter_set(&c[PE_SLOT_COUNT_UNKNOWN_HANDLE], w->run->n_unknown);
   pe_counter_set(&c[PE_SLOT_COUNT_REFUSED_VALUE], w->run->n_refused);
   pe_counter_set(&c[PE_SLOT_COUNT_NOT_FINITE], w->run->n_not_finite);
+  pe_counter_set(&c[PE_SLOT_COUNT_EMIT_FULL], w->run->n_emit_full);
   pe_counter_max(&c[PE_SLOT_COUNT_WORST_RENDER_NS], took_ns);
 }
 
@@ -204,6 +205,7 @@ static void serve_join(PeWorker *w) {
     w->run->n_unknown = old->n_unknown;
     w->run->n_refused = old->n_refused;
     w->run->n_not_finite = old->n_not_finite;
+    w->run->n_emit_full = old->n_emit_full;
   }
   tell_generation(w, w->head, w->run ? w->run->generation : 0);
   if (w->run) {
@@ -218,7 +220,17 @@ static void serve_join(PeWorker *w) {
 static int may_render(const PeWorker *w) {
   const uint64_t play = atomic_load_explicit(&w->segment->play_block, memory_order_acquire); /* the ring place was read */
   const uint32_t lead = atomic_load_explicit(&w->segment->effective_lead, memory_order_relaxed); /* a figure that only grows */
-  return w->head < play + lead;
+  const uint32_t rest = atomic_load_explicit(&w->segment->rest_blocks, memory_order_relaxed);    /* a figure */
+  return w->head < play + (rest > lead ? rest : lead);
+}
+
+/* While nothing plays: until no more than the lead is left of what was rendered ahead. */
+static uint64_t rest_ns(const PeWorker *w) {
+  const PeConfig *c = &w->segment->config;
+  const uint64_t play = atomic_load_explicit(&w->segment->play_block, memory_order_relaxed);     /* a figure that only grows */
+  const uint32_t lead = atomic_load_explicit(&w->segment->effective_lead, memory_order_relaxed); /* a figure that only grows */
+  if (atomic_load_explicit(&w->segment->rest_blocks, memory_order_relaxed) <= lead || w->head <= play + lead) return 0; /* a figure */
+  return (uint64_t)(1.0e9 * (double)(w->head - play - lead) * c->block_frames / c->sample_rate_hz);
 }
 
 /* How long to sleep. Where the clock does not wake, requests come at the distance of the largest one: sleep until
@@ -231,7 +243,8 @@ static uint64_t sleep_ns(PeWorker *w) {
   const uint64_t asked_ns = atomic_load_explicit(&w->segment->asked_ns, memory_order_relaxed);       /* a hint */
   const double frames = request > c->block_frames ? request : c->block_frames;
   const uint64_t expected = asked_ns + (uint64_t)(1.0e9 * frames / c->sample_rate_hz) + w->wait_ns / 8, now = pe_now_ns();
-  const uint64_t left = expected > now + w->wait_ns / 4 ? expected - now : w->wait_ns / 4;
+  const uint64_t next = expected > now + w->wait_ns / 4 ? expected - now : w->wait_ns / 4, rest = rest_ns(w);
+  const uint64_t left = rest > next ? rest : next;
   return left < LONGEST_SLEEP_NS ? left : LONGEST_SLEEP_NS;
 }
 

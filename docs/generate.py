@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from pyengine import addresses
+from pyengine.events import EVENTS
 from pyengine.specs import registry
 
 DOCS = Path(__file__).resolve().parent
@@ -121,6 +122,20 @@ argument. Edits, commits and questions in a bundle are executed on arrival, what
 bundles of their own. At most 4096 messages a bundle, 8 levels, one hour ahead.
 """
 
+EVENTS_HEAD = """
+## Being told what happens
+`/notify 1` lets the sender be told what happens, by messages to where it asked from; `/notify 1 commits values` of these topics
+alone; `/notify 0` ends it. Who is new to slots, recording or counters is told first how they stand. Over UDP a subscription ends
+after 60 s (`expires_s` in the answer): ask again before; over TCP it lasts as long as the connection. `Client.subscribe` and
+`Client.events` do this from Python.
+
+Events are sent every 50 ms, at most 200 to a subscriber each time; 2000 may wait for one. What finds no room is not told,
+but counted, in `/event/lost`. Up to 64 subscribers. While nobody listens nothing is collected.
+
+| event | topic | when | arguments |
+|---|---|---|---|
+"""
+
 DETAILS_HEAD = """
 ## Every command
 The engine tells the same: `/engine/commands` lists it all, `/engine/commands under /patch` a part, as JSON; a long list
@@ -146,7 +161,16 @@ def osc_page() -> str:
         answer += ", ..." if len(route.reply) > 4 else ""
         rows.append(f"| `{_cell(route.usage)}` | {route.help} | {answer if route.reply else ''} |")
     details = "\n".join(_details(route) for route in addresses.TABLE if route.arguments or route.reply)
-    return NOTE + OSC_HEAD + "\n".join(rows) + "\n" + OSC_TAIL + DETAILS_HEAD + details
+    return NOTE + OSC_HEAD + "\n".join(rows) + "\n" + OSC_TAIL + _events() + DETAILS_HEAD + details
+
+
+def _events() -> str:
+    """Return what subscribers are told."""
+    rows = []
+    for event in EVENTS:
+        fields = ("JSON: " if event.is_json else "") + ", ".join(field.name for field in event.fields)
+        rows.append(f"| `{event.address}` | {event.topic or 'any'} | {_cell(event.help)} | {fields} |")
+    return EVENTS_HEAD + "\n".join(rows) + "\n"
 
 
 def _details(route: addresses.Route) -> str:

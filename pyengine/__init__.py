@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names as _HOMES
     from pyengine.client import Client as Client
+    from pyengine.ears import describe as describe
     from pyengine.engine import Engine as Engine
     from pyengine.errors import CommandError as CommandError
     from pyengine.errors import CommitRefused as CommitRefused
@@ -39,6 +40,7 @@ _HOMES = {
     "PatchError": "errors",
     "SessionError": "errors",
     "load_patch": "patch_file",
+    "describe": "ears",
     "registry": "specs",
     "render": "offline",
     "replay": "playback",

@@ -87,6 +87,7 @@ SLOT_COUNTER_NAMES = (
     "not_finite_samples",
     "checkpoint_ns",
     "metered_blocks",
+    "emit_full",
 )
 
 
@@ -170,6 +171,7 @@ def describe_modules() -> list[dict[str, Any]]:
                 "state_version": info.state_version,
                 "data": _text(info.data),
                 "absorbs": bool(info.absorbs),
+                "events": int(info.events),
                 "params": [_describe_param(info.params[i]) for i in range(info.n_params)],
             }
         )
@@ -485,6 +487,11 @@ class Segment:
     swapped_generation = property(lambda self: int(lib.pe_gate_swapped_generation(self._pointer)))
     pending_switch = property(lambda self: int(lib.pe_gate_pending_switch(self._pointer)))
     standby_ready = property(lambda self: int(lib.pe_gate_standby_ready(self._pointer)))
+
+    def rest(self, n_blocks: int) -> None:
+        """Let workers render so far ahead and sleep long, while nothing plays; 0: no longer."""
+        lib.pe_gate_rest(self._pointer, n_blocks)
+
     effective_lead = property(lambda self: int(lib.pe_gate_effective_lead(self._pointer)))
     largest_request = property(lambda self: int(lib.pe_gate_largest_request(self._pointer)))
 

@@ -13,6 +13,7 @@ from typing import Any
 from pyengine import commands, replies
 from pyengine.commands import MAX_CROSSFADE_MS, MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from pyengine.errors import CommandError, shown
+from pyengine.events import EVENTS, TOPICS
 from pyengine.patterns import is_pattern, matching
 from pyengine.replies import Field
 
@@ -311,6 +312,25 @@ TABLE: tuple[Route, ...] = (
         replies.COMMANDS,
     ),
     Route(
+        "/notify",
+        commands.Notify,
+        (
+            Argument("ON", "is_on", "switch", "1 to be told what happens, 0 to be told nothing more"),
+            Argument(
+                "TOPIC",
+                "topics",
+                "string",
+                "of what; all of them where none is named",
+                choices=TOPICS,
+                is_optional=True,
+                is_many=True,
+            ),
+        ),
+        "/notify 1 commits values",
+        "Tell the sender what happens, as /event/...; over UDP for 60 s, then ask again.",
+        replies.NOTIFY,
+    ),
+    Route(
         "/engine/sync",
         commands.EngineSync,
         (),
@@ -362,5 +382,5 @@ def filled(route: Route, names: Iterable[str]) -> str:
 
 
 def describe() -> list[dict[str, Any]]:
-    """Return the table as plain rows, for documentation and listings."""
-    return [route.as_dict() for route in TABLE]
+    """Return the commands, and behind them the events, as plain rows for listings."""
+    return [route.as_dict() for route in TABLE] + [event.as_dict() for event in EVENTS]

@@ -65,6 +65,7 @@ class Board:
         self.lineage = Lineage()
         self.slots = [Slot(0), Slot(1)]
         self._generation = 0
+        self.on_move: list[Callable[[Slot], None]] = []  # whoever watches
 
     @property
     def desk(self) -> Desk:
@@ -104,7 +105,9 @@ class Board:
 
     def move(self, slot: int, happening: Happening, generation: int | None = None) -> None:
         before = self.slots[slot]
-        self.slots[slot] = before.after(happening, generation)
+        self.slots[slot] = now = before.after(happening, generation)
+        for watcher in self.on_move:
+            watcher(now)
         logger.debug("slot %d: %s -> %s (%s)", slot, before.state.value, self.slots[slot].state.value, happening.value)
 
     @property
@@ -126,6 +129,6 @@ class Board:
         desk = self.desk
         for patch in (desk.candidate, desk.committed, desk.pending):
             for node in patch.nodes.values() if patch is not None and handle else ():
-                if node.handle == handle:
+                if patch is not None and node.handle <= handle < node.handle + patch.copies(node.id):
                     return node.id
         return ""

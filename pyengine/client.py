@@ -6,8 +6,8 @@ import json
 import logging
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any
 
 from pyengine import commands, messages, osc
@@ -23,7 +23,7 @@ from pyengine.errors import (
     shown,
 )
 from pyengine.links import TRANSPORTS, connect
-from pyengine.osc import Reply
+from pyengine.osc import Event, Reply
 from pyengine.patch import parse_gate
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ _START = {
     "tcp": "start the engine with a TCP port (pyengine run --osc-tcp-port N) or give that",
 }
 _SPARE_S = 1.0  # beyond a commit's own time-out
+MAX_EVENTS = 100_000  # kept until they are asked for; then the oldest go
 MAX_UNANSWERED = 128  # datagrams; a socket holds some 270 answers where nothing else is set
 
 
@@ -64,6 +65,7 @@ class Client:
             raise EngineError(f"transport {shown(transport)} is none of {', '.join(TRANSPORTS)}")
         self.transport = transport
         self.rollbacks: list[CommitRefused] = []
+        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
             raise EngineError(f"port {port!r} is outside 1..65535; check host and port")
         try:
@@ -206,6 +208,30 @@ class Client:
         """Return when all sent before has been rendered by the active slot."""
         return _report(self.send(commands.EngineSync()))
 
+    # ---- what happens ----
+
+    def subscribe(self, *topics: str) -> dict[str, Any]:
+        """Be told what happens, from now on for 60 s (ask again), over TCP until the end. Topics: commits, slots,
+        recording, refusals, counters, values; none named: all of them. `events` gives what was told.
+        """
+        return _report(self.send(commands.Notify(1, topics)))
+
+    def unsubscribe(self) -> None:
+        """Be told nothing more."""
+        self.send(commands.Notify(0))
+
+    def events(self, timeout_s: float = 0.0) -> list[Event]:
+        """Return what has happened since the last call; waits up to timeout_s for the first of it."""
+        self._drain()
+        deadline = time.monotonic() + timeout_s
+        while not self._events:
+            try:
+                self._keep(self._link.receive(deadline))
+            except (TimeoutError, ConnectionRefusedError):
+                break
+        found, self._events = list(self._events), deque(maxlen=MAX_EVENTS)
+        return found
+
     # ---- any command ----
 
     def send(self, command: Command) -> Reply:
@@ -304,11 +330,20 @@ class Client:
 
     def _receive(self, deadline: float) -> Reply:
         while True:
-            packet = self._link.receive(deadline)
-            try:
+            reply = self._keep(self._link.receive(deadline))
+            if reply is not None:
+                return reply
+
+    def _keep(self, packet: bytes) -> Reply | None:
+        """Return the answer in a packet; an event is kept, anything else is passed over."""
+        try:
+            event = osc.decode_event(packet)
+            if event is None:
                 return osc.decode_reply(packet)
-            except CommandError as error:
-                logger.debug("datagram ignored reason=%s", error)
+            self._events.append(event)
+        except CommandError as error:
+            logger.debug("packet ignored reason=%s", error)
+        return None
 
     def _is_rollback(self, reply: Reply) -> bool:
         """Keep what answers no request: that a commit, done and told, was taken back."""
@@ -322,8 +357,9 @@ class Client:
     def _drain(self) -> None:
         """Throw away answers to requests that are no longer waited for."""
         for packet in self._link.pending():
-            with suppress(CommandError):
-                self._is_rollback(osc.decode_reply(packet))
+            reply = self._keep(packet)
+            if reply is not None:
+                self._is_rollback(reply)
 
 
 def _wait_s(command: Command) -> float:

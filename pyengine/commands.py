@@ -167,6 +167,15 @@ class PatchDump(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Notify(Command):
+    """Tell the sender what happens (1), or nothing more (0). peer: the sender, whom the server knows (not over OSC)."""
+
+    is_on: int
+    topics: tuple[str, ...] = ()
+    peer: object = None
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSync(Command):
     """Answer when all before it has been rendered by the active slot."""
 

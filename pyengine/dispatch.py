@@ -24,6 +24,7 @@ from pyengine.commands import (
     EngineStatus,
     EngineSync,
     Gate,
+    Notify,
     PatchDump,
     RecordStart,
     RecordStatus,
@@ -38,6 +39,7 @@ from pyengine.desk import Setting
 from pyengine.errors import CommandError, EngineError, shown
 from pyengine.intake import BUNDLE_LIMIT, at_frame
 from pyengine.loop import Loop
+from pyengine.notify import Notifier
 from pyengine.patterns import is_pattern
 from pyengine.status import status
 from pyengine.supervisor import Supervisor
@@ -63,6 +65,8 @@ class Dispatcher:
         self._is_stamped = False  # that follows from when it came, not from a time tag
         self._names_looked_at = 0  # by the patterns of the group
         self.late_commands = 0
+        self.notifier = Notifier(supervisor, loop)
+        self.on_answer: list[Callable[[Command, Any], None]] = [self.notifier.on_answer]  # whoever watches
         self._executors = self._by_class()
         self.osc: Any = None  # the OscServer, where there is one: its figures are part of the status
 
@@ -129,6 +133,7 @@ class Dispatcher:
 
     def execute(self, command: Command, reply: Reply, received_s: float) -> None:
         """Do what a command asks and answer, at once or later."""
+        reply = self._told(command, reply)
         try:
             result = self._execute(command, reply, received_s)
         except EngineError as error:
@@ -136,6 +141,16 @@ class Dispatcher:
         else:
             if result is not None:
                 reply(result)
+
+    def _told(self, command: Command, reply: Reply) -> Reply:
+        """Return a reply that whoever watches is told too."""
+
+        def answer(result: Any) -> None:
+            reply(result)
+            for watcher in self.on_answer:
+                watcher(command, result)
+
+        return answer
 
     def _execute(self, command: Command, reply: Reply, received_s: float) -> Any:
         executor = self._executors.get(type(command))
@@ -166,6 +181,7 @@ class Dispatcher:
                 EngineStatus: lambda c, reply, at: self._status(),
                 EngineModules: lambda c, reply, at: listing.modules(c.type, c.first, rate_hz),
                 EngineCommands: lambda c, reply, at: listing.commands(c.under, c.first),
+                Notify: lambda c, reply, at: self.notifier.subscribe(c),
                 EngineSync: lambda c, reply, at: self.sync(reply),
             }
         )
@@ -213,6 +229,7 @@ class Dispatcher:
 
     def _status(self) -> dict[str, Any]:
         told = status(self._supervisor, self.late_commands)
+        told["notify"] = self.notifier.status()
         return told | ({"osc": self.osc.status()} if self.osc else {})
 
     def _set(self, setting: Setting, command: SetParam | Gate) -> tuple[Any, ...]:

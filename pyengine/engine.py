@@ -118,6 +118,10 @@ class Engine:
             supervisor = self._supervisor = Supervisor(self.options, self._loop)
             self._dispatcher = Dispatcher(supervisor, self._loop)
             self._dispatcher.osc = self._server
+            if self._server is not None:
+                self._server.on_refused.append(self._dispatcher.notifier.on_refused)
+                if self._server.streams is not None:
+                    self._server.streams.on_closed = self._dispatcher.notifier.drop
             supervisor.start()
             self._await_workers(supervisor)
             supervisor.open_clock()
@@ -138,6 +142,8 @@ class Engine:
                 logger.exception("the engine's loop has failed")
         finally:
             self._is_closed = True
+            if self._dispatcher is not None:
+                self._dispatcher.notifier.close()
             if supervisor is not None:
                 supervisor.close()
             if self._server is not None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pyengine import _native
 from pyengine.errors import CommandError, shown
 from pyengine.patch import Patch, parse_op
-from pyengine.plan import Blueprint, address
+from pyengine.plan import Blueprint, all_addresses
 from pyengine.specs import number_text
 
 MAX_SECONDS = 24 * 3600.0
@@ -43,7 +43,8 @@ def render(
     priming: ('mod', id, param, value) or ('gate', id, None, value). Each lands on the nearest frame, those of
     one frame in the order given, those beyond the end nowhere. A change ramps as it does live, but not at
     frame 0, and with immediate=True nowhere. sample_rate: Hz, 1000 to 768000. block_frames: 1 to 8192;
-    changes no bit of the result. channels: 1 to 8, None for 1; every channel of a mono patch is the same.
+    changes no bit of the result. channels: 1 to 8, None for 2 where a
+    module is heard on a side alone, otherwise 1; every channel of a mono patch is the same.
     An empty patch is silence. progress: called with (frames done, of all) now and then. Raises PatchError for a
     patch or an op that is wrong, CommandError for an argument that is.
     """
@@ -51,7 +52,7 @@ def render(
         raise CommandError(f"patch must be a Patch, not {shown(patch)}; Patch.from_json() reads one")
     sample_rate_hz = _number("sample_rate", sample_rate, 1000, 768000, "Hz")
     n_frames = _frame_count(seconds, frames, sample_rate_hz)
-    n_channels = _whole("channels", 1 if channels is None else channels, 1, 8)
+    n_channels = _whole("channels", 1 + patch.is_stereo if channels is None else channels, 1, 8)
     n_block = _whole("block_frames", block_frames, 1, 8192)
     if not isinstance(immediate, (bool, np.bool_)):
         raise CommandError(f"immediate={shown(immediate)} is neither True nor False; give one of them")
@@ -86,10 +87,10 @@ def _records(
         if not isinstance(event, (tuple, list)) or len(event) != 2:
             raise CommandError(f"{shown(event)} is no event; give (seconds, op)")
         at_s = _number("the time of an event", event[0], 0, MAX_SECONDS, "s")
-        handle, param, value = address(patch, parse_op(event[1], patch, sample_rate_hz))
         frame = math.floor(at_s * sample_rate_hz + 0.5)
-        if frame < n_frames:
-            records.append(_native.Record(handle, param, value, frame=frame, is_immediate=is_immediate))
+        for handle, param, value in all_addresses(patch, parse_op(event[1], patch, sample_rate_hz)):
+            if frame < n_frames:
+                records.append(_native.Record(handle, param, value, frame=frame, is_immediate=is_immediate))
     return sorted(records, key=lambda record: record.frame)
 
 

@@ -60,6 +60,14 @@ class Reply:
     args: tuple[Value, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened, told to a subscriber."""
+
+    address: str
+    args: tuple[Value, ...] = ()
+
+
 # ---- requests ----
 
 
@@ -129,13 +137,31 @@ def encode_report(address: str, report: Mapping[str, Any], max_bytes: int = MAX_
     """Return /done with a report as JSON. Where that does not fit, each of its long lists is cut to the first
     MAX_LISTED, and n_NAME says how many there are.
     """
+    return encode_reply(True, address, report_text(report, max_bytes), max_bytes=max_bytes)
+
+
+def report_text(report: Mapping[str, Any], max_bytes: int) -> str:
+    """Return a report as JSON, its long lists cut where a packet of it would not fit."""
     text = json.dumps(report, separators=(",", ":"))
     if len(text) > max_bytes - REPLY_HEAD_BYTES:
         long = {name: value for name, value in report.items() if isinstance(value, list) and len(value) > MAX_LISTED}
         cut: dict[str, Any] = {name: value[:MAX_LISTED] for name, value in long.items()}
         counts = {f"n_{name}": len(value) for name, value in long.items()}
         text = json.dumps({**report, **cut, **counts}, separators=(",", ":"))
-    return encode_reply(True, address, text, max_bytes=max_bytes)
+    return text
+
+
+def encode_event(address: str, *args: Value) -> bytes:
+    """Return what a subscriber is told: /event/... with its arguments."""
+    return build(address, map(clean, args))
+
+
+def decode_event(packet: bytes) -> Event | None:
+    """Return the event in a packet, None if it is none."""
+    if not packet.startswith(b"/event/"):
+        return None
+    address, args = parse(packet, len(packet))
+    return Event(address, tuple(args))
 
 
 def decode_reply(datagram: bytes) -> Reply:

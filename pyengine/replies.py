@@ -104,6 +104,13 @@ COMMANDS = (
     Field("next", "integer", "what to give as `first` for those that follow, -1 when there are none"),
 )
 
+NOTIFY = (
+    Field("topics", "list", "that the sender is told of from now on"),
+    Field(
+        "expires_s", "number", "until it must ask again; null for a TCP connection, which is told until it closes", "s"
+    ),
+)
+
 SLOT = (
     Field("state", "string", "dead, joining, replica, priming, ready, active, probation, parked"),
     Field("pid", "integer", "of its worker, or null"),
@@ -117,6 +124,11 @@ SLOT = (
     Field("is_realtime", "boolean", "it has real-time priority; there once its worker has said so"),
     Field("is_limited", "boolean", "its processor time without a wait is limited; there once its worker has said so"),
     Field("counters", "object", "of its worker"),
+)
+
+SUBSCRIPTIONS = (
+    Field("subscribers", "integer", "that are told what happens"),
+    Field("lost", "integer", "events that came too fast, not told so yet"),
 )
 
 TCP = (
@@ -192,5 +204,6 @@ STATUS = (
     Field("counters", "object", "of the audio callback: frames, underruns, swaps, switches of slot, worst time"),
     Field("recording", "object", "as /record/status tells", nested=RECORDING),
     Field("session", "object", "as /session/status tells", nested=SESSION),
+    Field("notify", "object", "subscriptions (/notify)", nested=SUBSCRIPTIONS),
     Field("osc", "object", "the OSC port", nested=OSC),
 )

@@ -8,14 +8,15 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from pyengine import _native, messages, osc
-from pyengine.commands import Command
+from pyengine.commands import Command, Notify
 from pyengine.errors import EngineError, PortInUseError
 from pyengine.loop import Loop
 from pyengine.messages import MAX_DATAGRAM_BYTES
+from pyengine.notify import Peer
 from pyengine.streams import Connection, Streams
 
 logger = logging.getLogger(__name__)
@@ -28,24 +29,15 @@ _SO_RCVBUFFORCE = 33  # Linux
 Execute = Callable[[list[tuple[Command, Callable[[Any], None]]], float, "float | None", "int | None"], None]
 
 
-class Peer(Protocol):
-    """Whoever sent a request, and gets the answer."""
-
-    @property
-    def max_bytes(self) -> int:
-        """The longest packet it can be sent."""
-
-    def send(self, packet: bytes) -> bool:
-        """Send a packet; False where that is known to be in vain."""
-
-
 @dataclass(frozen=True, slots=True)
 class Datagrams:
     """A sender of datagrams."""
 
     server: OscServer
     address: tuple[str, int]
-    max_bytes: int = MAX_DATAGRAM_BYTES
+    max_bytes: ClassVar[int] = MAX_DATAGRAM_BYTES
+    is_lasting: ClassVar[bool] = False
+    has_room: ClassVar[bool] = True
 
     def send(self, packet: bytes) -> bool:
         return self.server.send_to(packet, self.address)
@@ -74,6 +66,7 @@ class OscServer:
         self.requests = 0  # that came the long way
         self.refused = 0
         self.replies_lost = 0
+        self.on_refused: list[Callable[[str, EngineError], None]] = []  # whoever watches, of what is no command
 
     def listen(self, inbox: _native.Inbox) -> None:
         """Let the inbox read the socket; `read` is to be called whenever there is something in it for Python."""
@@ -115,12 +108,17 @@ class OscServer:
     def _handle(self, letter: _native.Letter) -> None:
         peer = self._peer(letter)
         for group in osc.decode(letter.data):
-            commands = []
+            commands: list[tuple[Command, Callable[[Any], None]]] = []
             for request in group.requests:
                 self.requests += 1
                 reply = self._replier(request.address, peer)
                 if request.command is None:
-                    reply(EngineError(request.fault))
+                    error = EngineError(request.fault)
+                    reply(error)
+                    for watcher in self.on_refused:
+                        watcher(request.address, error)
+                elif isinstance(request.command, Notify):
+                    commands.append((replace(request.command, peer=peer), reply))
                 else:
                     commands.append((request.command, reply))
             if commands:

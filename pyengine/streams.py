@@ -33,6 +33,7 @@ class Connection:
     """One peer. Its number stands for it in the inbox; what it is sent waits here, bounded."""
 
     max_bytes = MAX_REPLY_BYTES
+    is_lasting = True
 
     def __init__(self, sock: socket.socket, number: int, peer: str) -> None:
         self.sock = sock
@@ -54,8 +55,12 @@ class Connection:
         return f"tcp {self.peer}"
 
     @property
+    def has_room(self) -> bool:
+        return len(self.unsent) < MAX_UNREAD_BYTES
+
+    @property
     def wants_input(self) -> bool:
-        has_room = self.waiting_bytes < MAX_WAITING_BYTES and len(self.unsent) < MAX_UNREAD_BYTES
+        has_room = self.waiting_bytes < MAX_WAITING_BYTES and self.has_room
         return has_room and not self.is_ending
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import resource
 import time
+from collections.abc import Callable
 
 from pyengine import _native
 from pyengine.board import Board, Options
@@ -67,6 +68,7 @@ class Supervisor:
         self.session.tell = self.intake.tell
         self.board.open_short_way(self.inbox, self._on_setting)
         self.commits.on_plan = self._log_plan
+        self.on_fallback: Callable[[int, int, int], None] = lambda block, to_slot, generation: None
         self.mender.on_restart = self._log_restart
         self.is_started = False
         self.driver: Outlet | None = None
@@ -224,6 +226,7 @@ class Supervisor:
             mender.on_diverged(event)
         elif event.kind == "fallback":
             mender.on_fallback(event)
+            self.on_fallback(event.block, self.segment.active_slot, event.generation)
             self.commits.advance()
         elif event.kind == "not finite":
             mender.on_not_finite(event)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from shell import answer, pyengine
 
-from pyengine import Client, Engine, Patch, load_patch
+from pyengine import Client, Engine, Patch, load_patch, save_patch
+from pyengine.measure import voices_patch
 
 TOML = """\
 version = 1
@@ -116,6 +117,25 @@ def test_a_pending_edit_is_dumped_where_it_is_asked_for_and_gone_after_a_load(fi
     assert "other" not in pyengine("patch", "dump", *at(engine)).stdout
     answer("patch", "load", file, *at(engine))
     assert "other" not in pyengine("patch", "dump", "--pending", *at(engine)).stdout
+
+
+def test_a_patch_too_large_for_udp_goes_over_tcp_where_there_is_tcp_and_else_is_made_anew(tmp_path: Path) -> None:
+    large = tmp_path / "large.json"
+    save_patch(voices_patch(200), large)
+    patient = ["--timeout", "60", "--commit-timeout", "60000"]
+    with Engine("none", osc_port=0, osc_tcp_port=0, recordings=tmp_path) as engine:
+        words = ["patch", "load", large, "--port", str(engine.osc_port), *patient]
+        assert answer(*words)["carried"] == [] and len(answer(*words)["carried"]) == 600
+        dumped = pyengine("patch", "dump", "--to", "json", *at(engine)).stdout
+        assert Patch.from_json(dumped) == load_patch(large)
+        tcp = ["--tcp", "--port", str(engine.osc_tcp_port)]
+        assert pyengine("patch", "dump", "--to", "json", *tcp).stdout == dumped
+        assert answer("send", "/patch/dump", *tcp)["reply"]["committed"] == load_patch(large).to_dict()
+    with Engine("none", osc_port=0, recordings=tmp_path) as engine:
+        words = ["patch", "load", large, "--port", str(engine.osc_port), *patient]
+        assert "every module is a new one" not in pyengine(*words).stderr
+        assert "every module is a new one" in pyengine(*words).stderr
+        assert "does not fit a datagram" in pyengine("patch", "dump", *at(engine)).stderr
 
 
 def test_a_file_that_is_wrong_changes_nothing_in_the_engine(file: Path, engine: Engine) -> None:

@@ -69,6 +69,9 @@ COMMANDS: list[Command] = [
     commands.EngineCommands("/patch", 3),
     commands.PatchDump(),
     commands.EngineSync(),
+    commands.Notify(1),
+    commands.Notify(1, ("commits", "values")),
+    commands.Notify(0),
 ]
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
@@ -89,7 +92,7 @@ def test_every_command_survives_the_wire(command: Command) -> None:
 def test_the_table_has_a_row_for_every_command_and_its_examples_work() -> None:
     kinds = {type(command) for command in COMMANDS}
     assert {route.command for route in addresses.TABLE} == kinds and len(addresses.TABLE) == len(kinds)
-    for row in addresses.describe():
+    for row in (route.as_dict() for route in addresses.TABLE):
         assert row["help"].endswith(".") and row["usage"].startswith(row["address"])
         address, *args = row["example"].split(" ")
         values = [float(a) if a.replace(".", "").isdigit() else a for a in args]

@@ -20,6 +20,7 @@ from waiting import wait_until
 from pyengine import Engine, addresses, messages, osc
 from pyengine.commands import Create, EngineSync, Gate, SetParam
 from pyengine.errors import PortInUseError
+from pyengine.events import EVENTS
 from pyengine.messages import build
 from pyengine.osc import Reply
 from pyengine.replies import Field
@@ -123,6 +124,8 @@ def test_every_address_of_the_table_is_answered_to_its_sender_and_to_nobody_else
         ("/engine/modules",),
         ("/engine/commands", "under", "/patch"),
         ("/engine/sync",),
+        ("/notify", 1, "commits"),
+        ("/notify", 0),
     ]
     for address, *args in script:
         reply = wire.say(address, *args)
@@ -177,10 +180,10 @@ def test_the_engine_lists_its_own_commands_in_pages_that_hold_all_of_the_table(l
         assert len(datagram) < 40_000
         page = json.loads(str(osc.decode_reply(datagram).args[0]))
         rows, first = [*rows, *page["commands"]], page["next"]
-    assert [row["address"] for row in rows] == [route.address for route in addresses.TABLE]
+    assert [row["address"] for row in rows] == [row.address for row in (*addresses.TABLE, *EVENTS)]
     patch = live.client.commands("/patch")
     assert len(patch) == 9 and all(row["address"].startswith("/patch/") for row in patch)
-    for row in rows:
+    for row in rows[: len(addresses.TABLE)]:
         for argument in row["arguments"]:
             assert argument["help"] and argument["type"] in addresses.KINDS
             assert argument["type"] not in ("number", "integer") or argument["min"] < argument["max"]

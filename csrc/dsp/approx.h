@@ -93,6 +93,29 @@ PE_RT_INLINE double pe_exp2(double x) {
   return p * scale;
 }
 
+/* log2(x) of a positive, finite x that is not denormal; exact for powers of two. x = 2^n m, sqrt(1/2) <= m < sqrt(2);
+ * with s = (m - 1) / (m + 1), log2(m) = s P7(s^2), relative error minimised: fit 1.1e-18, max 3.5e-16 of the result, and
+ * 1.8e-16 absolute from 1/2 to 2. */
+PE_RT_INLINE double pe_log2(double x) {
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  const uint64_t from_root = bits - 0x3fe6a09e667f3bcdu; /* the bits of sqrt(1/2) */
+  const int64_t  n = (int64_t)(from_root >> 52) - (from_root >> 63 ? 4096 : 0);
+  const uint64_t mantissa = bits - ((uint64_t)n << 52);
+  double m;
+  memcpy(&m, &mantissa, sizeof m);
+  const double s = (m - 1.0) / (m + 1.0), z = s * s;
+  double p = 0x1.b599068f395a4p-3;
+  p = p * z + 0x1.c46d70db9f9dbp-3;
+  p = p * z + 0x1.0ca163b071cdfp-2;
+  p = p * z + 0x1.484afb697055cp-2;
+  p = p * z + 0x1.a61762d6c046fp-2;
+  p = p * z + 0x1.2776c50ee381bp-1;
+  p = p * z + 0x1.ec709dc3a047dp-1;
+  p = p * z + 0x1.71547652b82fep+1;
+  return p * s + (double)n;
+}
+
 /* sin(2 pi phase / 2^64) in float32. The phase is folded to a quarter turn in integers, exactly:
  * sin(x) = -cos(x + 1/4 turn) = sin(|x + 1/4| - 1/4). Then y + y P4(y^2), y = +-1 at the peaks, relative error
  * minimised; here each coefficient was rounded to float in turn and the rest fitted again. Fit 1.1e-8, max 1.2e-7

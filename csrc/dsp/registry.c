@@ -6,6 +6,9 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_adsr,
   &pe_module_biquad,
   &pe_module_feedback,
+  &pe_module_clock,
+  &pe_module_seq,
+  &pe_module_voices,
   &pe_module_gain,
   &pe_module_mixer,
   &pe_module_pan,
@@ -17,6 +20,9 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_delay,
   &pe_module_pluck,
   &pe_module_reverb,
+  &pe_module_compressor,
+  &pe_module_snare,
+  &pe_module_hihat,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];

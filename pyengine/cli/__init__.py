@@ -29,10 +29,14 @@ COMMANDS = (
     "demo",
     "replay",
     "render",
+    "listen",
     "send",
     "status",
     "modules",
     "patch",
+    "bench",
+    "doctor",
+    "completion",
 )
 
 EXAMPLES = """examples:

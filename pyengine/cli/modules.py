@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pyengine.cli.shared import EXIT_OK, UsageError, add_command, check_rate, print_result
+from pyengine.cli.shared import EXIT_OK, UsageError, add_command, check_rate, complete, print_result
 from pyengine.errors import UnknownNameError
 from pyengine.specs import ModuleSpec, ParamSpec, number_text, registry
 
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     one = add_command(
         commands, "modules", modules, "list the module types, or one with its parameters", examples=EXAMPLES
     )
-    one.add_argument("type", nargs="?", metavar="TYPE", help="a module type; all of them without")
+    complete(one.add_argument("type", nargs="?", metavar="TYPE", help="a module type; all of them without"), "modules")
     one.add_argument("--rate", type=float, default=48000, metavar="HZ", help="for ranges up to Nyquist (48000)")
 
 

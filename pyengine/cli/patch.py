@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyengine.cli.shared import (
     EXIT_OK,
@@ -15,12 +15,16 @@ from pyengine.cli.shared import (
     can_print,
     check_rate,
     print_result,
+    print_warning,
     running_engine,
     terminal_columns,
 )
-from pyengine.errors import EngineError
+from pyengine.errors import EngineError, NoReplyError
 from pyengine.patch import Patch
 from pyengine.patch_file import FORMATS, as_text, format_of, guessed_format, load_patch, patch_of, save_patch, text_of
+
+if TYPE_CHECKING:
+    from pyengine.client import Client
 
 EXAMPLES = """
 pyengine patch check bells.toml
@@ -151,10 +155,8 @@ def load(arguments: argparse.Namespace) -> int:
         arguments.rate = client.status()["sample_rate"]
         patch = _read(arguments)
         client.abort()
-        made = anew(patch)
-        if not arguments.anew:
-            playing = _playing(client)
-            made = made if playing is None else edits(playing, patch)
+        playing = None if arguments.anew else _playing(arguments, client)
+        made = anew(patch) if playing is None else edits(playing, patch)
         client.send_all(made.build)
         report = client.commit(
             crossfade_ms=arguments.crossfade,
@@ -177,7 +179,7 @@ def dump(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         format_of(arguments.output)  # before the engine is asked
     with running_engine(arguments) as client:
-        found = client.dump()["pending" if arguments.pending else "committed"]
+        found = _dump(arguments, client)["pending" if arguments.pending else "committed"]
     _write(arguments, Patch.from_json(found), arguments.output or "-")
     return EXIT_OK
 
@@ -205,9 +207,27 @@ def _write(arguments: argparse.Namespace, patch: Patch, output: str) -> None:
     )
 
 
-def _playing(client: Any) -> Patch | None:
-    """Return what an engine plays, None where it does not fit an answer."""
+def _playing(arguments: argparse.Namespace, client: Client) -> Patch | None:
+    """Return what an engine plays, None where that does not fit its answer."""
     try:
-        return Patch.from_json(client.dump()["committed"])
-    except EngineError:
+        found = _dump(arguments, client)
+    except EngineError as error:
+        print_warning(f"every module is a new one, as what plays cannot be fetched: {error}")
         return None
+    return Patch.from_json(found["committed"])
+
+
+def _dump(arguments: argparse.Namespace, client: Client) -> dict[str, Any]:
+    """Return both patches of an engine, over TCP where they are too large for UDP and it has a TCP port."""
+    try:
+        return client.dump()
+    except NoReplyError:
+        raise
+    except EngineError:
+        tcp = client.status().get("osc", {}).get("tcp")
+        if arguments.tcp or not tcp:
+            raise
+        from pyengine.client import Client
+
+        with Client(arguments.host, tcp["port"], timeout_s=arguments.timeout, transport="tcp") as other:
+            return other.dump()

@@ -15,6 +15,7 @@ from pyengine.cli.shared import (
     UsageError,
     add_command,
     add_engine_address,
+    complete,
     print_error,
     print_result,
     running_engine,
@@ -39,7 +40,8 @@ Exit code: 0 done, 3 refused (in `send -`: one of them), 5 no answer."""
 def add(commands: Any) -> None:
     help = "send an OSC message to a running engine, and print its answer"
     one = add_command(commands, "send", send, help, examples=EXAMPLES, about=ABOUT)
-    one.add_argument("address", metavar="ADDRESS", help="such as /mod/osc1/freq; - reads messages from stdin")
+    address = "such as /mod/osc1/freq; - reads messages from stdin"
+    complete(one.add_argument("address", metavar="ADDRESS", help=address), "addresses")
     one.add_argument("args", nargs="*", metavar="ARG", help="numbers and strings")
     types = "of the arguments, a letter each: i whole number, f number, s string, T true, F false, N nothing"
     one.add_argument("--types", metavar="LETTERS", help=types)

@@ -80,6 +80,16 @@ def add_command(
     return one
 
 
+def complete(action: argparse.Action, kind: str) -> None:
+    """Say what a shell may complete an argument with: 'modules' (types) or 'addresses'."""
+    action.__dict__["completes"] = kind
+
+
+def completes(action: argparse.Action) -> str:
+    """Return what complete() has said of an argument, '' where it said nothing."""
+    return str(action.__dict__.get("completes", ""))
+
+
 def add_device(one: argparse.ArgumentParser) -> None:
     """Add --device: what an engine of the command's own plays on."""
     help = (
@@ -90,9 +100,10 @@ def add_device(one: argparse.ArgumentParser) -> None:
 
 
 def add_engine_address(one: argparse.ArgumentParser) -> None:
-    """Add --host, --port and --timeout: where a running engine listens."""
+    """Add --host, --port, --tcp and --timeout: where a running engine listens."""
     one.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where the engine runs (127.0.0.1)")
     one.add_argument("--port", type=int, default=5005, metavar="N", help="its OSC port (5005)")
+    one.add_argument("--tcp", action="store_true", help="--port is its TCP port (run --osc-tcp-port): long answers")
     one.add_argument("--timeout", type=float, default=2.0, metavar="S", help="seconds to wait for an answer (2)")
 
 
@@ -105,7 +116,8 @@ def running_engine(arguments: argparse.Namespace) -> Iterator[Client]:
         raise UsageError(f"--timeout {arguments.timeout:g} is outside 0..3600 s")
     if not 0 < arguments.port < 65536:
         raise UsageError(f"--port {arguments.port} is outside 1..65535")
-    with Client(arguments.host, arguments.port, timeout_s=arguments.timeout) as client:
+    transport = "tcp" if arguments.tcp else "udp"
+    with Client(arguments.host, arguments.port, timeout_s=arguments.timeout, transport=transport) as client:
         yield client
 
 

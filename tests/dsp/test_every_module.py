@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 N_FRAMES = 3000
-MODULES = list(drive.modules().values())
+MODULES = [m for m in drive.modules().values() if m.n_outputs]  # event nodes have no audio: tests/test_seq.py
 EFFECTS = [m for m in MODULES if m.n_inputs]
 SEEDS = st.integers(0, 2**32 - 1)
 SPLITS = st.lists(st.integers(1, 400), min_size=1, max_size=12)
@@ -192,7 +192,7 @@ def test_state_does_not_depend_on_what_memory_held_before(module: Module, seed: 
 def test_compiled_modules_call_nothing() -> None:
     """No libm, no allocation: beyond the modules themselves only what a compiler may make of a loop."""
     _, _, objects = drive.build()
-    allowed = {"memcpy", "memset", "memmove", "stack_chk_fail"}
+    allowed = {"memcpy", "memset", "memmove", "stack_chk_fail"} | {"divmodti4", "divti3", "modti3"}  # of 128 bits
     for path in objects:
         listing = subprocess.run(["nm", "-u", str(path)], check=True, capture_output=True, text=True).stdout
         undefined = {line.split()[-1].lstrip("_") for line in listing.splitlines()}
