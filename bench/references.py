@@ -54,6 +54,15 @@ def noise(n_frames: int) -> npt.NDArray[np.float64]:
     return 0.2 * (whole - 2**24) / 2**24
 
 
+def saw(n_frames: int) -> npt.NDArray[np.float64]:
+    """osc with its defaults, but for the phases near Nyquist: a saw of 440 Hz, gain 0.2, three frames late."""
+    turns = (np.arange(n_frames) - 3) * (440.0 / RATE_HZ)
+    harmonics = np.arange(1, int(RATE_HZ / 2 / 440.0) + 1)
+    tone: npt.NDArray[np.float64] = sum(-0.4 / (np.pi * h) * np.sin(2 * np.pi * h * turns) for h in harmonics)
+    tone[:40] = np.where(turns[:40] < 0, 0.0, 0.2 * (2 * turns[:40] - 1))  # it begins without a past
+    return tone
+
+
 def lfo(n_frames: int) -> npt.NDArray[np.float64]:
     """lfo with its defaults: a sine of 1 Hz."""
     return np.sin(2 * np.pi * (np.arange(n_frames) * (1.0 / RATE_HZ)))

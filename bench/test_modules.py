@@ -30,6 +30,7 @@ from references import (
     pan,
     pluck,
     reverb,
+    saw,
     sine,
     snare,
     state_variable,
@@ -77,6 +78,7 @@ ROWS = {
     "mixer": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
     "pan": Row(lambda: pan(_SINE).sum(axis=0), "numpy.multiply, twice", "simple_sine", 1e-6, ("position", 0.0, 1.0)),
     "noise": Row(lambda: noise(N_FRAMES), "numpy, SplitMix64", None, 1e-6, ("gain", 0.2, 0.5)),
+    "osc": Row(lambda: saw(N_FRAMES), "numpy, harmonics added up", None, 0.1, ("freq", 440.0, 880.0)),
     "lfo": Row(lambda: lfo(N_FRAMES), "numpy.sin", None, 1e-6, ("depth", 1.0, 0.5)),
     "svf": Row(
         lambda: signal.lfilter(*_STATE_VARIABLE, _SINE),

@@ -14,6 +14,7 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_pan,
   &pe_module_noise,
   &pe_module_lfo,
+  &pe_module_osc,
   &pe_module_svf,
   &pe_module_kick,
   &pe_module_limiter,

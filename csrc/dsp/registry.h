@@ -16,6 +16,7 @@ extern const PeModule pe_module_mixer;
 extern const PeModule pe_module_pan;
 extern const PeModule pe_module_noise;
 extern const PeModule pe_module_lfo;
+extern const PeModule pe_module_osc;
 extern const PeModule pe_module_svf;
 extern const PeModule pe_module_kick;
 extern const PeModule pe_module_limiter;
