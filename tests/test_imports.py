@@ -28,6 +28,7 @@ MODULES = [
     "patch",
     "sequence",
     "polyphony",
+    "playing",
     "positions",
     "patch_file",
     "routing",
