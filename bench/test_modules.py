@@ -20,13 +20,16 @@ from references import (
     RATE_HZ,
     compressor,
     envelope,
+    hihat,
     kick,
     lfo,
     limiter,
     lowpass_sections,
     noise,
     pan,
+    saw,
     sine,
+    snare,
     state_variable,
 )
 from scipy import signal
@@ -72,6 +75,7 @@ ROWS = {
     "mixer": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
     "pan": Row(lambda: pan(_SINE).sum(axis=0), "numpy.multiply, twice", "simple_sine", 1e-6, ("position", 0.0, 1.0)),
     "noise": Row(lambda: noise(N_FRAMES), "numpy, SplitMix64", None, 1e-6, ("gain", 0.2, 0.5)),
+    "osc": Row(lambda: saw(N_FRAMES), "numpy, harmonics added up", None, 0.1, ("freq", 440.0, 880.0)),
     "lfo": Row(lambda: lfo(N_FRAMES), "numpy.sin", None, 1e-6, ("depth", 1.0, 0.5)),
     "svf": Row(
         lambda: signal.lfilter(*_STATE_VARIABLE, _SINE),
@@ -106,6 +110,22 @@ ROWS = {
         ("threshold", -30.0, -20.0),
         "left",
         (("threshold", -30.0), ("release", 5000.0)),
+    ),
+    "snare": Row(
+        lambda: snare(N_FRAMES),
+        "numpy.sin, twice, and exp",
+        None,
+        2e-5,
+        ("freq", 180.0, 200.0),
+        settings=(("decay", 20000.0), ("tone_decay", 20000.0), ("noise", 0.0), ("gate", 1.0)),
+    ),
+    "hihat": Row(
+        lambda: hihat(N_FRAMES),
+        "numpy.where, scipy.signal.lfilter",
+        None,
+        2e-5,
+        ("freq", 205.3, 220.0),
+        settings=(("decay", 20000.0), ("noise", 0.0), ("gate", 1.0)),
     ),
 }
 

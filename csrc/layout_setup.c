@@ -341,7 +341,7 @@ static void lay_output(Layout *l) {
     if (b->n_out_cables[i] != 0) continue;
     const uint32_t bank = pe_bank_of(b, i);
     for (uint32_t k = 0; k < b->modules[i]->n_outputs; k++) {
-      if (pe_side_of(b, i, k) != PE_NONE) continue;
+      if (!pe_is_heard(b, i, k) || pe_side_of(b, i, k) != PE_NONE) continue;
       const uint32_t here = place++;
       if (!n_in_banks) {
         p->output.sources[here] = buffer_at(p, b->first_buffer[i] + k);
@@ -364,15 +364,16 @@ static void lay_sides(Layout *l) {
   const Build *b = l->b;
   PePlan *p = l->p;
   uint32_t n = 0;
-  for (uint32_t i = 0; i < b->spec->n_nodes; i++) n += b->n_out_cables[i] == 0 ? b->modules[i]->n_outputs - pe_outputs_for_all(b, i) : 0;
+  for (uint32_t i = 0; i < b->spec->n_nodes; i++)
+    for (uint32_t k = 0; k < b->modules[i]->n_outputs; k++) n += pe_is_heard(b, i, k) && pe_side_of(b, i, k) != PE_NONE;
   p->sides = n ? arena_take(&l->steps, p->n_channels * sizeof *p->sides) : NULL;
   for (uint32_t c = 0; n && c < 2; c++) {
     const float **sources = arena_take(&l->steps, n * sizeof *sources);
     if (!is_real(l)) continue;
     p->sides[c].sources = sources;
     for (uint32_t i = 0; i < b->spec->n_nodes; i++)
-      for (uint32_t k = 0; b->n_out_cables[i] == 0 && k < b->modules[i]->n_outputs; k++)
-        if (pe_side_of(b, i, k) == c) sources[p->sides[c].n_sources++] = buffer_at(p, b->first_buffer[i] + k);
+      for (uint32_t k = 0; k < b->modules[i]->n_outputs; k++)
+        if (pe_is_heard(b, i, k) && pe_side_of(b, i, k) == c) sources[p->sides[c].n_sources++] = buffer_at(p, b->first_buffer[i] + k);
   }
 }
 

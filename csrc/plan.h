@@ -132,7 +132,7 @@ struct PePlan {
   PeSum    *sides;         /* [n_channels]: what is heard there alone; NULL where nothing is */
   uint32_t  n_data;
   PeData  **data;
-  PeSum     output;        /* all nodes without an outgoing cable, where none is in a bank; dest is unused */
+  PeSum     output;        /* what is heard in all channels, where nothing of it is in a bank; dest is unused */
   PeHeardSource *heard;    /* the same, where one is: [n_heard] */
   float    *accumulators;  /* [PE_CHUNK_FRAMES][PE_ACCUMULATORS] */
   float    *alone;         /* for a lane that is rendered alone: a chunk for each node of a bank */

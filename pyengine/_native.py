@@ -27,6 +27,7 @@ except ModuleNotFoundError as error:
 
 BUSY = int(lib.PE_BUSY)
 N_SEATS = int(lib.PE_SEATS)
+N_SLOTS = int(lib.PE_SLOTS)
 CALLBACK = int(lib.PE_SEATS)  # the source of the audio callback's events
 DECLICKED = int(lib.PE_HEARD_DECLICKED)
 KEEP_ALL = NO_PIN = 0xFFFFFFFFFFFFFFFF
@@ -458,6 +459,11 @@ class Segment:
     @classmethod
     def attach(cls, fd: int) -> Segment:
         return cls._mapped(fd, mmap.mmap(fd, os.fstat(fd).st_size))
+
+    @classmethod
+    def look(cls, fd: int) -> Segment:
+        """Map one for reading only: whoever has it can disturb nothing."""
+        return cls._mapped(fd, mmap.mmap(fd, os.fstat(fd).st_size, access=mmap.ACCESS_READ))
 
     @classmethod
     def _mapped(cls, fd: int, memory: mmap.mmap) -> Segment:
@@ -1090,6 +1096,24 @@ def stream_records(segment: Segment, first_seq: int) -> list[Record]:
         )
         for c in room[0:n]
     ]
+
+
+_MOST_LOOKED_AT = 4096  # records of one look: what is older has been passed over
+
+
+def settings_since(segment: Segment, first_seq: int) -> tuple[dict[tuple[int, int], float], int]:
+    """Return the newest value of each (handle, parameter) that was set from a number on, and the number to go on with.
+
+    For those who only look: of more records than can be looked at, the newest; of those that go under meanwhile, none.
+    """
+    newest = segment.newest
+    first = max(first_seq, newest - _MOST_LOOKED_AT + 1)
+    room = ffi.new("PeCommand[]", max(0, newest - first + 1))
+    n = lib.pe_stream_copy(segment.pointer, first, room, len(room))
+    rows = ((first + i, room[i]) for i in range(n))
+    return {
+        (c.handle, c.param): c.value for seq, c in rows if c.seq == seq and c.kind == lib.PE_COMMAND_PARAM
+    }, newest + 1
 
 
 RECORD_BYTES = int(ffi.sizeof("PeCommand"))

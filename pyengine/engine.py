@@ -11,7 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyengine import commands
 from pyengine.board import Options
@@ -21,6 +21,9 @@ from pyengine.loop import Loop
 from pyengine.server import OscServer
 from pyengine.specs import number_text
 from pyengine.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from pyengine.eyes.feed import Feed
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +94,7 @@ class Engine:
         self._server: OscServer | None = None
         self._supervisor: Supervisor | None = None
         self._dispatcher: Dispatcher | None = None
+        self._feed: Feed | None = None
         self._has_ended = threading.Event()
         self._unanswered: set[Future[Any]] = set()
         started: Future[None] = Future()
@@ -142,6 +146,8 @@ class Engine:
                 logger.exception("the engine's loop has failed")
         finally:
             self._is_closed = True
+            if self._feed is not None:
+                self._feed.close()
             if self._dispatcher is not None:
                 self._dispatcher.notifier.close()
             if supervisor is not None:
@@ -358,6 +364,35 @@ class Engine:
         if self._supervisor is None or self._is_closed:
             raise EngineError(CLOSED)
         return self._supervisor
+
+    # ---- who watches ------------------------------------------------------------------------------------
+
+    def open_page(self, port: int = 0) -> str:
+        """Serve a page that shows the engine, on the loopback, and return its address; 0: any free port.
+
+        Needs `pip install 'pyengine[web]'`, and OSC: what is done on the page is sent there.
+        Raises CommandError, PortInUseError.
+        """
+        address: str = self._ask(lambda: self._open_page(port))
+        return address
+
+    def _open_page(self, port: int) -> str:
+        from pyengine.eyes.feed import Feed, listen
+
+        assert self._dispatcher is not None
+        if self._server is None:
+            raise CommandError("the page sends its commands by OSC, and this engine has no OSC port; give it osc_port")
+        if self._feed is not None:
+            raise CommandError("the page is open already; an engine has one")
+        listener = listen(port)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        feed = self._feed = Feed(self._running, self._loop, listener, self._server.port)
+        feed.facts = lambda: {"osc": self._server.status()} if self._server else {}
+        feed.late_commands = lambda: self._dispatcher.late_commands if self._dispatcher else 0
+        self._dispatcher.on_answer.append(feed.on_answer)
+        self._server.on_refused.append(feed.on_refused)
+        logger.info("page on %s", address)
+        return address
 
     # ---- the free-running clock -------------------------------------------------------------------------
 

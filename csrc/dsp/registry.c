@@ -14,10 +14,13 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_pan,
   &pe_module_noise,
   &pe_module_lfo,
+  &pe_module_osc,
   &pe_module_svf,
   &pe_module_kick,
   &pe_module_limiter,
   &pe_module_compressor,
+  &pe_module_snare,
+  &pe_module_hihat,
 };
 
 const uint32_t pe_n_shipped_modules = sizeof pe_shipped_modules / sizeof pe_shipped_modules[0];

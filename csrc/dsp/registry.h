@@ -16,10 +16,13 @@ extern const PeModule pe_module_mixer;
 extern const PeModule pe_module_pan;
 extern const PeModule pe_module_noise;
 extern const PeModule pe_module_lfo;
+extern const PeModule pe_module_osc;
 extern const PeModule pe_module_svf;
 extern const PeModule pe_module_kick;
 extern const PeModule pe_module_limiter;
 extern const PeModule pe_module_compressor;
+extern const PeModule pe_module_snare;
+extern const PeModule pe_module_hihat;
 
 extern const PeModule *const pe_shipped_modules[];
 extern const uint32_t pe_n_shipped_modules;

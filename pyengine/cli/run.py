@@ -12,10 +12,13 @@ import pyengine
 from pyengine.cli.shared import EXIT_OK, add_command, add_device, print_result
 from pyengine.errors import EngineError
 
+WEB_PORT = 5080
+
 EXAMPLES = """
 pyengine run                           default device, or the real-time clock without one
 pyengine run --device none --osc-port 0
 pyengine run --session evening.session
+pyengine run --web                     and a page that shows it, on http://127.0.0.1:5080/
 """
 
 
@@ -42,6 +45,8 @@ def add(commands: Any) -> None:
     latency = "from the arrival of a setting to its effect: MS, shortest or asap (shortest)"
     one.add_argument("--latency", type=_latency, default="shortest", metavar="MS|shortest|asap", help=latency)
     one.add_argument("--crossfade", type=float, default=5, metavar="MS", help="of a swap, 0 to 1000 (5)")
+    web = f"serve a page that shows the engine, on the loopback; 0: any free port ({WEB_PORT})"
+    one.add_argument("--web", type=int, nargs="?", const=WEB_PORT, metavar="PORT", help=web)
     one.add_argument("--session", type=Path, metavar="FILE", help="log the session, for `pyengine replay`")
 
 
@@ -70,14 +75,15 @@ def run(arguments: argparse.Namespace) -> int:
     ) as engine:
         if arguments.device == "free":
             engine.run_free()
-        _tell(arguments, engine)
+        page = None if arguments.web is None else engine.open_page(arguments.web)
+        _tell(arguments, engine, page)
         while not ended.wait(0.5):
             if engine.wait(0.0):
                 raise EngineError("the engine has ended by itself; see the log above")
     return EXIT_OK
 
 
-def _tell(arguments: argparse.Namespace, engine: pyengine.Engine) -> None:
+def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | None) -> None:
     output = engine.status()["output"]
     session = None if arguments.session is None else str(arguments.session)
     facts = {
@@ -88,6 +94,7 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine) -> None:
         "osc_tcp_port": engine.osc_tcp_port,
         "recordings": str(arguments.recordings),
         "session": session,
+        "web": page,
     }
     lines = [
         f"pyengine {pyengine.__version__}: {output}",
@@ -97,6 +104,8 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine) -> None:
         lines.append(f"OSC over TCP on {arguments.osc_host}:{engine.osc_tcp_port}")
     if session is not None:
         lines.append(f"session log in {session}")
+    if page is not None:
+        lines.append(f"page on {page}")
     print_result(arguments, facts, "\n".join(lines))
 
 
