@@ -150,6 +150,10 @@ class Client:
         for edit in edits:
             self.send(edit)
 
+    def clear_sequence(self, module_id: str) -> None:
+        """Take pattern, notes, velocities and lanes from a `seq` of the pending patch."""
+        self.send(commands.SeqClear(module_id))
+
     def sequences(self, module_id: str = "") -> dict[str, Any]:
         """Return what the sequences of the committed and the pending patch are given."""
         return _report(self.send(commands.SeqDump(module_id)))

@@ -134,7 +134,7 @@ class SeqTarget(_SeqEdit):
     """Say what a seq plays: modules, or MODULE.PARAM=note, =velocity, =gate."""
 
     module_id: str
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
 
     def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
         return {**data, "targets": list(self.targets)}
