@@ -88,7 +88,7 @@ class SeqNotes(_SeqEdit):
     """Give a seq its notes, one for each hit in turn: 'C4 Eb3 . C4+E4+G4', or '' for none."""
 
     module_id: str
-    text: str
+    text: str = ""
 
     def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
         return {**data, "notes": self.text}
@@ -99,7 +99,7 @@ class SeqVelocities(_SeqEdit):
     """Give a seq its velocities, one for each hit in turn: '1 0.5 0.8', or '' for none."""
 
     module_id: str
-    text: str
+    text: str = ""
 
     def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
         return {**data, "velocities": self.text}
@@ -123,7 +123,7 @@ class SeqLane(_SeqEdit):
 
     module_id: str
     param: str
-    text: str
+    text: str = ""
 
     def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
         return {**data, "lanes": {**data.get("lanes", {}), self.param: self.text}}
@@ -324,6 +324,20 @@ class Notify(Command):
     is_on: int
     topics: tuple[str, ...] = ()
     peer: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineListen(Command):
+    """Say what the last seconds of the output are like. picture: of a new PNG inside the recordings folder, or ''."""
+
+    seconds: float = 5.0
+    picture: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seconds, bool) or not isinstance(self.seconds, Real):
+            raise CommandError(f"seconds={shown(self.seconds)} is not a number; give seconds of the output")
+        if not isinstance(self.picture, str):
+            raise CommandError(f"picture={shown(self.picture)} is no file name; give one such as 'now.png', or ''")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from pyengine.commands import (
     Delete,
     Disconnect,
     EngineCommands,
+    EngineListen,
     EngineModules,
     EngineStatus,
     EngineSync,
@@ -207,6 +208,7 @@ class Dispatcher:
                 EngineModules: lambda c, reply, at: listing.modules(c.type, c.first, rate_hz),
                 EngineCommands: lambda c, reply, at: listing.commands(c.under, c.first),
                 Notify: lambda c, reply, at: self.notifier.subscribe(c),
+                EngineListen: lambda c, reply, at: s.listener.listen(c.seconds, c.picture, self._from_elsewhere(reply)),
                 EngineSync: lambda c, reply, at: self.sync(reply),
             }
         )

@@ -179,7 +179,7 @@ def write(command: Command) -> tuple[str, list[Value]]:
     defaults = {field.name: field.default for field in fields(route.command)}
     for argument in route.behind:
         value = getattr(command, argument.field)
-        if argument.is_optional and not argument.is_many and value == defaults[argument.field]:
+        if argument.is_optional and not argument.is_many and value in ("", defaults[argument.field]):
             break  # what is left out has its default, and so has all behind it
         args += map(_plain, value) if argument.is_many else [parse_gate(value) if argument.kind == "switch" else value]
     for option in route.options:

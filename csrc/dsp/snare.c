@@ -50,6 +50,7 @@ typedef struct Snare {
   PeDrumNoise noise;
   uint64_t phase[2];  /* of the next frame, in turns x 2^64 */
   double   sample_rate_hz, max_hz, tail_keep, sweep_keep;
+  double   turns_per_hz;                  /* 2^64 / sample rate */
   double   velocity, tone_level, noise_level, sweep; /* of the strike; envelopes at the next frame */
   double   newest, tail;                  /* the newest frame before its gain; what fades of the strike before */
   double   tone_ms, noise_ms, cutoff_hz;  /* what these were computed for: */
@@ -57,12 +58,12 @@ typedef struct Snare {
   PeDrumTuning tuning;
   PeDrumFilter filter;
 } Snare;
-_Static_assert(sizeof(Snare) == 24 + 16 + 21 * sizeof(double), "no padding in a state");
+_Static_assert(sizeof(Snare) == 24 + 16 + 22 * sizeof(double), "no padding in a state");
 
 static PeStatus snare_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
   Snare *s = state;
   (void)max_block_frames;
-  *s = (Snare){.sample_rate_hz = sample_rate_hz, .max_hz = 0.5 * sample_rate_hz - 10.0};
+  *s = (Snare){.sample_rate_hz = sample_rate_hz, .max_hz = 0.5 * sample_rate_hz - 10.0, .turns_per_hz = 0x1p64 / sample_rate_hz};
   s->tail_keep = pe_decay_1_e(PE_DRUM_TAIL_MS, sample_rate_hz);
   s->sweep_keep = pe_decay_1_e(SWEEP_MS, sample_rate_hz);
   return PE_OK;
@@ -111,7 +112,7 @@ PE_RT_INLINE void keep_settings(Snare *s, const PeBlock *b, uint32_t i) {
 }
 
 PE_RT_INLINE uint64_t increment_of(const Snare *s, double freq_hz) {
-  return (uint64_t)(int64_t)(pe_within(freq_hz, 0.0, s->max_hz) / s->sample_rate_hz * 0x1p64);
+  return (uint64_t)(int64_t)(pe_within(freq_hz, 0.0, s->max_hz) * s->turns_per_hz);
 }
 
 PE_RT_INLINE float frame(Snare *s, const PeBlock *b, uint32_t i) {
