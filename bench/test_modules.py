@@ -63,6 +63,7 @@ class Row:
     settings: tuple[tuple[str, float], ...] = ()
 
 
+_SLEW = 1 - np.exp(-1 / 480)  # slew's part of what is left, by default
 _SINE, _SECTIONS, _STATE_VARIABLE = sine(N_FRAMES), lowpass_sections(), state_variable()
 ROWS = {
     "simple_sine": Row(lambda: sine(N_FRAMES), "numpy.sin", None, 1e-6, ("freq", 440.0, 880.0)),
@@ -78,6 +79,21 @@ ROWS = {
     "mixer": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
     "pan": Row(lambda: pan(_SINE).sum(axis=0), "numpy.multiply, twice", "simple_sine", 1e-6, ("position", 0.0, 1.0)),
     "noise": Row(lambda: noise(N_FRAMES), "numpy, SplitMix64", None, 1e-6, ("gain", 0.2, 0.5)),
+    "slew": Row(
+        lambda: signal.lfilter([_SLEW], [1, _SLEW - 1], _SINE),
+        "scipy.signal.lfilter",
+        "simple_sine",
+        1e-6,
+        ("rise", 10.0, 20.0),
+    ),
+    "sample_hold": Row(
+        lambda: np.repeat(_SINE[::8], 8),
+        "numpy.repeat",
+        "simple_sine",
+        1e-6,
+        ("rate", 6000.0, 3000.0),
+        settings=(("rate", 6000.0),),
+    ),
     "osc": Row(lambda: saw(N_FRAMES), "numpy, harmonics added up", None, 0.1, ("freq", 440.0, 880.0)),
     "lfo": Row(lambda: lfo(N_FRAMES), "numpy.sin", None, 1e-6, ("depth", 1.0, 0.5)),
     "svf": Row(

@@ -406,6 +406,9 @@ void pe_output_record(PeOutput *output, uint32_t is_on);                   /* fe
 uint32_t pe_output_is_recording(const PeOutput *output);                   /* what the callback last saw; [any] */
 uint64_t pe_output_tap_start(const PeOutput *output);                      /* frame the tap was fed from, of the newest recording; [any] */
 uint64_t pe_output_frames(const PeOutput *output);                         /* frames put out, silence included; [any] */
+PeStatus pe_output_keep(PeOutput *output, uint64_t n_frames);              /* keep the last n_frames that are put out, for pe_output_listen; once, before anybody calls the output; [setup] */
+uint64_t pe_output_kept(const PeOutput *output, uint64_t *end);            /* frames that can be listened to, up to frame `end` of the output; [any] */
+uint64_t pe_output_listen(const PeOutput *output, float *interleaved, uint64_t n_frames, uint64_t *first); /* copies the newest n_frames at most, whole; how many, from which on; [any] */
 void pe_output_time(const PeOutput *output, uint64_t *frame, uint64_t *time_ns); /* first frame of the newest request and its CLOCK_MONOTONIC time, a consistent pair; [any] */
 
 /* ---- a device's way to the output ------------------------------------------------------------------

@@ -814,6 +814,26 @@ class Output:
         lib.pe_output_process(self.pointer, buffer, n_frames)
         return bytes(ffi.buffer(buffer))
 
+    def keep(self, n_frames: int) -> None:
+        """Keep the last n_frames that are put out, for `listen`. Once, before anybody calls the output."""
+        check(lib.pe_output_keep(self.pointer, n_frames), f"cannot keep {n_frames} frames of what is put out")
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Return (how many frames can be listened to, the frame of the output where they end)."""
+        end = ffi.new("uint64_t *")
+        return int(lib.pe_output_kept(self.pointer, end)), int(end[0])
+
+    def listen(self, buffer: Any) -> tuple[int, int]:
+        """Copy the newest frames into a writable buffer, interleaved float32; return (how many, from which on).
+
+        In C, without the GIL; what is written over meanwhile is left out.
+        """
+        place = ffi.from_buffer("float[]", buffer, require_writable=True)
+        first = ffi.new("uint64_t *")
+        n_frames = lib.pe_output_listen(self.pointer, place, len(place) // self.segment.config.n_channels, first)
+        return int(n_frames), int(first[0])
+
     def record(self, is_on: bool) -> None:
         lib.pe_output_record(self.pointer, is_on)
 

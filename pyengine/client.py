@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pyengine import commands, messages, osc
@@ -32,6 +32,8 @@ _ERROR_BY_FOLDER: dict[str, type[EngineError]] = {
     "patch": PatchError,
     "mod": PatchError,
     "gate": PatchError,
+    "seq": PatchError,
+    "note": PatchError,
     "record": RecordingError,
     "session": SessionError,
 }
@@ -39,6 +41,7 @@ _START = {
     "udp": "start the engine (pyengine run) or give its port",
     "tcp": "start the engine with a TCP port (pyengine run --osc-tcp-port N) or give that",
 }
+_LISTEN_S = 70.0  # an engine gives up after 60
 _SPARE_S = 1.0  # beyond a commit's own time-out
 MAX_EVENTS = 100_000  # kept until they are asked for; then the oldest go
 MAX_UNANSWERED = 128  # datagrams; a socket holds some 270 answers where nothing else is set
@@ -114,6 +117,48 @@ class Client:
         """Remove a cable from the pending patch."""
         self.send(commands.Disconnect(source, dest))
 
+    def voices(self, module_id: str, n: int) -> None:
+        """Say how many notes of a `voices` sound at once, 1..64."""
+        self.send(commands.SetVoices(module_id, n))
+
+    def sequence(
+        self,
+        module_id: str,
+        *,
+        pattern: str | None = None,
+        notes: str | None = None,
+        velocities: str | None = None,
+        division: float | str | None = None,
+        lanes: Mapping[str, str] | None = None,
+        targets: Iterable[str] | None = None,
+        clock: str | None = None,
+    ) -> None:
+        """Give a `seq` of the pending patch what is named; "" takes it away, None leaves it as it is."""
+        edits: list[Command] = []
+        if pattern is not None:
+            edits.append(commands.SeqPattern(module_id, pattern))
+        if notes is not None:
+            edits.append(commands.SeqNotes(module_id, notes))
+        if velocities is not None:
+            edits.append(commands.SeqVelocities(module_id, velocities))
+        if division is not None:
+            edits.append(commands.SeqDivision(module_id, division))
+        edits += [commands.SeqLane(module_id, name, text) for name, text in (lanes or {}).items()]
+        if targets is not None:
+            edits.append(commands.SeqTarget(module_id, tuple(targets)))
+        if clock is not None:
+            edits.append(commands.SeqClock(module_id, clock))
+        for edit in edits:
+            self.send(edit)
+
+    def clear_sequence(self, module_id: str) -> None:
+        """Take pattern, notes, velocities and lanes from a `seq` of the pending patch."""
+        self.send(commands.SeqClear(module_id))
+
+    def sequences(self, module_id: str = "") -> dict[str, Any]:
+        """Return what the sequences of the committed and the pending patch are given."""
+        return _report(self.send(commands.SeqDump(module_id)))
+
     def commit(
         self,
         *,
@@ -147,6 +192,18 @@ class Client:
         return _report(self.send(commands.PatchDump()))
 
     # ---- playing ----
+
+    def note_on(self, module_id: str, note: float | str, velocity: float | None = None) -> None:
+        """Play a note, 'C4' or 60, on `voices` or a module with a gate. velocity: 0..1."""
+        self.send(commands.NoteOn(module_id, note, velocity))
+
+    def note_off(self, module_id: str, note: float | str) -> None:
+        """Release a note."""
+        self.send(commands.NoteOff(module_id, note))
+
+    def all_off(self, module_id: str) -> None:
+        """Release all notes."""
+        self.send(commands.AllOff(module_id))
 
     def set(self, module_id: str, param: str, value: float | str) -> None:
         """Set a parameter; the value may be the name of a choice."""
@@ -203,6 +260,13 @@ class Client:
             rows += page.get(name, [])
             first = page.get("next", -1)
         return rows
+
+    def listen(self, seconds: float = 5.0, picture: str = "") -> dict[str, Any]:
+        """Return what the last seconds of the output are like: figures, and `summary` in words.
+
+        picture: of a new PNG inside the engine's recordings folder, '' for none. Waits for a minute at least.
+        """
+        return _report(self.send(commands.EngineListen(seconds, picture)))
 
     def sync(self) -> dict[str, Any]:
         """Return when all sent before has been rendered by the active slot."""
@@ -365,6 +429,8 @@ class Client:
 def _wait_s(command: Command) -> float:
     if isinstance(command, (commands.Commit, commands.Undo)) and command.timeout_ms is not None:
         return command.timeout_ms / 1000 + _SPARE_S
+    if isinstance(command, commands.EngineListen):
+        return _LISTEN_S
     return 0.0
 
 

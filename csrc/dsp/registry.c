@@ -15,6 +15,8 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_noise,
   &pe_module_lfo,
   &pe_module_osc,
+  &pe_module_slew,
+  &pe_module_sample_hold,
   &pe_module_svf,
   &pe_module_kick,
   &pe_module_limiter,

@@ -17,6 +17,8 @@ extern const PeModule pe_module_pan;
 extern const PeModule pe_module_noise;
 extern const PeModule pe_module_lfo;
 extern const PeModule pe_module_osc;
+extern const PeModule pe_module_slew;
+extern const PeModule pe_module_sample_hold;
 extern const PeModule pe_module_svf;
 extern const PeModule pe_module_kick;
 extern const PeModule pe_module_limiter;

@@ -12,12 +12,14 @@ import pyengine
 from pyengine.cli.shared import EXIT_OK, add_command, add_device, print_result
 from pyengine.errors import EngineError
 
+OSCQUERY_PORT = 5006
 WEB_PORT = 5080
 
 EXAMPLES = """
 pyengine run                           default device, or the real-time clock without one
 pyengine run --device none --osc-port 0
 pyengine run --session evening.session
+pyengine run --oscquery                tools find every parameter on http://127.0.0.1:5006/
 pyengine run --web                     and a page that shows it, on http://127.0.0.1:5080/
 """
 
@@ -31,6 +33,8 @@ def add(commands: Any) -> None:
     one.add_argument("--osc-port", type=int, default=5005, metavar="N", help="UDP port, 0 for any (5005)")
     tcp = "TCP port for OSC besides, 0 for any (none)"
     one.add_argument("--osc-tcp-port", type=int, default=None, metavar="N", help=tcp)
+    query = f"serve OSCQuery for tools on this HTTP port, 0 for any ({OSCQUERY_PORT})"
+    one.add_argument("--oscquery", type=int, nargs="?", const=OSCQUERY_PORT, metavar="PORT", help=query)
     one.add_argument("--osc-host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (127.0.0.1)")
     one.add_argument("--recordings", type=Path, default=Path("recordings"), metavar="DIR", help="folder of recordings")
     one.add_argument("--prime-timeout", type=float, default=500, metavar="MS", help="for a commit to be ready (500)")
@@ -45,6 +49,8 @@ def add(commands: Any) -> None:
     latency = "from the arrival of a setting to its effect: MS, shortest or asap (shortest)"
     one.add_argument("--latency", type=_latency, default="shortest", metavar="MS|shortest|asap", help=latency)
     one.add_argument("--crossfade", type=float, default=5, metavar="MS", help="of a swap, 0 to 1000 (5)")
+    history = "seconds of the output kept for `pyengine listen`, 0 for none (30)"
+    one.add_argument("--history", type=float, default=30, metavar="S", help=history)
     web = f"serve a page that shows the engine, on the loopback; 0: any free port ({WEB_PORT})"
     one.add_argument("--web", type=int, nargs="?", const=WEB_PORT, metavar="PORT", help=web)
     one.add_argument("--session", type=Path, metavar="FILE", help="log the session, for `pyengine replay`")
@@ -63,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         osc_host=arguments.osc_host,
         osc_port=arguments.osc_port,
         osc_tcp_port=arguments.osc_tcp_port,
+        oscquery_port=arguments.oscquery,
         recordings=arguments.recordings,
         prime_timeout_ms=arguments.prime_timeout,
         on_prime_timeout=arguments.on_prime_timeout,
@@ -72,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         stall_ms=arguments.stall,
         latency=arguments.latency,
         session=arguments.session,
+        history_s=arguments.history,
     ) as engine:
         if arguments.device == "free":
             engine.run_free()
@@ -92,6 +100,7 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
         "osc_host": arguments.osc_host,
         "osc_port": engine.osc_port,
         "osc_tcp_port": engine.osc_tcp_port,
+        "oscquery_port": engine.oscquery_port,
         "recordings": str(arguments.recordings),
         "session": session,
         "web": page,
@@ -102,6 +111,8 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
     ]
     if engine.osc_tcp_port is not None:
         lines.append(f"OSC over TCP on {arguments.osc_host}:{engine.osc_tcp_port}")
+    if engine.oscquery_port is not None:
+        lines.append(f"OSCQuery on http://{arguments.osc_host}:{engine.oscquery_port}/")
     if session is not None:
         lines.append(f"session log in {session}")
     if page is not None:
