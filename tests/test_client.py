@@ -108,6 +108,7 @@ def test_every_method_sends_its_command_and_returns_the_answer(engine: Responder
     client.unsubscribe()
     assert client.modules() == {"modules": []} and client.commands() == []
     assert client.dump() == {"asked": "/patch/dump"}
+    assert client.listen(2.0) == {"asked": "/engine/listen"}
     assert client.sync() == {"asked": "/engine/sync"}
     assert client.send(SetParam("osc1", "freq", 880.0)).args == (880.0,)
     assert {type(command) for command in engine.commands} == {route.command for route in addresses.TABLE}
