@@ -10,11 +10,15 @@ from typing import Any
 
 import pyengine
 from pyengine.cli.shared import EXIT_OK, add_command, add_device, print_result
+from pyengine.commands import Commit
+from pyengine.difference import anew
 from pyengine.errors import EngineError
+from pyengine.patch_file import load_patch
 
 EXAMPLES = """
 pyengine run                           default device, or the real-time clock without one
 pyengine run --device none --osc-port 0
+pyengine run --patch bells.toml
 pyengine run --session evening.session
 """
 
@@ -42,6 +46,7 @@ def add(commands: Any) -> None:
     latency = "from the arrival of a setting to its effect: MS, shortest or asap (shortest)"
     one.add_argument("--latency", type=_latency, default="shortest", metavar="MS|shortest|asap", help=latency)
     one.add_argument("--crossfade", type=float, default=5, metavar="MS", help="of a swap, 0 to 1000 (5)")
+    one.add_argument("--patch", type=Path, metavar="FILE", help="patch file to begin with, .toml or .json")
     one.add_argument("--session", type=Path, metavar="FILE", help="log the session, for `pyengine replay`")
 
 
@@ -50,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
+    patch = None if arguments.patch is None else load_patch(arguments.patch, sample_rate_hz=arguments.rate)
     with pyengine.Engine(
         arguments.device,
         sample_rate=arguments.rate,
@@ -70,6 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
     ) as engine:
         if arguments.device == "free":
             engine.run_free()
+        if patch is not None:
+            for command in (*anew(patch).build, Commit(allow_silence=True)):
+                engine.do(command)
         _tell(arguments, engine)
         while not ended.wait(0.5):
             if engine.wait(0.0):
@@ -87,6 +96,7 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine) -> None:
         "osc_port": engine.osc_port,
         "osc_tcp_port": engine.osc_tcp_port,
         "recordings": str(arguments.recordings),
+        "patch": None if arguments.patch is None else str(arguments.patch),
         "session": session,
     }
     lines = [
@@ -95,6 +105,8 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine) -> None:
     ]
     if engine.osc_tcp_port is not None:
         lines.append(f"OSC over TCP on {arguments.osc_host}:{engine.osc_tcp_port}")
+    if arguments.patch is not None:
+        lines.append(f"playing {arguments.patch}")
     if session is not None:
         lines.append(f"session log in {session}")
     print_result(arguments, facts, "\n".join(lines))
