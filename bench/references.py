@@ -52,6 +52,15 @@ def noise(n_frames: int) -> npt.NDArray[np.float64]:
     return 0.2 * (whole - 2**24) / 2**24
 
 
+def saw(n_frames: int) -> npt.NDArray[np.float64]:
+    """osc with its defaults, but for the phases near Nyquist: a saw of 440 Hz, gain 0.2, three frames late."""
+    turns = (np.arange(n_frames) - 3) * (440.0 / RATE_HZ)
+    harmonics = np.arange(1, int(RATE_HZ / 2 / 440.0) + 1)
+    tone: npt.NDArray[np.float64] = sum(-0.4 / (np.pi * h) * np.sin(2 * np.pi * h * turns) for h in harmonics)
+    tone[:40] = np.where(turns[:40] < 0, 0.0, 0.2 * (2 * turns[:40] - 1))  # it begins without a past
+    return tone
+
+
 def lfo(n_frames: int) -> npt.NDArray[np.float64]:
     """lfo with its defaults: a sine of 1 Hz."""
     return np.sin(2 * np.pi * (np.arange(n_frames) * (1.0 / RATE_HZ)))
@@ -96,6 +105,36 @@ def compressor(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     smooth = signal.lfilter([1.0 - keep], [1.0, -keep], np.maximum.accumulate(taken))
     compressed: npt.NDArray[np.float64] = x * 10.0 ** (-smooth / 20.0)
     return compressed
+
+
+def snare(n_frames: int) -> npt.NDArray[np.float64]:
+    """snare with its defaults, but decays of 20 s and no noise, struck once."""
+    seconds = np.arange(n_frames) / RATE_HZ
+    hz = 180.0 * 2.0 ** (0.5 * np.exp(-seconds / 0.006))
+    turns = (np.cumsum(hz) - hz) / RATE_HZ
+    tones = 0.6 * np.sin(2 * np.pi * turns) + 0.4 * np.sin(2 * np.pi * (330.0 / 180.0) * turns)
+    struck: npt.NDArray[np.float64] = 0.5 * tones * 1000.0 ** (-seconds / 20.0)
+    return struck
+
+
+def hihat(n_frames: int) -> npt.NDArray[np.float64]:
+    """hihat with its defaults, but a decay of 20 s and no noise, struck once."""
+    frames = np.arange(n_frames, dtype=np.uint64)
+    metal = np.zeros(n_frames)
+    for k, hz in enumerate((205.3, 304.4, 369.6, 522.7, 540.0, 800.0)):
+        increment = int(hz / RATE_HZ * 2**32)
+        at = (k * 0x9E3779B9 + increment * frames) % 2**32 / 2**32
+        metal += np.where(at < 0.5, 1.0, -1.0) + _edge(at, increment / 2**32) - _edge((at + 0.5) % 1, increment / 2**32)
+    w = 2 * RATE_HZ * np.tan(np.pi * 9000.0 / RATE_HZ)
+    band = signal.bilinear([w, 0.0], [1.0, w, w * w], RATE_HZ)
+    metal = signal.lfilter(*band, signal.lfilter(*band, metal))
+    struck: npt.NDArray[np.float64] = 0.5 * metal * 1000.0 ** (-frames.astype(float) / (20.0 * RATE_HZ))
+    return struck
+
+
+def _edge(turns: npt.NDArray[np.float64], per_frame: float) -> npt.NDArray[np.float64]:
+    after, before = turns / per_frame, (turns - 1) / per_frame
+    return np.where(after < 1, 2 * after - after**2 - 1, np.where(before >= -1, (before + 1) ** 2, 0.0))
 
 
 def three_modules() -> pyengine.Patch:

@@ -20,13 +20,16 @@ from references import (
     RATE_HZ,
     compressor,
     envelope,
+    hihat,
     kick,
     lfo,
     limiter,
     lowpass_sections,
     noise,
     pan,
+    saw,
     sine,
+    snare,
     state_variable,
 )
 from scipy import signal
@@ -57,6 +60,7 @@ class Row:
     settings: tuple[tuple[str, float], ...] = ()
 
 
+_SLEW = 1 - np.exp(-1 / 480)  # slew's part of what is left, by default
 _SINE, _SECTIONS, _STATE_VARIABLE = sine(N_FRAMES), lowpass_sections(), state_variable()
 ROWS = {
     "simple_sine": Row(lambda: sine(N_FRAMES), "numpy.sin", None, 1e-6, ("freq", 440.0, 880.0)),
@@ -72,6 +76,22 @@ ROWS = {
     "mixer": Row(lambda: _SINE * np.float32(1.0), "numpy.multiply", "simple_sine", 1e-6, ("gain", 1.0, 0.5)),
     "pan": Row(lambda: pan(_SINE).sum(axis=0), "numpy.multiply, twice", "simple_sine", 1e-6, ("position", 0.0, 1.0)),
     "noise": Row(lambda: noise(N_FRAMES), "numpy, SplitMix64", None, 1e-6, ("gain", 0.2, 0.5)),
+    "slew": Row(
+        lambda: signal.lfilter([_SLEW], [1, _SLEW - 1], _SINE),
+        "scipy.signal.lfilter",
+        "simple_sine",
+        1e-6,
+        ("rise", 10.0, 20.0),
+    ),
+    "sample_hold": Row(
+        lambda: np.repeat(_SINE[::8], 8),
+        "numpy.repeat",
+        "simple_sine",
+        1e-6,
+        ("rate", 6000.0, 3000.0),
+        settings=(("rate", 6000.0),),
+    ),
+    "osc": Row(lambda: saw(N_FRAMES), "numpy, harmonics added up", None, 0.1, ("freq", 440.0, 880.0)),
     "lfo": Row(lambda: lfo(N_FRAMES), "numpy.sin", None, 1e-6, ("depth", 1.0, 0.5)),
     "svf": Row(
         lambda: signal.lfilter(*_STATE_VARIABLE, _SINE),
@@ -106,6 +126,22 @@ ROWS = {
         ("threshold", -30.0, -20.0),
         "left",
         (("threshold", -30.0), ("release", 5000.0)),
+    ),
+    "snare": Row(
+        lambda: snare(N_FRAMES),
+        "numpy.sin, twice, and exp",
+        None,
+        2e-5,
+        ("freq", 180.0, 200.0),
+        settings=(("decay", 20000.0), ("tone_decay", 20000.0), ("noise", 0.0), ("gate", 1.0)),
+    ),
+    "hihat": Row(
+        lambda: hihat(N_FRAMES),
+        "numpy.where, scipy.signal.lfilter",
+        None,
+        2e-5,
+        ("freq", 205.3, 220.0),
+        settings=(("decay", 20000.0), ("noise", 0.0), ("gate", 1.0)),
     ),
 }
 

@@ -37,6 +37,7 @@ const char *pe_strerror(PeStatus status); /* one sentence without a period; [any
 #define PE_PARAM_GATE 4        /* on/off, high when >= 0.5 */
 #define PE_PARAM_INTEGER 8     /* whole numbers only */
 #define PE_PARAM_CABLE 16      /* a cable may drive it: its value is the setting plus the cables' sum; a gate follows the cables alone */
+#define PE_PARAM_EVENT 32      /* a deed at a moment: setting it does something, and no value is kept in a patch */
 
 typedef struct PeParam {
   const char *name;
@@ -49,6 +50,11 @@ typedef struct PeParam {
   uint32_t flags;      /* PE_PARAM_... */
 } PeParam;
 
+#define PE_EVENTS_NONE 0
+#define PE_EVENTS_CLOCK 1
+#define PE_EVENTS_SEQUENCE 2
+#define PE_EVENTS_VOICES 3
+
 typedef struct PeModuleInfo {
   const char *name;
   const char *help;
@@ -60,6 +66,7 @@ typedef struct PeModuleInfo {
   uint32_t state_bytes;
   const char *data;       /* what a node may be given, "" for nothing */
   uint32_t absorbs;       /* takes its inputs when all has run: they close no cycle */
+  uint32_t events;        /* PE_EVENTS_...: it has no audio, but sets other nodes' parameters; its outputs are names of what those may follow */
 } PeModuleInfo;
 
 typedef struct PeRegistry PeRegistry;
@@ -333,6 +340,7 @@ uint64_t pe_counter(const PeSegment *s, uint32_t counter);               /* [any
 #define PE_SLOT_COUNT_NOT_FINITE 9    /* samples that were NaN or infinite, and became 0 */
 #define PE_SLOT_COUNT_CHECKPOINT_NS 10 /* time spent on checkpoints and their hashes */
 #define PE_SLOT_COUNT_METERED 11      /* blocks whose levels were measured */
+#define PE_SLOT_COUNT_EMIT_FULL 12    /* commands of sequences and voices that found no room in their chunk */
 #define PE_SLOT_COUNTERS 16
 uint64_t pe_seat_counter(const PeSegment *s, uint32_t seat, uint32_t counter); /* [any] */
 
@@ -398,6 +406,9 @@ void pe_output_record(PeOutput *output, uint32_t is_on);                   /* fe
 uint32_t pe_output_is_recording(const PeOutput *output);                   /* what the callback last saw; [any] */
 uint64_t pe_output_tap_start(const PeOutput *output);                      /* frame the tap was fed from, of the newest recording; [any] */
 uint64_t pe_output_frames(const PeOutput *output);                         /* frames put out, silence included; [any] */
+PeStatus pe_output_keep(PeOutput *output, uint64_t n_frames);              /* keep the last n_frames that are put out, for pe_output_listen; once, before anybody calls the output; [setup] */
+uint64_t pe_output_kept(const PeOutput *output, uint64_t *end);            /* frames that can be listened to, up to frame `end` of the output; [any] */
+uint64_t pe_output_listen(const PeOutput *output, float *interleaved, uint64_t n_frames, uint64_t *first); /* copies the newest n_frames at most, whole; how many, from which on; [any] */
 void pe_output_time(const PeOutput *output, uint64_t *frame, uint64_t *time_ns); /* first frame of the newest request and its CLOCK_MONOTONIC time, a consistent pair; [any] */
 
 /* ---- a device's way to the output ------------------------------------------------------------------

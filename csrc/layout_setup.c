@@ -341,7 +341,7 @@ static void lay_output(Layout *l) {
     if (b->n_out_cables[i] != 0) continue;
     const uint32_t bank = pe_bank_of(b, i);
     for (uint32_t k = 0; k < b->modules[i]->n_outputs; k++) {
-      if (pe_side_of(b, i, k) != PE_NONE) continue;
+      if (!pe_is_heard(b, i, k) || pe_side_of(b, i, k) != PE_NONE) continue;
       const uint32_t here = place++;
       if (!n_in_banks) {
         p->output.sources[here] = buffer_at(p, b->first_buffer[i] + k);
@@ -364,15 +364,16 @@ static void lay_sides(Layout *l) {
   const Build *b = l->b;
   PePlan *p = l->p;
   uint32_t n = 0;
-  for (uint32_t i = 0; i < b->spec->n_nodes; i++) n += b->n_out_cables[i] == 0 ? b->modules[i]->n_outputs - pe_outputs_for_all(b, i) : 0;
+  for (uint32_t i = 0; i < b->spec->n_nodes; i++)
+    for (uint32_t k = 0; k < b->modules[i]->n_outputs; k++) n += pe_is_heard(b, i, k) && pe_side_of(b, i, k) != PE_NONE;
   p->sides = n ? arena_take(&l->steps, p->n_channels * sizeof *p->sides) : NULL;
   for (uint32_t c = 0; n && c < 2; c++) {
     const float **sources = arena_take(&l->steps, n * sizeof *sources);
     if (!is_real(l)) continue;
     p->sides[c].sources = sources;
     for (uint32_t i = 0; i < b->spec->n_nodes; i++)
-      for (uint32_t k = 0; b->n_out_cables[i] == 0 && k < b->modules[i]->n_outputs; k++)
-        if (pe_side_of(b, i, k) == c) sources[p->sides[c].n_sources++] = buffer_at(p, b->first_buffer[i] + k);
+      for (uint32_t k = 0; k < b->modules[i]->n_outputs; k++)
+        if (pe_is_heard(b, i, k) && pe_side_of(b, i, k) == c) sources[p->sides[c].n_sources++] = buffer_at(p, b->first_buffer[i] + k);
   }
 }
 
@@ -394,7 +395,7 @@ static void lay_out(Layout *l, uint32_t *step_of) {
   p->banks = arena_take(&l->steps, b->n_banks * sizeof *p->banks);
   p->memories = arena_take(&l->steps, n * sizeof *p->memories);
   p->absorbing = arena_take(&l->steps, n * sizeof *p->absorbing);
-  p->next_due = arena_take(&l->steps, PE_SCHEDULE_SIZE * sizeof *p->next_due);
+  p->next_due = arena_take(&l->steps, (PE_SCHEDULE_SIZE + PE_EMIT_SIZE) * sizeof *p->next_due);
   for (uint32_t i = 0; i < n; i++) {
     step_of[b->order[i]] = i;
     lay_state(l, p->steps ? &p->steps[i] : &scratch, b->order[i]);
@@ -409,7 +410,8 @@ static void lay_out(Layout *l, uint32_t *step_of) {
         lay_bank(l, unit, step_of);
       else
         lay_step(l, p->steps ? &p->steps[step] : &scratch, unit - b->n_banks);
-      if (is_real(l) && !is_heard) p->units[p->n_units++] = (PeUnit){.step = step, .bank = is_bank ? unit : PE_NONE};
+      const int is_silent = !is_bank && b->modules[unit - b->n_banks]->events != NULL; /* it runs before all audio */
+      if (is_real(l) && !is_heard && !is_silent) p->units[p->n_units++] = (PeUnit){.step = step, .bank = is_bank ? unit : PE_NONE};
     }
   lay_output(l);
   lay_sides(l);

@@ -2,6 +2,7 @@
 #ifndef PE_OUTPUT_H
 #define PE_OUTPUT_H
 
+#include "history.h"
 #include "segment.h"
 #include "swap.h"
 #include "timeline.h"
@@ -23,6 +24,7 @@ struct PeOutput {
   _Atomic uint32_t time_version;
   _Atomic uint64_t time_frame, time_ns;
   PeTimeline timeline;
+  PeHistory  history;
 };
 
 /* A request of n_frames is coming: the workers must be allowed to render so far ahead. [rt] */

@@ -22,6 +22,7 @@ PeStatus pe_output_new(PeSegment *segment, PeOutput **output) {
 
 void pe_output_free(PeOutput *o) {
   if (o == NULL) return;
+  pe_history_free(&o->history);
   free(o->block);
   free(o);
 }
@@ -40,6 +41,16 @@ uint64_t pe_output_tap_start(const PeOutput *o) {
 
 uint64_t pe_output_frames(const PeOutput *o) {
   return atomic_load_explicit(&o->frames, memory_order_acquire); /* and all that was put out before it */
+}
+
+PeStatus pe_output_keep(PeOutput *o, uint64_t n_frames) {
+  return pe_history_make(&o->history, &o->segment->config, pe_output_frames(o), n_frames);
+}
+
+uint64_t pe_output_kept(const PeOutput *o, uint64_t *end) { return pe_history_kept(&o->history, end); }
+
+uint64_t pe_output_listen(const PeOutput *o, float *interleaved, uint64_t n_frames, uint64_t *first) {
+  return pe_history_copy(&o->history, interleaved, n_frames, first);
 }
 
 void pe_output_time(const PeOutput *o, uint64_t *frame, uint64_t *time_ns) {

@@ -57,7 +57,7 @@ static double param_max(const PePlan *plan, const PeParam *p) {
   return p->flags & PE_PARAM_NYQUIST ? plan->sample_rate_hz * 0.5 - 10.0 : p->max;
 }
 
-static void step_set(PePlan *plan, PeStep *step, uint32_t param, double value, int is_immediate) {
+PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value, int is_immediate) {
   const PeParam *p = &step->module->params[param];
   const double max = param_max(plan, p);
   const int is_new = !plan->has_run && !step->is_carried;
@@ -108,14 +108,22 @@ static void process_part(PeStep *step, uint32_t from, uint32_t to) {
   process(step, &block);
 }
 
+static uint32_t due_frame(const PeDue *due, uint32_t d, uint32_t at) { return (uint32_t)(due->commands[d].frame - due->first_frame) - at; }
+
+/* Due command d as one of the chunk: an emitted one as it is, one from outside by its frame. */
+static PeEmitted due_at(const PePlan *plan, const PeDue *due, uint32_t d, uint32_t at) {
+  if (d >= PE_SCHEDULE_SIZE) return plan->emitted[d - PE_SCHEDULE_SIZE];
+  const PeCommand *c = &due->commands[d];
+  return (PeEmitted){.value = c->value, .frame = due_frame(due, d, at), .param = (uint16_t)c->param, .is_immediate = (c->flags & PE_COMMAND_IMMEDIATE) != 0};
+}
+
 static void run_split(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
   uint32_t done = 0;
   for (uint32_t d = step->first_due; d != PE_NONE; d = plan->next_due[d]) {
-    const PeCommand *c = &due->commands[d];
-    const uint32_t here = (uint32_t)(c->frame - due->first_frame) - at;
-    if (here > done) process_part(step, done, here);
-    done = here;
-    step_set(plan, step, c->param, c->value, (c->flags & PE_COMMAND_IMMEDIATE) != 0);
+    const PeEmitted c = due_at(plan, due, d, at);
+    if (c.frame > done) process_part(step, done, c.frame);
+    done = c.frame;
+    pe_step_set(plan, step, c.param, c.value, c.is_immediate);
   }
   process_part(step, done, n_frames);
   step->first_due = step->last_due = PE_NONE;
@@ -177,23 +185,38 @@ static int run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue *
 
 /* ---- all of it ------------------------------------------------------------------------------------ */
 
-/* Link the commands of the chunk to their steps; from `next` on, returns the first one behind the chunk. */
-static uint32_t link_due(PePlan *plan, const PeDue *due, uint32_t next, uint32_t end) {
-  for (; due && next < due->n && due->commands[next].frame - due->first_frame < end; next++) {
+static void link_one(PePlan *plan, PeStep *step, uint32_t d) {
+  if (step->first_due == PE_NONE)
+    step->first_due = d;
+  else
+    plan->next_due[step->last_due] = d;
+  step->last_due = d;
+  plan->next_due[d] = PE_NONE;
+  if (step->bank == PE_NONE) return;
+  plan->banks[step->bank].nodes[step->node].due |= 1u << step->lane;
+  plan->banks[step->bank].is_touched = 1;
+}
+
+/* Link the commands of the chunk to their steps, in order of frame, those from outside first; from `next` on, returns
+ * the first one behind the chunk. */
+static uint32_t link_due(PePlan *plan, const PeDue *due, uint32_t next, uint32_t at, uint32_t n_frames, _Atomic uint32_t *marker) {
+  uint32_t last = next, emitted = 0;
+  while (due && last < due->n && due->commands[last].frame - due->first_frame < at + n_frames) last++;
+  if (plan->n_events) pe_events_run(plan, n_frames, due, next, last, at, marker);
+  while (next < last || emitted < plan->n_emitted) {
+    if (next == last || (emitted < plan->n_emitted && plan->emitted[emitted].frame < due_frame(due, next, at))) {
+      link_one(plan, plan->emitted[emitted].step, PE_SCHEDULE_SIZE + emitted);
+      emitted++;
+      continue;
+    }
     const PeCommand *c = &due->commands[next];
-    if (pe_plan_would_apply(plan, c->handle, c->param, c->value) != PE_APPLIED) continue;
-    PeStep *step = pe_plan_find(plan, c->handle);
-    if (step->first_due == PE_NONE)
-      step->first_due = next;
-    else
-      plan->next_due[step->last_due] = next;
-    step->last_due = next;
-    plan->next_due[next] = PE_NONE;
-    if (step->bank == PE_NONE) continue;
-    plan->banks[step->bank].nodes[step->node].due |= 1u << step->lane;
-    plan->banks[step->bank].is_touched = 1;
+    if (pe_plan_would_apply(plan, c->handle, c->param, c->value) == PE_APPLIED) {
+      PeStep *step = pe_plan_find(plan, c->handle);
+      if (step->module->events == NULL) link_one(plan, step, next); /* the others have been told */
+    }
+    next++;
   }
-  return next;
+  return last;
 }
 
 /* A channel: what is heard everywhere, and what in it alone. Channel 0 comes last: the others take from it. */
@@ -230,7 +253,7 @@ PE_RT int pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, con
   for (uint32_t at = 0; at < n_frames;) {
     const uint32_t to_edge = plan->chunk_frames - plan->position % plan->chunk_frames;
     const uint32_t n = n_frames - at < to_edge ? n_frames - at : to_edge;
-    next = link_due(plan, due, next, at + n);
+    next = link_due(plan, due, next, at, n, marker);
     is_broken |= run_chunk(plan, planes, n, due, at, marker);
     at += n;
   }
@@ -246,7 +269,12 @@ PE_RT PeApplied pe_plan_would_apply(const PePlan *plan, uint32_t handle, uint32_
 
 PE_RT PeApplied pe_plan_apply(PePlan *plan, uint32_t handle, uint32_t param, double value, int is_immediate) {
   const PeApplied applied = pe_plan_would_apply(plan, handle, param, value);
-  if (applied == PE_APPLIED) step_set(plan, pe_plan_find(plan, handle), param, value, is_immediate);
+  if (applied != PE_APPLIED) return applied;
+  PeStep *step = pe_plan_find(plan, handle);
+  if (step->module->events)
+    pe_events_set(plan, step, param, value);
+  else
+    pe_step_set(plan, step, param, value, is_immediate);
   return applied;
 }
 
@@ -290,5 +318,6 @@ PE_RT void pe_plan_carry(PePlan *plan, PePlan *before) {
     if (c->to_memory != PE_NONE)
       pe_memory_copy(&before->memories[c->from_memory], before->states, &plan->memories[c->to_memory], plan->states, 0);
   }
+  pe_events_carry(plan, before);
   pe_plan_touched(plan);
 }

@@ -16,6 +16,7 @@
 #define PE_ACCUMULATORS 16u /* cable i of a sum goes to accumulator i mod 16: DESIGN.md, same bits */
 #define PE_NONE 0xffffffffu
 #define PE_BANK_NODES 64u    /* most nodes of one tree in a bank */
+#define PE_EMIT_SIZE 4096u   /* most commands that event nodes put out in a chunk */
 
 typedef struct PeScale { /* of a cable */
   float depth, offset;
@@ -43,6 +44,7 @@ typedef struct PeStep { /* a node */
   PeSum          *sums;       /* done before the step */
   uint32_t        bank, node, lane;   /* its place in a bank; bank is PE_NONE where it runs by itself */
   uint32_t        first_due, last_due; /* commands for it in this chunk: places in PePlan.next_due, or PE_NONE */
+  const struct PeStep *clock; /* that it follows, of an event node; NULL without */
   uint8_t         is_carried; /* its state came from another plan: it has sounded */
   uint8_t         is_moving;  /* 2: a parameter may be on its ramp; 1: all stand, but the module has not seen them so */
   uint8_t         has_mods;   /* a cable drives a parameter */
@@ -105,6 +107,13 @@ typedef struct PeCarry { /* one node's state from the plan before */
   uint32_t from_memory, to_memory; /* numbers in the two plans, PE_NONE without */
 } PeCarry;
 
+typedef struct PeEmitted { /* a command that an event node put out */
+  PeStep  *step;
+  double   value;
+  uint32_t frame;  /* of the chunk */
+  uint16_t param, is_immediate;
+} PeEmitted;
+
 struct PePlan {
   double    sample_rate_hz;
   uint32_t  max_block_frames, n_channels, n_steps, n_handles;
@@ -123,11 +132,15 @@ struct PePlan {
   PeSum    *sides;         /* [n_channels]: what is heard there alone; NULL where nothing is */
   uint32_t  n_data;
   PeData  **data;
-  PeSum     output;        /* all nodes without an outgoing cable, where none is in a bank; dest is unused */
+  PeSum     output;        /* what is heard in all channels, where nothing of it is in a bank; dest is unused */
   PeHeardSource *heard;    /* the same, where one is: [n_heard] */
   float    *accumulators;  /* [PE_CHUNK_FRAMES][PE_ACCUMULATORS] */
   float    *alone;         /* for a lane that is rendered alone: a chunk for each node of a bank */
-  uint32_t *next_due;      /* [PE_SCHEDULE_SIZE] links from a due command to the next one for the same step */
+  uint32_t *next_due;      /* [PE_SCHEDULE_SIZE + PE_EMIT_SIZE] links from a due command to the next one for the same step; the latter emitted ones */
+  uint32_t *events;        /* numbers of event nodes' steps, in the order they come at one frame */
+  uint32_t  n_events, n_emitted;
+  PeEmitted *emitted;      /* [PE_EMIT_SIZE] of this chunk */
+  uint64_t  n_emit_full;   /* that found no room */
   float    *buffers, *bank_buffers; /* one allocation, with the two above */
   void     *caches;
   void     *memory;        /* steps, pointers: one allocation */
@@ -156,12 +169,25 @@ PE_RT int pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, con
 /* n_frames (at most PE_CHUNK_FRAMES) of a bank, from frame `at` of what is rendered. [rt & active] */
 PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker);
 
+/* Ask the event nodes for the next n_frames, from frame `at` of what is rendered, and tell them the commands due[first, last)
+ * that are for them; what they put out is in plan->emitted, in order of frame. [rt & active] */
+PE_RT void pe_events_run(PePlan *plan, uint32_t n_frames, const PeDue *due, uint32_t first, uint32_t last, uint32_t at, _Atomic uint32_t *marker);
+
+/* A parameter of an event node is set between two blocks; what it puts out takes effect at once. [rt] */
+PE_RT void pe_events_set(PePlan *plan, PeStep *step, uint32_t param, double value);
+
+/* Event nodes of the plan before that are gone, or have other data, end what they began. [rt] */
+PE_RT void pe_events_carry(PePlan *plan, PePlan *before);
+
 /* Sum in an order that is a function of the patch alone: source i goes to accumulator i mod 16, accumulators start at
  * +0.0, then a fixed tree. [rt] */
 PE_RT void pe_sum(const PeSum *sum, float *dest, uint32_t n_frames);
 
 /* A node's frames, split where commands for it are due. The pointers are those of the step's ports. [rt & active] */
 PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at);
+
+/* Set a parameter of a step: clamped, rounded, on its ramp unless is_immediate. [rt] */
+PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value, int is_immediate);
 
 /* The parameters of a step n frames on; tells in is_moving whether any still moves. [rt] */
 PE_RT void pe_step_advance(PeStep *step, uint32_t n_frames);

@@ -144,6 +144,7 @@ static PeStatus plan_build(Build *b, const PeRegistry *registry, PePlan *p) {
   if (status == PE_OK) status = pe_plan_lay_out(b, p);
   if (status == PE_OK) status = hold_data(b->spec, p);
   if (status == PE_OK) status = index_handles(p);
+  if (status == PE_OK) status = pe_events_prepare(b, p);
   if (status == PE_OK) status = plan_prepare(p);
   return status;
 }
@@ -190,6 +191,8 @@ void pe_plan_free(PePlan *plan) {
   for (uint32_t i = 0; i < plan->n_data; i++) pe_data_release(plan->data[i]);
   free(plan->data);
   free(plan->carries);
+  free(plan->events);
+  free(plan->emitted);
   free(plan);
 }
 

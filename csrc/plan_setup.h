@@ -50,20 +50,29 @@ static inline uint64_t pe_align_up(uint64_t n, uint64_t to) { return (n + to - 1
 static inline uint64_t pe_params_bytes(const PeModule *m) { return pe_align_up(m->n_params * sizeof(PeSmooth), 32); }
 static inline uint64_t pe_state_bytes(const PeModule *m) { return pe_params_bytes(m) + pe_align_up(m->state_bytes, 32); }
 
-/* The channel that alone an output is heard in: of ports named left and right, where there are channels for both. */
-static inline uint32_t pe_side_of(const Build *b, uint32_t node, uint32_t port) {
-  const char *at = b->modules[node]->outputs;
-  if (b->spec->n_channels < 2) return PE_NONE;
+/* 0 for an output named left, 1 for one named right. */
+static inline uint32_t pe_side_named(const PeModule *m, uint32_t port) {
+  const char *at = m->outputs;
   for (; port > 0 && at != NULL; port--) at = (at = strchr(at, ',')) ? at + 1 : NULL;
   const size_t n = at ? strcspn(at, ",") : 0;
   if (n == 4 && strncmp(at, "left", n) == 0) return 0;
   return n == 5 && strncmp(at, "right", n) == 0 ? 1 : PE_NONE;
 }
 
-/* How many of a node's outputs are heard in all channels, where it has no outgoing cable. */
+/* The channel that alone an output is heard in: of ports named left and right, where there are channels for both. */
+static inline uint32_t pe_side_of(const Build *b, uint32_t node, uint32_t port) {
+  return b->spec->n_channels < 2 ? PE_NONE : pe_side_named(b->modules[node], port);
+}
+
+/* Of a node without an outgoing cable that output is heard which its name alone means: the first, or left and right. */
+static inline int pe_is_heard(const Build *b, uint32_t node, uint32_t port) {
+  return b->n_out_cables[node] == 0 && (port == 0 || pe_side_named(b->modules[node], port) != PE_NONE);
+}
+
+/* How many of a node's outputs are heard in all channels. */
 static inline uint32_t pe_outputs_for_all(const Build *b, uint32_t node) {
   uint32_t n = 0;
-  for (uint32_t k = 0; k < b->modules[node]->n_outputs; k++) n += pe_side_of(b, node, k) == PE_NONE;
+  for (uint32_t k = 0; k < b->modules[node]->n_outputs; k++) n += pe_is_heard(b, node, k) && pe_side_of(b, node, k) == PE_NONE;
   return n;
 }
 
@@ -71,6 +80,9 @@ static inline int pe_is_scaled(const PeCableSpec *c) { return c->depth != 1.0f |
 
 /* Find equal trees, put them into banks, and order banks and single nodes. [setup] */
 PeStatus pe_banks_find(Build *b);
+
+/* Lists the event nodes of a plan whose handles are known, checks what they read and makes room for what they put out. [setup] */
+PeStatus pe_events_prepare(const Build *b, PePlan *p);
 
 /* Allocate and fill in steps, banks, buffers and the output. [setup] */
 PeStatus pe_plan_lay_out(Build *b, PePlan *p);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dsp/event.h"
 #include "dsp/registry.h"
 
 struct PeRegistry {
@@ -112,6 +113,7 @@ PeStatus pe_registry_info(const PeRegistry *registry, uint32_t index, PeModuleIn
   if (m == NULL) return PE_UNKNOWN_MODULE;
   *info = (PeModuleInfo){.name = m->name, .help = m->help, .inputs = m->inputs, .outputs = m->outputs, .params = m->params,
                          .n_inputs = m->n_inputs, .n_outputs = m->n_outputs, .n_params = m->n_params,
-                         .state_version = m->state_version, .state_bytes = m->state_bytes, .data = m->data ? m->data : "", .absorbs = m->absorb != NULL};
+                         .state_version = m->state_version, .state_bytes = m->state_bytes, .data = m->data ? m->data : "", .absorbs = m->absorb != NULL,
+                         .events = m->events ? m->events->order : PE_EVENTS_NONE};
   return PE_OK;
 }

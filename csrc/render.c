@@ -98,6 +98,8 @@ PE_RT PePlan *pe_run_render(PeRun *run, int64_t first_frame, uint32_t n_frames, 
   run_apply_due(run, first_frame);
   const PeDue due = take_due(run, first_frame, first_frame + n_frames);
   int is_broken = pe_plan_run(run->plan, planes, n_frames, &due, marker);
+  run->n_emit_full += run->plan->n_emit_full;
+  run->plan->n_emit_full = 0;
   if (run->fading) {
     run_fade(run, n_frames, planes, &due, marker);
     is_broken = 1; /* it may be: two that are finite can be too far apart */

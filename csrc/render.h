@@ -12,7 +12,7 @@ typedef struct PeRun {
   uint64_t   generation;
   uint64_t   applied;    /* newest command taken */
   uint32_t   fade_at, fade_frames;
-  uint64_t   n_late, n_schedule_full, n_unknown, n_refused, n_not_finite;
+  uint64_t   n_late, n_schedule_full, n_unknown, n_refused, n_not_finite, n_emit_full;
   float     *scratch;    /* [n_channels][max_block_frames] for the fading plan */
   PeCommand *due;        /* [PE_SCHEDULE_SIZE] those of the schedule that take effect within the frames at work */
   PeSchedule schedule;

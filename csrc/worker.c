@@ -82,6 +82,7 @@ static void publish_counters(PeWorker *w, uint64_t took_ns) {
   pe_counter_set(&c[PE_SLOT_COUNT_UNKNOWN_HANDLE], w->run->n_unknown);
   pe_counter_set(&c[PE_SLOT_COUNT_REFUSED_VALUE], w->run->n_refused);
   pe_counter_set(&c[PE_SLOT_COUNT_NOT_FINITE], w->run->n_not_finite);
+  pe_counter_set(&c[PE_SLOT_COUNT_EMIT_FULL], w->run->n_emit_full);
   pe_counter_max(&c[PE_SLOT_COUNT_WORST_RENDER_NS], took_ns);
 }
 
@@ -204,6 +205,7 @@ static void serve_join(PeWorker *w) {
     w->run->n_unknown = old->n_unknown;
     w->run->n_refused = old->n_refused;
     w->run->n_not_finite = old->n_not_finite;
+    w->run->n_emit_full = old->n_emit_full;
   }
   tell_generation(w, w->head, w->run ? w->run->generation : 0);
   if (w->run) {

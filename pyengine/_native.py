@@ -27,6 +27,7 @@ except ModuleNotFoundError as error:
 
 BUSY = int(lib.PE_BUSY)
 N_SEATS = int(lib.PE_SEATS)
+N_SLOTS = int(lib.PE_SLOTS)
 CALLBACK = int(lib.PE_SEATS)  # the source of the audio callback's events
 DECLICKED = int(lib.PE_HEARD_DECLICKED)
 KEEP_ALL = NO_PIN = 0xFFFFFFFFFFFFFFFF
@@ -87,6 +88,7 @@ SLOT_COUNTER_NAMES = (
     "not_finite_samples",
     "checkpoint_ns",
     "metered_blocks",
+    "emit_full",
 )
 
 
@@ -170,6 +172,7 @@ def describe_modules() -> list[dict[str, Any]]:
                 "state_version": info.state_version,
                 "data": _text(info.data),
                 "absorbs": bool(info.absorbs),
+                "events": int(info.events),
                 "params": [_describe_param(info.params[i]) for i in range(info.n_params)],
             }
         )
@@ -456,6 +459,11 @@ class Segment:
     @classmethod
     def attach(cls, fd: int) -> Segment:
         return cls._mapped(fd, mmap.mmap(fd, os.fstat(fd).st_size))
+
+    @classmethod
+    def look(cls, fd: int) -> Segment:
+        """Map one for reading only: whoever has it can disturb nothing."""
+        return cls._mapped(fd, mmap.mmap(fd, os.fstat(fd).st_size, access=mmap.ACCESS_READ))
 
     @classmethod
     def _mapped(cls, fd: int, memory: mmap.mmap) -> Segment:
@@ -806,6 +814,26 @@ class Output:
         lib.pe_output_process(self.pointer, buffer, n_frames)
         return bytes(ffi.buffer(buffer))
 
+    def keep(self, n_frames: int) -> None:
+        """Keep the last n_frames that are put out, for `listen`. Once, before anybody calls the output."""
+        check(lib.pe_output_keep(self.pointer, n_frames), f"cannot keep {n_frames} frames of what is put out")
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Return (how many frames can be listened to, the frame of the output where they end)."""
+        end = ffi.new("uint64_t *")
+        return int(lib.pe_output_kept(self.pointer, end)), int(end[0])
+
+    def listen(self, buffer: Any) -> tuple[int, int]:
+        """Copy the newest frames into a writable buffer, interleaved float32; return (how many, from which on).
+
+        In C, without the GIL; what is written over meanwhile is left out.
+        """
+        place = ffi.from_buffer("float[]", buffer, require_writable=True)
+        first = ffi.new("uint64_t *")
+        n_frames = lib.pe_output_listen(self.pointer, place, len(place) // self.segment.config.n_channels, first)
+        return int(n_frames), int(first[0])
+
     def record(self, is_on: bool) -> None:
         lib.pe_output_record(self.pointer, is_on)
 
@@ -1088,6 +1116,24 @@ def stream_records(segment: Segment, first_seq: int) -> list[Record]:
         )
         for c in room[0:n]
     ]
+
+
+_MOST_LOOKED_AT = 4096  # records of one look: what is older has been passed over
+
+
+def settings_since(segment: Segment, first_seq: int) -> tuple[dict[tuple[int, int], float], int]:
+    """Return the newest value of each (handle, parameter) that was set from a number on, and the number to go on with.
+
+    For those who only look: of more records than can be looked at, the newest; of those that go under meanwhile, none.
+    """
+    newest = segment.newest
+    first = max(first_seq, newest - _MOST_LOOKED_AT + 1)
+    room = ffi.new("PeCommand[]", max(0, newest - first + 1))
+    n = lib.pe_stream_copy(segment.pointer, first, room, len(room))
+    rows = ((first + i, room[i]) for i in range(n))
+    return {
+        (c.handle, c.param): c.value for seq, c in rows if c.seq == seq and c.kind == lib.PE_COMMAND_PARAM
+    }, newest + 1
 
 
 RECORD_BYTES = int(ffi.sizeof("PeCommand"))

@@ -39,6 +39,7 @@ class Options:
     osc_port: int | None = 5005
     osc_tcp_port: int | None = None
     recordings: Path = Path("recordings")
+    history_s: float = 30.0  # of the output, kept for listening
     session: Path | None = None  # log everything from the first block on
     prime_timeout_ms: float = 500.0
     on_prime_timeout: str = "keep"
@@ -65,7 +66,7 @@ class Board:
         self.lineage = Lineage()
         self.slots = [Slot(0), Slot(1)]
         self._generation = 0
-        self.on_move: Callable[[int, str, int], None] = lambda slot, state, generation: None
+        self.on_move: list[Callable[[Slot], None]] = []  # whoever watches
 
     @property
     def desk(self) -> Desk:
@@ -106,8 +107,8 @@ class Board:
     def move(self, slot: int, happening: Happening, generation: int | None = None) -> None:
         before = self.slots[slot]
         self.slots[slot] = now = before.after(happening, generation)
-        if now.state is not before.state:
-            self.on_move(slot, now.state.value, now.generation)
+        for watcher in self.on_move:
+            watcher(now)
         logger.debug("slot %d: %s -> %s (%s)", slot, before.state.value, self.slots[slot].state.value, happening.value)
 
     @property
@@ -129,6 +130,6 @@ class Board:
         desk = self.desk
         for patch in (desk.candidate, desk.committed, desk.pending):
             for node in patch.nodes.values() if patch is not None and handle else ():
-                if node.handle == handle:
+                if patch is not None and node.handle <= handle < node.handle + patch.copies(node.id):
                     return node.id
         return ""

@@ -39,6 +39,7 @@ _START = {
     "udp": "start the engine (pyengine run) or give its port",
     "tcp": "start the engine with a TCP port (pyengine run --osc-tcp-port N) or give that",
 }
+_LISTEN_S = 70.0  # an engine gives up after 60
 _SPARE_S = 1.0  # beyond a commit's own time-out
 MAX_EVENTS = 100_000  # kept until they are asked for; then the oldest go
 MAX_UNANSWERED = 128  # datagrams; a socket holds some 270 answers where nothing else is set
@@ -204,6 +205,13 @@ class Client:
             first = page.get("next", -1)
         return rows
 
+    def listen(self, seconds: float = 5.0, picture: str = "") -> dict[str, Any]:
+        """Return what the last seconds of the output are like: figures, and `summary` in words.
+
+        picture: of a new PNG inside the engine's recordings folder, '' for none. Waits for a minute at least.
+        """
+        return _report(self.send(commands.EngineListen(seconds, picture)))
+
     def sync(self) -> dict[str, Any]:
         """Return when all sent before has been rendered by the active slot."""
         return _report(self.send(commands.EngineSync()))
@@ -365,6 +373,8 @@ class Client:
 def _wait_s(command: Command) -> float:
     if isinstance(command, (commands.Commit, commands.Undo)) and command.timeout_ms is not None:
         return command.timeout_ms / 1000 + _SPARE_S
+    if isinstance(command, commands.EngineListen):
+        return _LISTEN_S
     return 0.0
 
 

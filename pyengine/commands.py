@@ -176,6 +176,20 @@ class Notify(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class EngineListen(Command):
+    """Say what the last seconds of the output are like. picture: of a new PNG inside the recordings folder, or ''."""
+
+    seconds: float = 5.0
+    picture: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seconds, bool) or not isinstance(self.seconds, Real):
+            raise CommandError(f"seconds={shown(self.seconds)} is not a number; give seconds of the output")
+        if not isinstance(self.picture, str):
+            raise CommandError(f"picture={shown(self.picture)} is no file name; give one such as 'now.png', or ''")
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSync(Command):
     """Answer when all before it has been rendered by the active slot."""
 

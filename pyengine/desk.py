@@ -162,17 +162,21 @@ class Desk:
     def _keep(self, id: str, patches: list[Patch], param: ParamSpec, number: float, is_sent: bool = False) -> Setting:
         sent: list[Record] = []
         held: list[Record] = []
+        playing = range(0)
         for patch in patches:
             node = patch.nodes[id]
             if node.type != patches[0].nodes[id].type:
                 continue  # another module under the same id: what was said is meant for the one that plays
-            patch.set(id, param.name, number)
-            record = Record(node.handle, param.index, number)
+            if not param.is_event:
+                patch.set(id, param.name, number)
+            handles = range(node.handle, node.handle + patch.copies(id))
             if patch is self.committed:
-                sent += [] if is_sent else [record]
+                playing = handles
+                sent += [] if is_sent else [Record(handle, param.index, number) for handle in handles]
                 self._set_since.add((node.handle, param.name))
-            elif patch is self.candidate and not self._plays(node):
-                (sent if self.is_switching else held).append(record)
+            elif patch is self.candidate:
+                new = [Record(handle, param.index, number) for handle in handles if handle not in playing]
+                (sent if self.is_switching else held).extend(new)
         self._set_back(id, param.name, number)
         if self.on_set is not None:
             self.on_set(id, param.name, number)
@@ -181,14 +185,17 @@ class Desk:
     def _set_back(self, id: str, name: str, value: float) -> None:
         """What is carried from the patch before is set in that too: it may have to come back."""
         node = self._back[0].nodes.get(id) if self._back else None
-        if node is not None and self._back is not None and self._plays(node):
+        if node is not None and self._back is not None and self._plays(node) and not self._is_event(node, name):
             self._back[0].set(id, name, value)
+
+    def _is_event(self, node: Node, name: str) -> bool:
+        return self.committed.registry.get(node.type).param(name).is_event
 
     def short(self) -> dict[str, Node]:
         """Return the modules whose setting is one record and nothing else, by id: those that play, but for one that
         the commit on its way has anew.
         """
-        playing = dict(self.committed.nodes)
+        playing = {id: node for id, node in self.committed.nodes.items() if self.committed.copies(id) == 1}
         for id, node in self.candidate.nodes.items() if self.candidate is not None else ():
             if id in playing and playing[id].handle != node.handle:
                 del playing[id]
@@ -324,7 +331,9 @@ class Desk:
                 handle = self.committed.nodes[id].handle
                 for patch in self._patches():
                     node = patch.nodes.get(id)
-                    if node is not None and node.handle == handle and (handle, name) not in self._set_since:
+                    if node is None or node.handle != handle or self._is_event(node, name):
+                        continue
+                    if (handle, name) not in self._set_since:
                         patch.set(id, name, value)
 
     def refuse(self) -> None:

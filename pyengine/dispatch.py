@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from pyengine import _native, listing, osc
+from pyengine import _native, listing
 from pyengine.board import Reply
 from pyengine.commands import (
     Abort,
@@ -20,6 +20,7 @@ from pyengine.commands import (
     Delete,
     Disconnect,
     EngineCommands,
+    EngineListen,
     EngineModules,
     EngineStatus,
     EngineSync,
@@ -66,6 +67,7 @@ class Dispatcher:
         self._names_looked_at = 0  # by the patterns of the group
         self.late_commands = 0
         self.notifier = Notifier(supervisor, loop)
+        self.on_answer: list[Callable[[Command, Any], None]] = [self.notifier.on_answer]  # whoever watches
         self._executors = self._by_class()
         self.osc: Any = None  # the OscServer, where there is one: its figures are part of the status
 
@@ -99,7 +101,6 @@ class Dispatcher:
             for _, reply in commands:
                 reply(error)
             return
-        commands = [(command, self._noted(command, reply)) for command, reply in commands]
         answers = self._answers = []
         try:
             for command, reply in commands:
@@ -115,16 +116,6 @@ class Dispatcher:
             )
             for reply, result in answers:  # whoever has an answer finds what he did before what he does next
                 reply(result)
-
-    def _noted(self, command: Command, reply: Reply) -> Reply:
-        """Return a reply that also tells who listens of a refusal."""
-
-        def answer(result: Any) -> None:
-            reply(result)
-            if isinstance(result, EngineError):
-                self.notifier.refused(_address(command), str(result))
-
-        return answer
 
     def _after_the_group(self, reply: Reply) -> Reply:
         """Return a reply that waits until the settings of the group at work are in the stream."""
@@ -143,6 +134,7 @@ class Dispatcher:
 
     def execute(self, command: Command, reply: Reply, received_s: float) -> None:
         """Do what a command asks and answer, at once or later."""
+        reply = self._told(command, reply)
         try:
             result = self._execute(command, reply, received_s)
         except EngineError as error:
@@ -150,6 +142,16 @@ class Dispatcher:
         else:
             if result is not None:
                 reply(result)
+
+    def _told(self, command: Command, reply: Reply) -> Reply:
+        """Return a reply that whoever watches is told too."""
+
+        def answer(result: Any) -> None:
+            reply(result)
+            for watcher in self.on_answer:
+                watcher(command, result)
+
+        return answer
 
     def _execute(self, command: Command, reply: Reply, received_s: float) -> Any:
         executor = self._executors.get(type(command))
@@ -181,6 +183,7 @@ class Dispatcher:
                 EngineModules: lambda c, reply, at: listing.modules(c.type, c.first, rate_hz),
                 EngineCommands: lambda c, reply, at: listing.commands(c.under, c.first),
                 Notify: lambda c, reply, at: self.notifier.subscribe(c),
+                EngineListen: lambda c, reply, at: s.listener.listen(c.seconds, c.picture, self._from_elsewhere(reply)),
                 EngineSync: lambda c, reply, at: self.sync(reply),
             }
         )
@@ -276,10 +279,3 @@ class Dispatcher:
                 return
             self._syncs.popleft()
             reply({"seq": seq, "block": segment.play_block, "frames": self._supervisor.frames})
-
-
-def _address(command: Command) -> str:
-    try:
-        return osc.address_of(command)
-    except EngineError:  # from Python, with names that no address can hold
-        return ""

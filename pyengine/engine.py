@@ -11,7 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyengine import commands
 from pyengine.board import Options
@@ -22,10 +22,14 @@ from pyengine.server import OscServer
 from pyengine.specs import number_text
 from pyengine.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from pyengine.eyes.feed import Feed
+
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
 MAX_LATENCY_MS = 1000.0
+LISTEN_TIMEOUT_S = 90.0
 GRANT_S = 0.0005  # how often a paused free-running clock is looked at while something waits for it
 CLOSED = "the engine is closed; make a new one"
 Command = commands.Command
@@ -41,6 +45,7 @@ class Engine:
     latency: ms from the arrival of a setting to its effect, the same to the sample for all; 'shortest' that device and
     lead allow, or 'asap': whenever a block is begun that does not play yet.
     session: file to log everything to from the first block on, for `pyengine replay`; it must not exist.
+    history_s: seconds of the output that are kept for `listen`, as far as 256 MB hold them; 0 for none.
     Raises DeviceError, PortInUseError, WorkerError, CommandError, SessionError.
     """
 
@@ -64,6 +69,7 @@ class Engine:
         stall_ms: float = 1000.0,
         latency: float | str = "shortest",
         session: str | Path | None = None,
+        history_s: float = 30.0,
     ) -> None:
         options = Options(
             device=str(device),
@@ -83,6 +89,7 @@ class Engine:
             stall_ms=stall_ms,
             latency=latency if isinstance(latency, str) else float(latency),
             session=None if session is None else Path(session),
+            history_s=history_s,
         )
         _check(options)
         self.options = options = replace(options, sample_rate_hz=float(sample_rate))
@@ -91,6 +98,7 @@ class Engine:
         self._server: OscServer | None = None
         self._supervisor: Supervisor | None = None
         self._dispatcher: Dispatcher | None = None
+        self._feed: Feed | None = None
         self._has_ended = threading.Event()
         self._unanswered: set[Future[Any]] = set()
         started: Future[None] = Future()
@@ -119,7 +127,7 @@ class Engine:
             self._dispatcher = Dispatcher(supervisor, self._loop)
             self._dispatcher.osc = self._server
             if self._server is not None:
-                self._server.on_fault = self._dispatcher.notifier.refused
+                self._server.on_refused.append(self._dispatcher.notifier.on_refused)
                 if self._server.streams is not None:
                     self._server.streams.on_closed = self._dispatcher.notifier.drop
             supervisor.start()
@@ -142,6 +150,8 @@ class Engine:
                 logger.exception("the engine's loop has failed")
         finally:
             self._is_closed = True
+            if self._feed is not None:
+                self._feed.close()
             if self._dispatcher is not None:
                 self._dispatcher.notifier.close()
             if supervisor is not None:
@@ -328,6 +338,14 @@ class Engine:
         result: dict[str, Any] = self.do(commands.SessionStatus())
         return result
 
+    def listen(self, seconds: float = 5.0, picture: str = "") -> dict[str, Any]:
+        """Return what the last seconds of the output are like: figures, and `summary` in words.
+
+        picture: of a new PNG inside the recordings folder, '' for none.
+        """
+        result: dict[str, Any] = self.do(commands.EngineListen(seconds, picture), LISTEN_TIMEOUT_S)
+        return result
+
     def sync(self) -> dict[str, Any]:
         """Return when all sent before has been rendered by the active slot."""
         result: dict[str, Any] = self.do(commands.EngineSync())
@@ -358,6 +376,35 @@ class Engine:
         if self._supervisor is None or self._is_closed:
             raise EngineError(CLOSED)
         return self._supervisor
+
+    # ---- who watches ------------------------------------------------------------------------------------
+
+    def open_page(self, port: int = 0) -> str:
+        """Serve a page that shows the engine, on the loopback, and return its address; 0: any free port.
+
+        Needs `pip install 'pyengine[web]'`, and OSC: what is done on the page is sent there.
+        Raises CommandError, PortInUseError.
+        """
+        address: str = self._ask(lambda: self._open_page(port))
+        return address
+
+    def _open_page(self, port: int) -> str:
+        from pyengine.eyes.feed import Feed, listen
+
+        assert self._dispatcher is not None
+        if self._server is None:
+            raise CommandError("the page sends its commands by OSC, and this engine has no OSC port; give it osc_port")
+        if self._feed is not None:
+            raise CommandError("the page is open already; an engine has one")
+        listener = listen(port)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        feed = self._feed = Feed(self._running, self._loop, listener, self._server.port)
+        feed.facts = lambda: {"osc": self._server.status()} if self._server else {}
+        feed.late_commands = lambda: self._dispatcher.late_commands if self._dispatcher else 0
+        self._dispatcher.on_answer.append(feed.on_answer)
+        self._server.on_refused.append(feed.on_refused)
+        logger.info("page on %s", address)
+        return address
 
     # ---- the free-running clock -------------------------------------------------------------------------
 
@@ -440,6 +487,7 @@ def _check(options: Options) -> None:
         ("crossfade_ms", options.crossfade_ms, 0, 1000),
         ("probation_ms", options.probation_ms, 0, 60000),
         ("stall_ms", options.stall_ms, 200, 60000),
+        ("history_s", options.history_s, 0, 600),
     ]
     if options.osc_port is not None:
         rows.append(("osc_port", options.osc_port, 0, 65535))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
 
 from pyengine.errors import Fault, PatchError, shown
+from pyengine.specs import ParamSpec
 
 Patch = Any  # of patch.py, which stands above this
 Node = Any
@@ -23,12 +25,31 @@ class Kind(Protocol):
         ...
 
 
+@runtime_checkable
+class Player(Protocol):
+    """A kind of data that plays other modules."""
+
+    def closed(self, patch: Patch, node: Node) -> Iterator[tuple[str, ParamSpec]]:
+        """Yield (id, gate) of the gates that its notes open."""
+        ...
+
+
 KINDS: dict[str, Kind] = {}
+_HOMES = {"pattern": ("pyengine.sequence", "Track"), "voices": ("pyengine.polyphony", "Voices")}
+"""Where the kinds are that are loaded when they are first asked for."""
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return the kind of that name, None where there is none."""
+    if name not in KINDS and name in _HOMES:
+        module, maker = _HOMES[name]
+        KINDS[name] = getattr(import_module(module), maker)()
+    return KINDS.get(name)
 
 
 def check(patch: Patch, node: Node, data: object) -> Mapping[str, Any]:
     """Return the data for a node in its normal form. Raises PatchError: its type takes none, or none like it."""
-    kind = KINDS.get(patch.spec(node.id).data)
+    kind = kind_of(patch.spec(node.id).data)
     if kind is None:
         raise PatchError(Fault(f"{node.type} takes no data; remove it", node=node.id))
     if not isinstance(data, Mapping):
@@ -38,5 +59,13 @@ def check(patch: Patch, node: Node, data: object) -> Mapping[str, Any]:
 
 def compile_data(patch: Patch, node: Node) -> bytes:
     """Return the bytes that a node's module reads; b"" for none."""
-    kind = KINDS.get(patch.spec(node.id).data)
+    kind = kind_of(patch.spec(node.id).data)
     return kind.compile(patch, node) if kind is not None and node.data else b""
+
+
+def closed_gates(patch: Patch) -> Iterator[tuple[str, ParamSpec]]:
+    """Yield (id, gate) of the gates that notes open: they are closed at the start, unless somebody has set them."""
+    for node in patch.nodes.values():
+        kind = kind_of(patch.spec(node.id).data) if node.data else None
+        if isinstance(kind, Player):
+            yield from kind.closed(patch, node)

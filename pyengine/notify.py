@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pyengine import osc
-from pyengine.commands import Notify
-from pyengine.errors import CommandError
+from pyengine.commands import Command, Notify
+from pyengine.errors import CommandError, EngineError
 from pyengine.events import COUNTERS, TOPICS
 from pyengine.loop import Loop
 from pyengine.messages import MAX_DATAGRAM_BYTES, Value
+from pyengine.slots import Slot
 from pyengine.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Notifier:
         self._is_ticking = False
         supervisor.commits.on_commit = self._on_commit
         supervisor.commits.on_taken_back = self._on_taken_back
-        supervisor.board.on_move = self._on_move
+        supervisor.board.on_move.append(self._on_move)
         supervisor.on_fallback = self._on_fallback
 
     # ---- who listens ----
@@ -151,9 +152,14 @@ class Notifier:
         if self._listeners(topic):
             self._tell(topic, address, osc.report_text(report, MAX_DATAGRAM_BYTES))
 
-    def refused(self, address: str, why: str) -> None:
-        """Somebody's request was refused."""
-        self._tell("refusals", "/event/refused", address, why[:1000])
+    def on_answer(self, command: Command, result: Any) -> None:
+        """A command was answered, or refused with an EngineError."""
+        if isinstance(result, EngineError) and self._subscribers:
+            self.on_refused(_address(command), result)
+
+    def on_refused(self, address: str, error: EngineError) -> None:
+        """Somebody's request was refused, or no command."""
+        self._tell("refusals", "/event/refused", address, str(error)[:1000])
 
     def _on_commit(self, report: dict[str, Any]) -> None:
         names = ("generation", "slot", "block", "frame", "late_blocks", "ready_ms", "carried", "new", "gone")
@@ -162,9 +168,9 @@ class Notifier:
     def _on_taken_back(self, generation: int, why: str) -> None:
         self._tell("commits", "/event/rollback", generation, why)
 
-    def _on_move(self, slot: int, state: str, generation: int) -> None:
-        self._seen[f"slot {slot}"] = (state, generation)
-        self._tell("slots", "/event/slot", slot, state, generation)
+    def _on_move(self, slot: Slot) -> None:
+        self._seen[f"slot {slot.index}"] = (slot.state, slot.generation)
+        self._tell("slots", "/event/slot", slot.index, slot.state.value, slot.generation)
 
     def _on_fallback(self, block: int, to_slot: int, generation: int) -> None:
         self._tell("slots", "/event/fallback", to_slot, block, generation)
@@ -210,7 +216,7 @@ class Notifier:
             f"slot {slot.index}": (
                 "slots",
                 lambda slot=slot: ("/event/slot", (slot.index, slot.state.value, slot.generation)),  # type: ignore[misc]
-                (slot.state.value, slot.generation),
+                (slot.state, slot.generation),
             )
             for slot in s.board.slots
         }
@@ -246,3 +252,10 @@ class Notifier:
             if topic in topics:
                 address, args = told()
                 subscriber.tell(osc.encode_event(address, *args))
+
+
+def _address(command: Command) -> str:
+    try:
+        return osc.address_of(command)
+    except EngineError:  # from Python, with names that no address can hold
+        return ""

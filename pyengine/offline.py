@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pyengine import _native
 from pyengine.errors import CommandError, shown
 from pyengine.patch import Patch, parse_op
-from pyengine.plan import Blueprint, address
+from pyengine.plan import Blueprint, all_addresses
 from pyengine.specs import number_text
 
 MAX_SECONDS = 24 * 3600.0
@@ -87,10 +87,10 @@ def _records(
         if not isinstance(event, (tuple, list)) or len(event) != 2:
             raise CommandError(f"{shown(event)} is no event; give (seconds, op)")
         at_s = _number("the time of an event", event[0], 0, MAX_SECONDS, "s")
-        handle, param, value = address(patch, parse_op(event[1], patch, sample_rate_hz))
         frame = math.floor(at_s * sample_rate_hz + 0.5)
-        if frame < n_frames:
-            records.append(_native.Record(handle, param, value, frame=frame, is_immediate=is_immediate))
+        for handle, param, value in all_addresses(patch, parse_op(event[1], patch, sample_rate_hz)):
+            if frame < n_frames:
+                records.append(_native.Record(handle, param, value, frame=frame, is_immediate=is_immediate))
     return sorted(records, key=lambda record: record.frame)
 
 

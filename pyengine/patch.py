@@ -32,6 +32,8 @@ _MAX_HANDLE = 0xFFFFFFFF
 _MAX_DEPTH = 1e6
 _MAX_READ_FAULTS = 200
 _VERSION = 1
+_MOST_COPIES = 64  # of a module of voices: each has as many handles, whether they sound or not
+_DEFAULT_VOICES = 8
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Op = tuple[str, str, str | None, float]
@@ -176,7 +178,7 @@ class Patch:
         """Return (source, dest) of a cable as connect() takes them, ports named where they need to be."""
         source, dest = cable.source, cable.dest
         giver, taker = self.spec(source), self.spec(dest)
-        if cable.source_port or giver.is_stereo_out:
+        if cable.source_port or giver.is_stereo_out or giver.is_voices:
             source += "." + giver.outputs[cable.source_port]
         if cable.to_param:
             dest += "." + taker.params[cable.dest_port].name
@@ -188,9 +190,7 @@ class Patch:
 
     def create(self, id: str, type: str, *, handle: int | None = None) -> Patch:
         """Add a node with the defaults of its type. handle: one that is the node's already, elsewhere."""
-        if not isinstance(id, str) or not _ID.fullmatch(id):
-            text = f"id {shown(id)} is not valid; use 1 to 64 of A-Z a-z 0-9 _ - (no dots, slashes or spaces)"
-            raise PatchError(Fault(text))
+        owner = self._check_id(id)
         if id in self._nodes:
             text = f"the id is taken by a {self._nodes[id].type}; choose another or delete it first"
             raise PatchError(Fault(text, node=id))
@@ -200,23 +200,42 @@ class Patch:
             raise UnknownNameError([replace(fault, node=id) for fault in error.faults]) from None
         if self._next_handle >= _MAX_HANDLE:
             raise PatchError(Fault("no handles are left; restart the engine", node=id))
+        if owner and spec.events:
+            raise PatchError(Fault(f"{spec.name} cannot belong to {owner}: only modules that sound can", node=id))
         own = self._next_handle if handle is None else _checked_handle(handle)
-        self._nodes[id] = Node(id, own, spec.name)
+        data = {"voices": _DEFAULT_VOICES} if spec.is_voices else {}
+        self._nodes[id] = Node(id, own, spec.name, data=data)
         if self._touching is not None:
             self._touching[id] = {}
-        self._next_handle = max(self._next_handle, own + 1)
+        self._next_handle = max(self._next_handle, own + _handles(id))
         return self
+
+    def _check_id(self, id: object) -> str:
+        """Return the id of the voices that own a module of that id, '' for none. Raises PatchError."""
+        if isinstance(id, str) and _ID.fullmatch(id):
+            return ""
+        owner, dot, name = id.partition(".") if isinstance(id, str) else ("", "", "")
+        has_owner = owner in self._nodes and self.spec(owner).is_voices
+        if not has_owner or not _ID.fullmatch(name):
+            text = f"id {shown(id)} is not valid; use 1 to 64 of A-Z a-z 0-9 _ - (no dots, slashes or spaces)"
+            hint = f"; {owner}.{name} needs voices {owner}, created before it" if dot and _ID.fullmatch(name) else ""
+            raise PatchError(Fault(text + hint))
+        if name in self.spec(owner).outputs:
+            raise PatchError(Fault(f"id {shown(id)}: {owner}.{name} is what its modules follow; choose another name"))
+        return owner
 
     def renew(self, id: str, handle: int | None = None) -> Patch:
         """Give a node another handle, by default one of its own: a new module, with no state to carry."""
         own = self._next_handle if handle is None else _checked_handle(handle)
         self._nodes[id] = replace(self.node(id), handle=own)
-        self._next_handle = max(self._next_handle, own + 1)
+        self._next_handle = max(self._next_handle, own + _handles(id))
         return self
 
     def delete(self, id: str) -> Patch:
-        """Remove a node and its cables."""
-        self.node(id)
+        """Remove a node and its cables; with voices all that they own."""
+        if self.spec(id).is_voices:
+            for member in self.members(id):
+                self.delete(member)
         touching = self._cables_by_node()
         for cable in list(touching[id]):
             self._unplug(cable)
@@ -235,6 +254,8 @@ class Patch:
         numbers = _cable_number("depth", depth), _cable_number("offset", offset)
         is_feedback = bool(parse_gate(feedback, name="feedback"))
         cables = self.resolve_cables(source, dest)
+        if is_feedback:
+            self._check_feedback(cables[0])
         if cables[0].source == cables[0].dest and not is_feedback:
             text = "a module cannot be connected to itself; make it a feedback cable, or put another module between"
             raise PatchError(Fault(text, node=cables[0].source))
@@ -275,6 +296,11 @@ class Patch:
     def set(self, id: str, param: str, value: object, sample_rate_hz: float | None = None) -> Patch:
         """Set a parameter by name or alias. value: a number, the name of a choice, or as gate() takes it."""
         spec, number = self.resolve_value(id, param, value, sample_rate_hz)
+        if spec.is_event:
+            text = (
+                f"{spec.name} is a deed, not a value that a patch keeps; send it to an engine, or render with an event"
+            )
+            raise PatchError(Fault(text, node=id, param=spec.name))
         node = self._nodes[id]
         self._nodes[id] = Node(id, node.handle, node.type, {**node.params, spec.name: number}, node.data)
         return self
@@ -323,6 +349,19 @@ class Patch:
         found = spec.param(param, node=id)
         return found, found.parse(value, sample_rate_hz, node=id)
 
+    def split_param(self, text: str) -> tuple[str, str | None]:
+        """Return (id, parameter) of 'filt1.cutoff', (id, None) of 'filt1'; whether they are there is not looked at."""
+        return self._split(text, "module")
+
+    def copies(self, id: str) -> int:
+        """Return how many modules a node stands for when it sounds, with handles from its own on."""
+        owner, dot, _ = id.partition(".")
+        return int(self._nodes[owner].data["voices"]) if dot else 1
+
+    def members(self, id: str) -> list[str]:
+        """Return the ids of the modules that voices own."""
+        return [member for member in self._nodes if member.startswith(id + ".")]
+
     def resolve_cables(self, source: str, dest: str) -> list[Cable]:
         """Return the cables that these names mean, whether they are there or not: two where either end means left
         and right. Reports both ends' faults.
@@ -334,19 +373,27 @@ class Patch:
             source_id, outputs = self._outputs(source)
         except PatchError as error:
             errors.append(error)
+        is_followed = bool(source_id) and self.spec(source_id).is_voices
         try:
-            dest_id, inputs, to_param = self._inputs(dest)
+            dest_id, inputs, to_param = self._inputs(dest, is_followed)
         except PatchError as error:
             errors.append(error)
         if errors:
             raise merged(errors)
+        if is_followed:
+            self._check_followed(source, source_id, dest, dest_id, inputs[0], to_param)
         n = max(len(outputs), len(inputs))
         pairs = zip(outputs * (n // len(outputs)), inputs * (n // len(inputs)), strict=True)
         return [Cable(source_id, a, dest_id, b, to_param) for a, b in pairs]
 
     def validate(self, sample_rate_hz: float = 48000) -> Patch:
         """Raise one PatchError with all faults: values at this rate, cycles, limits. Empty is valid."""
-        errors = [*self._limit_errors(), *self._range_errors(sample_rate_hz), *self._cycle_errors()]
+        errors = [
+            *self._limit_errors(),
+            *self._range_errors(sample_rate_hz),
+            *self._cycle_errors(),
+            *self._data_errors(),
+        ]
         if errors:
             raise merged(errors)
         return self
@@ -438,13 +485,30 @@ class Patch:
                 self._touching[cable.dest][cable] = None
         return self._touching
 
+    def pairs(self, cable: Cable) -> list[tuple[int, int]]:
+        """Return the cables that one stands for when it sounds, as (copy of the source, copy of the dest)."""
+        if self.spec(cable.source).is_voices:
+            return []  # its parameter is set, not wired
+        owners = [id.partition(".")[0] if "." in id else "" for id in (cable.source, cable.dest)]
+        if owners[0] and owners[0] == owners[1]:
+            return [(k, k) for k in range(self.copies(cable.source))]
+        return [(a, b) for a in range(self.copies(cable.source)) for b in range(self.copies(cable.dest))]
+
+    def _check_feedback(self, cable: Cable) -> None:
+        if self.spec(cable.source).is_voices:
+            raise PatchError(Fault("what follows a note needs no feedback; leave it out", node=cable.source))
+        owners = {id.partition(".")[0] for id in (cable.source, cable.dest) if "." in id}
+        if len(owners) > 1:
+            text = f"feedback from {cable.source} to {cable.dest} would join two sets of voices; put a module between"
+            raise PatchError(Fault(text, node=cable.source))
+
     def _plug(self, cable: Cable, depth: float, offset: float, is_feedback: bool, handle: int | None = None) -> None:
         """Add a cable or change the one that is there. handle: of its feedback, where it has one already."""
         old = self._cables.get(cable)
         feedback = 0
         if is_feedback:
             feedback = handle or (old.feedback if old else 0) or self._next_handle
-            self._next_handle = max(self._next_handle, feedback + 1)
+            self._next_handle = max(self._next_handle, feedback + max(_handles(cable.source), _handles(cable.dest)))
         self._cables[cable] = replace(cable, depth=depth, offset=offset, feedback=feedback)
         if self._touching is not None:
             self._touching[cable.source][cable] = None
@@ -462,9 +526,32 @@ class Patch:
             del self._touching[cable.source][cable]
             self._touching[cable.dest].pop(cable, None)
 
+    def _check_followed(self, source: str, owner: str, dest: str, dest_id: str, param: int, to_param: bool) -> None:
+        if not to_param or dest_id.partition(".")[0] != owner or "." not in dest_id:
+            able = ", ".join(f"{owner}.{port}" for port in self.spec(owner).outputs)
+            text = f"{dest} cannot follow {source}: {able} are for parameters of what {owner} owns, as {owner}.osc.freq"
+            raise PatchError(Fault(text, node=owner))
+        if self.spec(dest_id).params[param].is_event:
+            raise PatchError(Fault(f"{dest} is a deed, not a value; it can follow nothing", node=owner))
+
+    def _split(self, text: object, end: str) -> tuple[str, str | None]:
+        if not isinstance(text, str):
+            raise PatchError(Fault(f"the {end} must be a string such as 'osc1', not {shown(text)}"))
+        id, dot, port = text.partition(".")
+        name, more, rest = port.partition(".")
+        owner = self._nodes.get(id)
+        if f"{id}.{name}" in self._nodes or (more and owner is not None and self._registry.get(owner.type).is_voices):
+            return f"{id}.{name}", rest if more else None
+        return id, port if dot else None
+
     def _outputs(self, text: str) -> tuple[str, list[int]]:
-        id, port = _split(text, "source")
+        id, port = self._split(text, "source")
         spec = self.spec(id)
+        if spec.is_voices and port is None:
+            able = ", ".join(f"{id}.{name}" for name in spec.outputs)
+            raise PatchError(
+                Fault(f"say what of {id} is to be followed: {able}; its sound comes from what it owns", node=id)
+            )
         if not spec.outputs:
             raise PatchError(Fault(f"{spec.name} has no output to connect from", node=id))
         if port is None:
@@ -473,8 +560,8 @@ class Patch:
             raise unknown_name(f"output of {spec.name}", port, spec.outputs, node=id)
         return id, [spec.outputs.index(port)]
 
-    def _inputs(self, text: str) -> tuple[str, list[int], bool]:
-        id, port = _split(text, "dest")
+    def _inputs(self, text: str, is_followed: bool = False) -> tuple[str, list[int], bool]:
+        id, port = self._split(text, "dest")
         spec = self.spec(id)
         able = ", ".join(f"{id}.{p.name}" for p in spec.cable_params) or "none"
         if port is None:
@@ -488,15 +575,20 @@ class Patch:
         if param is None:
             names = [*spec.inputs, *(p.name for p in spec.cable_params)]
             raise unknown_name(f"input or parameter of {spec.name}", port, names, node=id)
-        if not param.takes_cable:
+        if not param.takes_cable and not is_followed:
             text = f"parameter {param.name} takes no cable; parameters that do: {able}"
             raise PatchError(Fault(text, node=id, param=param.name))
         return id, [param.index], True
 
     def _limit_errors(self) -> Iterator[PatchError]:
-        n_delays = sum(1 for cable in self._cables.values() if cable.feedback)
-        yield from _too_many("nodes and feedback cables", len(self._nodes) + n_delays, MAX_NODES)
-        yield from _too_many("cables", len(self._cables), MAX_CABLES)
+        n_cables, n_delays = len(self._cables), sum(1 for cable in self._cables.values() if cable.feedback)
+        n_nodes = len(self._nodes)
+        if any(self.spec(id).is_voices for id in self._nodes):
+            n_nodes = sum(map(self.copies, self._nodes))
+            pairs = [(len(self.pairs(cable)), cable) for cable in self._cables.values()]
+            n_cables, n_delays = sum(n for n, _ in pairs), sum(n for n, cable in pairs if cable.feedback)
+        yield from _too_many("nodes and feedback cables", n_nodes + n_delays, MAX_NODES)
+        yield from _too_many("cables", n_cables, MAX_CABLES)
 
     def _range_errors(self, sample_rate_hz: float) -> Iterator[PatchError]:
         for node, _, param, value in self.settings():
@@ -504,6 +596,16 @@ class Patch:
                 param.check_range(value, sample_rate_hz, node=node.id)
             except PatchError as error:
                 yield error
+
+    def _data_errors(self) -> Iterator[PatchError]:
+        from pyengine import node_data
+
+        for node in self._nodes.values():
+            if node.data:
+                try:
+                    node_data.compile_data(self, node)
+                except PatchError as error:
+                    yield error
 
     def _cycle_errors(self) -> Iterator[PatchError]:
         number = {id: n for n, id in enumerate(self._nodes)}
@@ -585,11 +687,9 @@ def _default_registry() -> Registry:
     return registry()
 
 
-def _split(text: object, end: str) -> tuple[str, str | None]:
-    if not isinstance(text, str):
-        raise PatchError(Fault(f"the {end} must be a string such as 'osc1', not {shown(text)}"))
-    id, dot, port = text.partition(".")
-    return id, port if dot else None
+def _handles(id: str) -> int:
+    """Return how many handles a node has for itself."""
+    return _MOST_COPIES if "." in id else 1
 
 
 def _loops(following: Mapping[str, list[str]]) -> list[set[str]]:

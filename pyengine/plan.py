@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from pyengine import _native
 from pyengine.errors import PatchError
-from pyengine.node_data import compile_data
-from pyengine.patch import Op, Patch, parse_op
-from pyengine.specs import registry
+from pyengine.node_data import closed_gates, compile_data
+from pyengine.patch import Node, Op, Patch, parse_op
+from pyengine.specs import ParamSpec, registry
 
 _DELAY = "feedback"  # the module type that a feedback cable goes through
 _UINT32 = "I" if array("I").itemsize == 4 else "L"
@@ -21,8 +21,9 @@ class Blueprint:
     """A patch in a handful of byte strings: all that a plan is built and primed from, however many nodes it has.
 
     types: all module types, in the order that the numbers in `nodes` mean. nodes, cables: as _native.Plan takes them;
-    behind the patch's own nodes one for each feedback cable. settings: what was set, as Plan.set_all takes it.
-    ids: of the patch's nodes, separated by spaces. data: what nodes are given.
+    behind the patch's own nodes, of which those in voices come once for each voice, one for each feedback cable.
+    settings: what was set, as Plan.set_all takes it. ids: of the patch's nodes, separated by spaces. data: what nodes
+    are given. closed: the gates that notes open, as settings: what they have before anything is set.
     """
 
     types: tuple[str, ...]
@@ -31,6 +32,7 @@ class Blueprint:
     settings: bytes
     ids: str
     data: tuple[bytes, ...] = ()
+    closed: bytes = b""
 
     @classmethod
     def of(cls, patch: Patch) -> Blueprint:
@@ -38,19 +40,21 @@ class Blueprint:
         index = {spec.name: spec.index for spec in patch.registry.modules}
         data: list[bytes] = []
         nodes = []
-        for node in patch.nodes.values():
-            content = compile_data(patch, node) if node.data else b""
+        places = list(_places(patch))
+        for node, copy in places:
+            content = compile_data(patch, node) if node.data and not copy else b""
             data += [content] if content else []
-            nodes.append(_native.NODE.pack(node.handle, index[node.type], len(data) if content else 0))
-        cables = b"".join(_cable_rows(patch, nodes, index.get(_DELAY, 0)))
-        row = _native.SETTING.pack
-        settings = b"".join([row(node.handle, param.index, value) for node, _, param, value in patch.settings()])
-        names, ids = patch.registry.names, " ".join(patch.nodes)
-        return cls(names, b"".join(nodes), cables, settings, ids, tuple(data))
+            nodes.append(_native.NODE.pack(node.handle + copy, index[node.type], len(data) if content else 0))
+        number = {(node.id, copy): at for at, (node, copy) in enumerate(places)}
+        cables = b"".join(_cable_rows(patch, number, nodes, index.get(_DELAY, 0)))
+        settings = _setting_rows(patch, ((node, param, value) for node, _, param, value in patch.settings()))
+        closed = _setting_rows(patch, ((patch.nodes[id], param, 0.0) for id, param in closed_gates(patch)))
+        names, ids = patch.registry.names, " ".join([node.id for node, _ in places])
+        return cls(names, b"".join(nodes), cables, settings, ids, tuple(data), closed)
 
     def plan(self, *, sample_rate_hz: float, max_block_frames: int, n_channels: int) -> _native.Plan:
         """Return the plan, with the descriptors' defaults. Raises UnknownNameError for a type not known here."""
-        return _native.Plan(
+        plan = _native.Plan(
             self._nodes_here(),
             self.cables,
             sample_rate_hz=sample_rate_hz,
@@ -58,6 +62,9 @@ class Blueprint:
             n_channels=n_channels,
             data=[_native.Data(content) for content in self.data],
         )
+        if self.closed:
+            plan.set_all(self.closed)
+        return plan
 
     def _nodes_here(self) -> bytes:
         """Return `nodes` with the numbers that the types have in this process."""
@@ -76,17 +83,41 @@ class Blueprint:
                 yield id, param.name, handle, param.index
 
 
-def _cable_rows(patch: Patch, nodes: list[bytes], delay: int) -> Iterator[bytes]:
+def _places(patch: Patch) -> Iterator[tuple[Node, int]]:
+    """Yield the nodes of a patch as they sound, with the number of the copy: voice by voice what voices own."""
+    for node in patch.nodes.values():
+        if "." in node.id:
+            continue  # it comes with its voices
+        yield node, 0
+        if patch.spec(node.id).is_voices:
+            members = [patch.nodes[id] for id in patch.members(node.id)]
+            for copy in range(patch.copies(members[0].id) if members else 0):
+                for member in members:
+                    yield member, copy
+
+
+def _setting_rows(patch: Patch, settings: Iterable[tuple[Node, ParamSpec, float]]) -> bytes:
+    row = _native.SETTING.pack
+    return b"".join(
+        [
+            row(node.handle + k, param.index, value)
+            for node, param, value in settings
+            for k in range(patch.copies(node.id))
+        ]
+    )
+
+
+def _cable_rows(patch: Patch, number: dict[tuple[str, int], int], nodes: list[bytes], delay: int) -> Iterator[bytes]:
     """Yield the cables; those with feedback go through a node of their own, added to `nodes`."""
-    number = {id: i for i, id in enumerate(patch.nodes)}
     pack = _native.CABLE.pack
     for c in patch.cables:
-        source, source_port = number[c.source], c.source_port
-        if c.feedback:
-            yield pack(source, source_port, len(nodes), 0, 0, 1.0, 0.0)
-            source, source_port = len(nodes), 0
-            nodes.append(_native.NODE.pack(c.feedback, delay, 0))
-        yield pack(source, source_port, number[c.dest], c.dest_port, c.to_param, c.depth, c.offset)
+        for at, (from_copy, to_copy) in enumerate(patch.pairs(c)):
+            source, source_port = number[c.source, from_copy], c.source_port
+            if c.feedback:
+                yield pack(source, source_port, len(nodes), 0, 0, 1.0, 0.0)
+                source, source_port = len(nodes), 0
+                nodes.append(_native.NODE.pack(c.feedback + at, delay, 0))
+            yield pack(source, source_port, number[c.dest, to_copy], c.dest_port, c.to_param, c.depth, c.offset)
 
 
 def new_plan(patch: Patch, *, sample_rate_hz: float, max_block_frames: int, n_channels: int) -> _native.Plan:
@@ -103,12 +134,19 @@ def address(patch: Patch, op: Op) -> tuple[int, int, float]:
     return patch.nodes[id].handle, param.index, float(value)
 
 
+def all_addresses(patch: Patch, op: Op) -> list[tuple[int, int, float]]:
+    """Return address() of every module that an op is for: of each voice's copy, where it is one of voices'."""
+    handle, param, value = address(patch, op)
+    return [(handle + k, param, value) for k in range(patch.copies(op[1]))]
+
+
 def prime(plan: _native.Plan, patch: Patch, ops: Iterable[Sequence[object]], sample_rate_hz: float) -> list[str]:
     """Apply prime ops at once and return a warning for each that names nothing in the patch."""
     warnings = []
     for op in ops:
         try:
-            plan.set(*address(patch, parse_op(op, patch, sample_rate_hz)))
+            for one in all_addresses(patch, parse_op(op, patch, sample_rate_hz)):
+                plan.set(*one)
         except PatchError as error:
             warnings.append(str(error))
     return warnings

@@ -114,7 +114,7 @@ class Recorder:
             raise RecordingError(f"already recording {shown(self._take.name)}; stop that one first")
         self.join()
         format, file_subtype = _format(name, subtype)
-        path, relative = _inside(self._folder, name)
+        path, relative = place_inside(self._folder, name)
         config = self._segment.config
         file, descriptor = _create(path, relative, format, file_subtype, config)
         frame_bytes = config.n_channels * (4 if file_subtype == "FLOAT" else 3)
@@ -274,7 +274,7 @@ def _format(name: str, subtype: str) -> tuple[str, str]:
     return FORMATS[suffix, subtype]
 
 
-def _inside(folder: Path, name: str) -> tuple[Path, str]:
+def place_inside(folder: Path, name: str) -> tuple[Path, str]:
     """Return (path, name relative to the folder); raise RecordingError for a name that leads out of it."""
     if not name.isprintable() or "\\" in name:
         raise RecordingError(f"file name {shown(name)} holds a character it may not have")

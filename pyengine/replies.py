@@ -90,6 +90,36 @@ SYNC = (
     Field("frames", "integer", "put out so far", "frames"),
 )
 
+LISTEN = (
+    Field("summary", "string", "all of it in one paragraph"),
+    Field("duration_s", "number", "of what was heard", "s"),
+    Field("frames", "integer", "heard", "frames"),
+    Field("first_frame", "integer", "of the output, that was heard", "frames"),
+    Field("channels", "integer", "of the output"),
+    Field("sample_rate_hz", "number", "of the output", "Hz"),
+    Field(
+        "level", "object", "peak_dbfs, true_peak_dbtp, rms_dbfs, crest_db; of each channel; the course of the RMS", "dB"
+    ),
+    Field(
+        "loudness", "object", "integrated, momentary and short-term maximum, range; reason where there is none", "LUFS"
+    ),
+    Field("pitch", "object", "that sounds longest: hz, note, cents, confidence, share of the time; or null"),
+    Field("notes", "object", "n, and list: each with begin_s, end_s, hz, note, cents, confidence"),
+    Field("brightness", "object", "centroid_hz, rolloff_hz, flatness: 0 for tones, 1 for white noise"),
+    Field("partials", "list", "the strongest: hz, dbfs, note"),
+    Field("onsets", "object", "n, and times_s from the first frame heard"),
+    Field("tempo", "object", "bpm, period_s of the grid, error_ms; null where onsets are not regular"),
+    Field("clicks", "object", "n, and list: each with at_s, frame, channel, step"),
+    Field("clipping", "object", "runs at full scale, samples beyond it"),
+    Field("silence", "object", "share of the time, and its stretches"),
+    Field("dropouts", "object", "n, and list: each with at_s and ms"),
+    Field("dc", "object", "offset of each channel; is_steady"),
+    Field("stereo", "object", "balance_db, correlation, width; null for other than two channels"),
+    Field("not_finite", "object", "samples that were NaN or infinite, and when first"),
+    Field("picture", "string", "its name in the recordings folder, or ''"),
+    Field("picture_path", "string", "where that is, or ''"),
+)
+
 MODULES = (
     Field("modules", "list", "each with help, ports, and its parameters with unit, range, default, choices, ramp"),
     Field("n_modules", "integer", "that there are"),

@@ -169,6 +169,8 @@ def write(command: Command) -> tuple[str, list[Value]]:
     args: list[Value] = []
     for argument in route.behind:
         value = getattr(command, argument.field)
+        if argument.is_optional and value == "":
+            break  # nothing, which cannot be sent, is what it is left out for
         args += map(_plain, value) if argument.is_many else [parse_gate(value) if argument.kind == "switch" else value]
     defaults = {field.name: field.default for field in fields(route.command)}
     for option in route.options:

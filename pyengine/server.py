@@ -66,7 +66,7 @@ class OscServer:
         self.requests = 0  # that came the long way
         self.refused = 0
         self.replies_lost = 0
-        self.on_fault: Callable[[str, str], None] = lambda address, fault: None  # of a request that cannot be read
+        self.on_refused: list[Callable[[str, EngineError], None]] = []  # whoever watches, of what is no command
 
     def listen(self, inbox: _native.Inbox) -> None:
         """Let the inbox read the socket; `read` is to be called whenever there is something in it for Python."""
@@ -113,8 +113,10 @@ class OscServer:
                 self.requests += 1
                 reply = self._replier(request.address, peer)
                 if request.command is None:
-                    reply(EngineError(request.fault))
-                    self.on_fault(request.address, request.fault)
+                    error = EngineError(request.fault)
+                    reply(error)
+                    for watcher in self.on_refused:
+                        watcher(request.address, error)
                 elif isinstance(request.command, Notify):
                     commands.append((replace(request.command, peer=peer), reply))
                 else:

@@ -166,7 +166,7 @@ class SessionLog:
         if self._log:
             raise SessionError(f"the session {shown(self._log.name)} is being logged already; stop that one first")
         try:
-            path, relative = recording._inside(self._folder, name)
+            path, relative = recording.place_inside(self._folder, name)
         except RecordingError as error:
             raise SessionError(str(error)) from error
         log = self._open(relative, path)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyengine.errors import Fault, ParamRangeError, UnknownNameError, shown
 
-_RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE = 1, 2, 4, 8, 16  # PE_PARAM_... of csrc/api.h; a test compares
+_RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE, _EVENT = 1, 2, 4, 8, 16, 32  # PE_PARAM_... of csrc/api.h; a test compares
 _MANY_NAMES = 300  # above this the search for the nearest name is narrowed first: it answers strangers
 _NAMES_SCANNED, _NAMES_ALIKE = 4096, 100  # then: so many are looked at, and so many of them compared
 _NYQUIST_MARGIN_HZ = 10.0
@@ -92,6 +92,8 @@ class ParamSpec:
     takes_cable: bool
     max_is_nyquist: bool
     index: int = 0
+    is_event: bool = False
+    """Setting it does something at that moment; no value is kept."""
 
     def range_at(self, sample_rate_hz: float | None) -> tuple[float, float]:
         """Return (min, max) at a rate; without one a maximum that follows Nyquist is infinite."""
@@ -164,6 +166,7 @@ class ParamSpec:
             "is_gate": self.is_gate,
             "is_integer": self.is_integer,
             "takes_cable": self.takes_cable,
+            "is_event": self.is_event,
             "help": self.help,
         }
 
@@ -197,6 +200,8 @@ class ModuleSpec:
     """What a node may be given besides parameters: 'sample', 'pattern', ''."""
     absorbs: bool = False
     """Cables into it close no cycle: it puts out what came in one block before."""
+    events: int = 0
+    """Above 0 it has no audio, but sets other modules' parameters: 1 a clock, 2 a sequence, 3 voices."""
     gate_param: ParamSpec | None = field(init=False, repr=False, compare=False)
     """The parameter that /gate/ID sets, or None."""
     _by_name: dict[str, ParamSpec] = field(init=False, repr=False, compare=False)
@@ -216,6 +221,15 @@ class ModuleSpec:
     def find_param(self, name: str) -> ParamSpec | None:
         """Return a parameter by its name or alias, or None."""
         return self._by_name.get(name)
+
+    @property
+    def is_clock(self) -> bool:
+        return self.events == 1
+
+    @property
+    def is_voices(self) -> bool:
+        """It owns modules, ids `its.id`, and its outputs are what their parameters may follow, note by note."""
+        return self.events == 3
 
     @property
     def is_stereo_out(self) -> bool:
@@ -312,6 +326,7 @@ def _module(row: Mapping[str, Any], index: int) -> ModuleSpec:
         state_version=int(row["state_version"]),
         data=str(row.get("data", "")),
         absorbs=bool(row.get("absorbs", False)),
+        events=int(row.get("events", 0)),
     )
 
 
@@ -333,6 +348,7 @@ def _param(row: Mapping[str, Any], index: int) -> ParamSpec:
         takes_cable=bool(flags & _CABLE),
         max_is_nyquist=bool(flags & _NYQUIST),
         index=index,
+        is_event=bool(flags & _EVENT),
     )
 
 

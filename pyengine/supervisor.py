@@ -20,6 +20,7 @@ from pyengine.desk import Desk, Setting
 from pyengine.errors import CommandError, WorkerError
 from pyengine.intake import TimeBase
 from pyengine.lineage import Stage
+from pyengine.listening import Listener
 from pyengine.loop import Loop
 from pyengine.mending import Mender
 from pyengine.outlet import Outlet
@@ -46,6 +47,7 @@ class Supervisor:
         self.inbox = _native.Inbox(self.segment, self._audio)
         self.inbox.set_latency(False)  # there is no time yet
         self.recorder = Recorder(self.segment, self._audio, options.recordings)
+        self.listener = Listener(self._audio, options.recordings)
         self.crew = Crew(
             self.segment,
             loop,
@@ -104,6 +106,7 @@ class Supervisor:
     def open_clock(self) -> None:
         """Start the device, or the clock without one. Raises DeviceError."""
         o = self.board.options
+        self.listener.keep(o.history_s)
         self.driver = Outlet(
             o.device,
             self._audio,
@@ -143,6 +146,7 @@ class Supervisor:
         """End everything; a second call does no harm."""
         self.inbox.stop()
         self.recorder.close()
+        self.listener.close()
         is_quiet = self.driver.close() if self.driver is not None else True
         self.driver = None
         self.session.close()  # all that was played is in it

@@ -199,3 +199,9 @@ def test_a_kill_and_a_commit_change_no_bit_of_a_loop_of_two_feedbacks(tmp_path: 
     expected = render(patch, frames=len(heard), channels=2)
     assert len(heard) > 28_000 and np.any(heard[:, 0] != heard[:, 1])
     assert heard.tobytes() == expected.tobytes()
+
+
+def test_of_a_module_with_several_outputs_the_first_is_heard_as_its_name_alone_means() -> None:
+    plain = tone().create("svf1", "svf").connect("osc1", "svf1")
+    named = tone().create("svf1", "svf").connect("osc1", "svf1").create("g", "gain").connect("svf1.low", "g")
+    np.testing.assert_array_equal(mono(plain), mono(named))

@@ -80,6 +80,12 @@ def test_the_shell_snippet_of_the_readme_plays_and_records(tmp_path: Path) -> No
     assert np.abs(sound[-round(0.1 * rate) :]).max() == 0.0  # the gate was closed
 
 
+def test_the_tone_of_the_readme_is_described_as_the_readme_says(tmp_path: Path) -> None:
+    assert run([sys.executable, "-c", snippets("python")[0]], tmp_path).returncode == 0
+    told = run([sys.executable, "-m", "pyengine", "listen", "tone.wav"], tmp_path).stdout.splitlines()[0]
+    assert told in README.replace("\n", " ")
+
+
 @pytest.mark.parametrize("name", sorted(p.name for p in (ROOT / "examples").glob("*.py")))
 def test_every_example_runs(name: str, tmp_path: Path) -> None:
     done = run([sys.executable, str(ROOT / "examples" / name)], tmp_path)

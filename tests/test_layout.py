@@ -74,6 +74,7 @@ def test_param_flags_of_python_are_those_of_c() -> None:
         "GATE": specs._GATE,
         "INTEGER": specs._INTEGER,
         "CABLE": specs._CABLE,
+        "EVENT": specs._EVENT,
     }
     assert all(a & b == 0 for a, b in itertools.combinations(flags.values(), 2))
 

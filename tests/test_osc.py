@@ -68,6 +68,8 @@ COMMANDS: list[Command] = [
     commands.EngineCommands(),
     commands.EngineCommands("/patch", 3),
     commands.PatchDump(),
+    commands.EngineListen(),
+    commands.EngineListen(2.5, "now.png"),
     commands.EngineSync(),
     commands.Notify(1),
     commands.Notify(1, ("commits", "values")),

@@ -40,7 +40,7 @@ APART_BLOCKS = 24  # played from one kill to the next: a patch whose workers die
 BUSY = {"late", "too slow"}  # why a machine that is busy with something else may refuse a commit
 IDS = [f"m{n}" for n in range(8)]
 WRONG = [Delete("nobody"), Create("a b", "adsr"), Create("m0", "granulator"), Connect("m0", "m0.no")]
-TYPES = ["simple_sine", "adsr", "biquad_filter"]
+TYPES = ["simple_sine", "adsr", "biquad_filter", "svf", "kick", "snare", "hihat"]
 
 played: Counter[str] = Counter()  # by all machines of this process
 

@@ -15,8 +15,45 @@ PE_RT_INLINE double pe_noise(uint32_t *seed) {
   return (double)(int32_t)*seed * 0x1p-31;
 }
 
+/* Noise that goes on from strike to strike. */
+typedef struct PeDrumNoise {
+  uint32_t next;
+  uint32_t begun_with; /* 1 + the seed, 0 before the first strike */
+} PeDrumNoise;
+
+/* At a strike: begins anew where the seed has changed. */
+PE_RT_INLINE void pe_drum_seed(PeDrumNoise *n, double seed) {
+  const uint32_t wanted = 1u + (uint32_t)seed;
+  if (wanted == n->begun_with) return;
+  n->begun_with = wanted;
+  n->next = wanted * 0x9e3779b9u; /* far apart for seeds that are near: 2^32 / the golden ratio */
+}
+
 /* x within +-1 through a curve that keeps 0 and +-1 and is `drive` + 1 times as steep at 0; drive 0 leaves it as it is. */
 PE_RT_INLINE double pe_driven(double x, double drive) { return x * (1.0 + drive) / (1.0 + drive * (x < 0.0 ? -x : x)); }
+
+/* One state variable filter (csrc/dsp/svf.c says of what kind) for one output. */
+typedef struct PeDrumFilter {
+  double state1, state2;
+} PeDrumFilter;
+
+typedef struct PeDrumTuning { /* for a cutoff and a k = 1 / q */
+  double k, a1, a2, a3;
+} PeDrumTuning;
+
+PE_RT_INLINE PeDrumTuning pe_drum_tuned(double cutoff_hz, double q, double sample_rate_hz) {
+  const double g = pe_tan_pi(cutoff_hz, sample_rate_hz), k = 1.0 / q, a1 = 1.0 / (1.0 + g * (g + k)), a2 = g * a1;
+  return (PeDrumTuning){k, a1, a2, g * a2};
+}
+
+/* Returns the band-pass, 0 dB at its peak; *high: the high-pass. */
+PE_RT_INLINE double pe_drum_filtered(PeDrumFilter *f, const PeDrumTuning *t, double x, double *high) {
+  const double v3 = x - f->state2, v1 = t->a1 * f->state1 + t->a2 * v3, v2 = f->state2 + (t->a2 * f->state1 + t->a3 * v3);
+  f->state1 = 2.0 * v1 - f->state1;
+  f->state2 = 2.0 * v2 - f->state2;
+  *high = x - t->k * v1 - v2;
+  return t->k * v1;
+}
 
 PE_RT_INLINE int pe_is_near_0(double x) { return x < PE_DRUM_REST && x > -PE_DRUM_REST; }
 

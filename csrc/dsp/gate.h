@@ -50,4 +50,12 @@ PE_RT_INLINE uint32_t pe_strike_next(PeStrike *s, const float *cable, uint32_t i
   return n_frames;
 }
 
+/* The same of two gates, whichever rises first. */
+PE_RT_INLINE uint32_t pe_strike_next_of_2(PeStrike *a, const float *cable_a, PeStrike *b, const float *cable_b, uint32_t i, uint32_t n_frames) {
+  PeStrike ahead = *a;
+  const uint32_t of_a = pe_strike_next(&ahead, cable_a, i, n_frames), next = pe_strike_next(b, cable_b, i, of_a);
+  pe_strike_next(a, cable_a, i, next);
+  return next;
+}
+
 #endif

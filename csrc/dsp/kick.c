@@ -49,17 +49,18 @@ typedef struct Kick {
   uint32_t reserved;
   uint64_t phase;     /* of the next frame, in turns x 2^64 */
   double   sample_rate_hz, max_hz, tail_keep, click_keep;
+  double   turns_per_hz;                  /* 2^64 / sample rate */
   double   velocity, level, sweep, click; /* of the strike; envelopes at the next frame */
   double   newest, tail;                  /* the newest frame before its gain; what fades of the strike before */
   double   decay_ms, sweep_ms, drive_db;  /* what these were computed for: */
   double   level_keep, sweep_keep, drive;
 } Kick;
-_Static_assert(sizeof(Kick) == 32 + 16 * sizeof(double), "no padding in a state");
+_Static_assert(sizeof(Kick) == 32 + 17 * sizeof(double), "no padding in a state");
 
 static PeStatus kick_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
   Kick *s = state;
   (void)max_block_frames;
-  *s = (Kick){.sample_rate_hz = sample_rate_hz, .max_hz = 0.5 * sample_rate_hz - 10.0, .drive_db = -1.0};
+  *s = (Kick){.sample_rate_hz = sample_rate_hz, .max_hz = 0.5 * sample_rate_hz - 10.0, .turns_per_hz = 0x1p64 / sample_rate_hz, .drive_db = -1.0};
   s->tail_keep = pe_decay_1_e(PE_DRUM_TAIL_MS, sample_rate_hz);
   s->click_keep = pe_decay_1_e(CLICK_MS, sample_rate_hz);
   return PE_OK;
@@ -109,7 +110,7 @@ PE_RT_INLINE void keep_settings(Kick *s, const PeBlock *b, uint32_t i) {
 
 PE_RT_INLINE double increment_of(const Kick *s, double freq_hz, double octaves) {
   const double hz = pe_within(freq_hz * pe_exp2(octaves), 0.0, s->max_hz);
-  return hz / s->sample_rate_hz * 0x1p64;
+  return hz * s->turns_per_hz;
 }
 
 PE_RT_INLINE float frame(Kick *s, const PeBlock *b, uint32_t i) {

@@ -83,6 +83,8 @@ typedef struct PeModuleIsa { /* a module for one instruction set */
   void (*process_bank)(const PeBankBlock *block);      /* NULL without PeBankOps; [rt & active] */
 } PeModuleIsa;
 
+typedef struct PeEventOps PeEventOps; /* event.h */
+
 typedef struct PeModule {
   const char        *name;    /* "biquad_filter": the name patches and OSC use */
   const char        *help;    /* one sentence for listings */
@@ -109,6 +111,8 @@ typedef struct PeModule {
 
   /* Takes the inputs when all nodes have run, which then close no cycle. May be NULL. [rt & active] */
   void (*absorb)(void *state, const PeBlock *block);
+
+  const PeEventOps  *events; /* it has no audio and no ports, but sets other nodes' parameters; `process` is not called; may be NULL */
 } PeModule;
 
 /* Value of a parameter i frames into the block, cables included, within [min, max]. NaN gives min. */

@@ -15,11 +15,14 @@ from pyengine.difference import anew
 from pyengine.errors import EngineError
 from pyengine.patch_file import load_patch
 
+WEB_PORT = 5080
+
 EXAMPLES = """
 pyengine run                           default device, or the real-time clock without one
 pyengine run --device none --osc-port 0
 pyengine run --patch bells.toml
 pyengine run --session evening.session
+pyengine run --web                     and a page that shows it, on http://127.0.0.1:5080/
 """
 
 
@@ -47,6 +50,10 @@ def add(commands: Any) -> None:
     one.add_argument("--latency", type=_latency, default="shortest", metavar="MS|shortest|asap", help=latency)
     one.add_argument("--crossfade", type=float, default=5, metavar="MS", help="of a swap, 0 to 1000 (5)")
     one.add_argument("--patch", type=Path, metavar="FILE", help="patch file to begin with, .toml or .json")
+    history = "seconds of the output kept for `pyengine listen`, 0 for none (30)"
+    one.add_argument("--history", type=float, default=30, metavar="S", help=history)
+    web = f"serve a page that shows the engine, on the loopback; 0: any free port ({WEB_PORT})"
+    one.add_argument("--web", type=int, nargs="?", const=WEB_PORT, metavar="PORT", help=web)
     one.add_argument("--session", type=Path, metavar="FILE", help="log the session, for `pyengine replay`")
 
 
@@ -73,20 +80,22 @@ def run(arguments: argparse.Namespace) -> int:
         stall_ms=arguments.stall,
         latency=arguments.latency,
         session=arguments.session,
+        history_s=arguments.history,
     ) as engine:
         if arguments.device == "free":
             engine.run_free()
         if patch is not None:
             for command in (*anew(patch).build, Commit(allow_silence=True)):
                 engine.do(command)
-        _tell(arguments, engine)
+        page = None if arguments.web is None else engine.open_page(arguments.web)
+        _tell(arguments, engine, page)
         while not ended.wait(0.5):
             if engine.wait(0.0):
                 raise EngineError("the engine has ended by itself; see the log above")
     return EXIT_OK
 
 
-def _tell(arguments: argparse.Namespace, engine: pyengine.Engine) -> None:
+def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | None) -> None:
     output = engine.status()["output"]
     session = None if arguments.session is None else str(arguments.session)
     facts = {
@@ -98,6 +107,7 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine) -> None:
         "recordings": str(arguments.recordings),
         "patch": None if arguments.patch is None else str(arguments.patch),
         "session": session,
+        "web": page,
     }
     lines = [
         f"pyengine {pyengine.__version__}: {output}",
@@ -109,6 +119,8 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine) -> None:
         lines.append(f"playing {arguments.patch}")
     if session is not None:
         lines.append(f"session log in {session}")
+    if page is not None:
+        lines.append(f"page on {page}")
     print_result(arguments, facts, "\n".join(lines))
 
 

@@ -47,10 +47,14 @@ class Param:
 class Module:
     index: int
     name: str
-    n_inputs: int
+    inputs: tuple[str, ...]
     n_outputs: int
     params: tuple[Param, ...]
     state_bytes: int
+
+    @property
+    def n_inputs(self) -> int:
+        return len(self.inputs)
 
     def param(self, name: str) -> Param:
         return next(p for p in self.params if p.name == name)
@@ -133,7 +137,9 @@ def modules() -> dict[str, Module]:
         lib.drive_info(i, info)
         params = tuple(_param(ffi, lib, k, info.params[k]) for k in range(info.n_params))
         name = ffi.string(info.name).decode()
-        found[name] = Module(i, name, info.n_inputs, info.n_outputs, params, info.state_bytes)
+        inputs = tuple(filter(None, ffi.string(info.inputs).decode().split(",")))
+        assert len(inputs) == info.n_inputs, name
+        found[name] = Module(i, name, inputs, info.n_outputs, params, info.state_bytes)
     return found
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import drive
+import drums
 import numpy as np
 import pytest
 from drive import RATE_HZ, Command
+from drums import STRIKE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,16 +19,6 @@ DEFAULTS = {
     "freq": 50.0, "pitch": 0.0, "sweep": 2.5, "sweep_time": 25.0, "decay": 500.0,
     "click": 0.2, "drive": 6.0, "gain": 0.5, "velocity": 1.0,
 }  # fmt: skip
-STRIKE = Command(0, "gate", 1)
-
-
-def noise(n: int, seed: int = 0) -> np.ndarray:
-    """Numerical Recipes' ranqd1 over -1 to 1."""
-    out = np.zeros(n)
-    for i in range(n):
-        seed = (seed * 1664525 + 1013904223) % 2**32
-        out[i] = (seed - 2**32 if seed >= 2**31 else seed) / 2**31
-    return out
 
 
 def model(n: int, **values: float) -> np.ndarray:
@@ -37,14 +29,12 @@ def model(n: int, **values: float) -> np.ndarray:
     turns = np.concatenate([[0.0], np.cumsum(hz)[:-1]]) / RATE_HZ
     body = np.sin(2 * np.pi * turns) * 1000 ** (-seconds / (v["decay"] / 1000))
     k = 10 ** (v["drive"] / 20) - 1
-    click = v["click"] * np.exp(-seconds / 0.002) * noise(n)
+    click = v["click"] * np.exp(-seconds / 0.002) * drums.white(n, 0)
     return np.asarray(v["gain"] * v["velocity"] * (body * (1 + k) / (1 + k * np.abs(body)) + click))
 
 
 def struck(n: int, *commands: Command, **values: Any) -> drive.Samples:
-    options = {name: values.pop(name) for name in ("cables", "splits") if name in values}
-    sets = [Command(0, name, value, is_immediate=True) for name, value in values.items()]
-    return drive.run("kick", n, commands=[*sets, *commands], **options).out
+    return drums.struck("kick", n, *commands, **values)
 
 
 @pytest.mark.parametrize(

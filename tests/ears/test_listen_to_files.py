@@ -71,6 +71,8 @@ def test_a_part_of_a_file_was_there_before_where_it_begins(tone: Path, capsys: A
         (("{tone}", "--from", "1", "--to", "0.5"), "there is nothing", cli.EXIT_USAGE),
         (("{tone}", "--picture", "{tone}"), "File exists", cli.EXIT_ENGINE),
         (("{tone}", "--picture", "{folder}/no/a.png"), "No such file", cli.EXIT_ENGINE),
+        (("{tone}", "--seconds", "2"), "of a FILE give --from", cli.EXIT_USAGE),
+        (("--from", "2"), "give --seconds", cli.EXIT_USAGE),
         (("{huge}",), "choose at most 350 s", cli.EXIT_USAGE),
     ],
 )
@@ -107,7 +109,7 @@ def test_the_picture_is_a_png_with_a_wave_a_spectrum_and_marks(tmp_path: Path, c
     soundfile.write(tmp_path / "a.wav", x, RATE_HZ, subtype="FLOAT")
     code, out, _ = listen(capsys, tmp_path / "a.wav", "--picture", tmp_path / "a.png", "--json")
     assert code == cli.EXIT_OK
-    assert json.loads(out)["picture"] == str(tmp_path / "a.png")
+    assert json.loads(out)["picture_path"] == str(tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG\r\n")
     pixels = image.imread(tmp_path / "a.png")[:, :, :3]
     assert pixels.shape == (900, 1300, 3)

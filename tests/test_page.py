@@ -1,0 +1,200 @@
+"""The page in a real browser: what it shows, what its controls do, and that a page from elsewhere gets nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waiting import wait_until
+
+pytest.importorskip("websockets", reason="the page needs it: pip install 'pyengine[web]'")
+from browser import Browser, program  # noqa: E402
+
+from pyengine import Engine  # noqa: E402
+
+IDS = ["osc1", "env1", "filt1"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program()
+    with Browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """An engine in real time, of one voice, that shows a page."""
+    with Engine("none", osc_port=0, recordings=tmp_path, prime_timeout_ms=20_000, probation_ms=0) as engine:
+        for id, type in zip(IDS, ("simple_sine", "adsr", "biquad_filter"), strict=True):
+            engine.create(id, type)
+        engine.connect("osc1", "env1")
+        engine.connect("env1", "filt1")
+        engine.commit()
+        await_redundancy(engine)
+        yield engine
+
+
+@pytest.fixture
+def page(engine: Engine, browser: Browser) -> Iterator[Browser]:
+    browser.errors.clear()
+    browser.open(engine.open_page())
+    wait_until(lambda: browser.evaluate("eyes.drawn > 3 && eyes.nodes.length > 0"), 30, 0.02)
+    yield browser
+    assert browser.errors == []
+    browser.open("about:blank")  # before its engine goes
+
+
+def await_redundancy(engine: Engine) -> None:
+    wait_until(lambda: engine.status()["is_redundant"] and engine.status()["commit"] == "none", 30)
+
+
+def committed(engine: Engine) -> dict[str, dict[str, Any]]:
+    """Return the parameters that were set of each module that plays."""
+    return {node["id"]: node["params"] for node in engine.dump()["committed"]["nodes"]}
+
+
+def heard_slot(page: Browser) -> str:
+    found: str = page.evaluate("document.querySelector('.slot.is-heard')?.dataset.slot ?? ''")
+    return found
+
+
+def test_the_page_shows_the_modules_of_the_patch_and_draws_their_levels(page: Browser) -> None:
+    assert page.texts(".card h3 span:first-child") == IDS
+    assert page.evaluate("eyes.nodes.map(n => n.id)") == IDS
+    assert page.texts("#counts") == ["3 modules · 2 cables"]
+    wait_until(lambda: page.evaluate("[...eyes.levels].filter((_, i) => i % 2 == 0).every(x => x > 0.05)"), 20, 0.02)
+    inked = """(id => { const c = document.getElementById(id), g = c.getContext('2d');
+      const d = g.getImageData(0, 0, c.width, c.height).data;
+      let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })"""
+    for canvas in ("still", "live", "scope", "spectrum", "out", "timeline"):
+        assert page.evaluate(f"{inked}({canvas!r})") > 100, canvas
+
+
+def test_there_is_a_control_for_every_parameter_with_its_range_and_unit(page: Browser) -> None:
+    names = page.evaluate("[...document.querySelectorAll('[data-param]')].map(e => e.dataset.param)")
+    from pyengine.specs import registry
+
+    types = dict(zip(IDS, ("simple_sine", "adsr", "biquad_filter"), strict=True))
+    assert names == [f"{id}.{param.name}" for id in IDS for param in registry()[types[id]].params]
+    assert page.evaluate("document.querySelector('[data-param=\"env1.gate\"]').className") == "gate on"
+    title = page.evaluate("document.querySelector('[data-param=\"filt1.cutoff\"]').closest('.row').title")
+    assert "10..23990 Hz" in title
+
+
+def test_a_slider_that_is_dragged_sets_the_parameter_in_the_engine(page: Browser, engine: Engine) -> None:
+    page.drag('[data-param="filt1.cutoff"]', 0.25)
+    shown = float(page.evaluate("document.querySelector('[data-number=\"filt1.cutoff\"]').value"))
+    assert 40 < shown < 100  # a quarter of the way from 10 to 23990 Hz, for the ear
+    wait_until(lambda: committed(engine)["filt1"].get("cutoff") == pytest.approx(shown, rel=0.01))
+
+
+def test_a_gate_is_a_button(page: Browser, engine: Engine) -> None:
+    page.click('[data-param="env1.gate"]')
+    wait_until(lambda: committed(engine)["env1"].get("gate") == 0)
+    page.await_text('[data-param="env1.gate"]', "closed")
+
+
+def test_a_setting_made_elsewhere_moves_the_slider(page: Browser, engine: Engine) -> None:
+    engine.set("osc1", "freq", 1234.5)
+    wait_until(lambda: page.evaluate("document.querySelector('[data-number=\"osc1.freq\"]').value") == "1235", 20, 0.02)
+    page.await_text("#lines li", "osc1.freq = 1235 Hz")
+
+
+def test_a_pending_edit_is_seen_and_a_commit_by_the_button_is_seen_as_a_swap(page: Browser, engine: Engine) -> None:
+    before = heard_slot(page)
+    engine.create("osc2", "simple_sine")
+    page.await_text(".card.new h3", "osc2")
+    page.await_text("#phase", "edits pending")
+    page.click("#commit")
+    page.await_text("#generation", "gen 2")
+    wait_until(lambda: heard_slot(page) not in ("", before), 20, 0.02)
+    page.await_text("#lines li", "/patch/commit")
+    await_redundancy(engine)
+    page.await_text("#redundant", "redundant")
+    wait_until(lambda: page.evaluate("document.querySelectorAll('.card.new').length") == 0, 20, 0.02)
+    states = page.evaluate("eyes.slots.past.map(past => past.map(([_, state]) => state))")
+    assert {"priming", "ready", "active"} <= set(states[1 - int(before)])
+    page.click("#undo")
+    page.await_text("#generation", "gen 3")
+    wait_until(lambda: page.texts(".card h3 span:first-child") == IDS, 20, 0.02)
+
+
+def test_a_worker_killed_by_the_button_is_seen_to_be_replaced(page: Browser, engine: Engine) -> None:
+    status = engine.status()
+    active, pid = status["active_slot"], status["slots"][status["active_slot"]]["pid"]
+    wait_until(lambda: heard_slot(page) == str(active), 20, 0.02)
+    page.click("#kill")
+    wait_until(lambda: engine.status()["worker_deaths"] == 1)
+    wait_until(lambda: heard_slot(page) == str(1 - active), 20, 0.02)
+    page.await_text("#lines li", f"slot {active} is dead")
+    page.await_text("#lines li", f"slot {active} is replica")
+    shown = f".slot[data-slot='{active}'] [data-f=pid]"
+    wait_until(lambda: page.texts(shown)[0] not in ("–", str(pid)), 20, 0.02)
+    counters = engine.status()["counters"]
+    assert counters["diverged_blocks"] == 0
+    assert counters["frames_requested"] == counters["frames_delivered"] + counters["frames_underrun"]
+
+
+def test_what_the_engine_refuses_is_shown_with_the_reason(page: Browser) -> None:
+    page.type("#words", "/mod/osc1/frequenzy 3")
+    page.await_text("#lines li.bad", "did you mean 'frequency'?")
+    page.type("#words", "/patch/connect osc1")
+    page.await_text("#lines li.bad", "/patch/connect")
+
+
+def test_a_page_whose_server_was_killed_comes_back(page: Browser, engine: Engine) -> None:
+    import os
+    import signal
+
+    assert engine._feed is not None
+    os.kill(engine._feed.pid, signal.SIGKILL)
+    wait_until(lambda: page.evaluate("document.body.dataset.state") == "gone", 20, 0.02)
+    wait_until(lambda: page.evaluate("document.body.dataset.state") == "live", 40, 0.05)
+    assert page.texts(".card h3 span:first-child") == IDS
+    counters = engine.status()["counters"]
+    assert counters["frames_requested"] == counters["frames_delivered"] + counters["frames_underrun"]
+    page.errors.clear()  # the browser tells of the connections that were refused meanwhile
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A page of another origin."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<title>elsewhere</title>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_page_of_another_origin_gets_neither_files_nor_a_socket(engine: Engine, browser: Browser) -> None:
+    address = engine.open_page()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.open(f"http://127.0.0.1:{server.server_port}/")
+        code = f"""new Promise(done => {{ const s = new WebSocket({address.replace("http", "ws") + "ws"!r});
+          s.onopen = () => done('open'); s.onerror = () => done('refused'); }})"""
+        assert browser.evaluate(code) == "refused"
+        assert browser.evaluate(f"fetch({address!r}).then(() => 'read', () => 'refused')") == "refused"
+        browser.open("about:blank")
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("wide", "high"), [(1920, 1080), (1280, 720), (820, 1180), (390, 844)])
+def test_nothing_sticks_out_of_a_window_of_any_size(page: Browser, wide: int, high: int) -> None:
+    page.resize(wide, high)
+    try:
+        assert page.evaluate("document.documentElement.scrollWidth") <= wide
+        sizes = page.evaluate(
+            "['stage', 'scope', 'spectrum', 'out', 'cards', 'lines'].map(i => document.getElementById(i).clientHeight)"
+        )
+        assert min(sizes) > 40
+    finally:
+        page.resize(1440, 900)
