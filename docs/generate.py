@@ -114,6 +114,27 @@ are at most 65507 bytes; answers are not: a `/patch/dump` that fits no datagram 
 a line in the log. While more than 1 MB waits for it, nothing more is read from it. What cannot be read is told with a
 `/fail` and, where the borders of packets are lost, closed.
 
+## OSCQuery: for tools that find parameters by themselves
+`pyengine run --oscquery [PORT]` (5006; or `Engine(oscquery_port=N)`; needs `pip install 'pyengine[web]'`) serves
+[OSCQuery](https://github.com/Vidvox/OSCQueryProposal) over HTTP, on the address that OSC has, by default loopback:
+
+```sh
+curl 'http://127.0.0.1:5006/?HOST_INFO'             # where the OSC port is, what is understood
+curl 'http://127.0.0.1:5006/mod/osc1/freq'          # FULL_PATH, TYPE, ACCESS, VALUE, RANGE, UNIT, DESCRIPTION
+curl 'http://127.0.0.1:5006/mod/osc1/freq?VALUE'
+```
+
+The tree is that of the playing patch: `/mod/ID/PARAM` (`f`; `i` for whole numbers; `s` with the names in `VALS` for choices),
+`/gate/ID` (`i`), and the commands with a fixed address, which can be sent but have no value. 404: nothing is there; 204: it
+has no such attribute; 400: an unknown query. Over a WebSocket at any path, `{"COMMAND": "LISTEN", "DATA": PATH}` and `IGNORE`
+begin and end the telling of a value, as a binary OSC message, at once and whenever anybody sets it, at most 20 times a second;
+`PATH_ADDED`, `PATH_REMOVED` and `PATH_CHANGED` tell what a commit has made of the tree. Binary messages to `/mod` and
+`/gate` from the tool are taken; all other commands go to the OSC port.
+
+A process of its own serves this, and is started again if it ends; the engine's processes do nothing for it but answer
+its OSC. Requests whose Host is not an address of this machine or whose Origin is another are refused (403); at most 32 tools; one
+that sends more than 1000 messages a second is throttled, and then cut, as is one that reads too slowly.
+
 ## Bundles and time tags
 The settings of one bundle take effect at the same frame. A time tag in the future schedules
 them to the sample: frame = origin frame + round((tag - origin time) x rate); the origin is in `/engine/status`

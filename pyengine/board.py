@@ -38,6 +38,7 @@ class Options:
     osc_host: str = "127.0.0.1"
     osc_port: int | None = 5005
     osc_tcp_port: int | None = None
+    oscquery_port: int | None = None
     recordings: Path = Path("recordings")
     history_s: float = 30.0  # of the output, kept for listening
     session: Path | None = None  # log everything from the first block on

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyengine.commands import Clear, Command, Connect, Create, Delete, Disconnect, SetParam
+from pyengine.commands import (
+    Clear,
+    Command,
+    Connect,
+    Create,
+    Delete,
+    Disconnect,
+    SeqClock,
+    SeqDivision,
+    SeqLane,
+    SeqNotes,
+    SeqPattern,
+    SeqTarget,
+    SeqVelocities,
+    SetParam,
+    SetVoices,
+)
 from pyengine.errors import Fault, PatchError
-from pyengine.patch import Node, Patch
+from pyengine.patch import Patch
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +46,6 @@ def edits(before: Patch, after: Patch) -> Edits:
     kept = {id for id, node in after.nodes.items() if id in before.nodes and before.nodes[id].type == node.type}
     gone = set(before.nodes) - kept  # with voices all go that they own
     kept -= {id for id in kept if _owner(id) in gone}
-    _check_data(kept, before, after)
     build: list[Command] = [Delete(id) for id in before.nodes if id not in kept and _owner(id) not in gone]
     build += [Create(id, node.type) for id, node in after.nodes.items() if id not in kept]
     for id, node in after.nodes.items():
@@ -42,6 +58,8 @@ def edits(before: Patch, after: Patch) -> Edits:
     ]  # the others went along
     build += [Disconnect(row["from"], row["to"]) for row in unplugged]
     build += [_connect(row) for ends, row in wanted.items() if ends not in stay]
+    for id, node in after.nodes.items():  # what a module is given may name others
+        build += _given(after, id, before.nodes[id].data if id in kept else {}, node.data)
     settings: list[Command] = []
     for id in kept:
         now, then = after.nodes[id].params, before.nodes[id].params
@@ -51,17 +69,6 @@ def edits(before: Patch, after: Patch) -> Edits:
             if value != then.get(param.name, param.default):
                 settings.append(SetParam(id, param.name, value))
     return Edits(tuple(build), tuple(settings))
-
-
-def _check_data(kept: set[str], before: Patch, after: Patch) -> None:
-    faults = []
-    for id, node in after.nodes.items():
-        own = before.nodes[id] if id in kept else _fresh(after, id)
-        if dict(node.data) != dict(own.data):
-            text = "its data cannot be sent to a running engine; render the patch, or play it from Python"
-            faults.append(Fault(text, node=id))
-    if faults:
-        raise PatchError(faults)
 
 
 def anew(after: Patch) -> Edits:
@@ -76,17 +83,33 @@ def _cables(patch: Patch) -> dict[tuple[str, str, str, str], dict[str, Any]]:
     return {(cable.source, cable.dest, row["from"], row["to"]): row for cable, row in rows}
 
 
-def _fresh(patch: Patch, id: str) -> Node:
-    """Return a node as it is when it has just been created."""
-    alone, owner = Patch(registry=patch.registry), _owner(id)
-    if owner:
-        alone.create(owner, patch.nodes[owner].type)
-    return alone.create(id, patch.nodes[id].type).nodes[id]
-
-
 def _owner(id: str) -> str:
     """Return the id of the voices that own a module, '' for none."""
     return id.partition(".")[0] if "." in id else ""
+
+
+def _given(patch: Patch, id: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Command]:
+    """Return the commands that give a module what it has besides parameters."""
+    if before == after:
+        return []
+    if patch.spec(id).is_voices:
+        return [SetVoices(id, after["voices"])]
+    if patch.spec(id).data != "pattern":
+        text = "its data cannot be sent to a running engine; render the patch, or play it from Python"
+        raise PatchError(Fault(text, node=id))
+    texts = {"pattern": SeqPattern, "notes": SeqNotes, "velocities": SeqVelocities}
+    made: list[Command] = [
+        command(id, after.get(key, "")) for key, command in texts.items() if before.get(key) != after.get(key)
+    ]
+    if before.get("targets") != after.get("targets"):
+        made.append(SeqTarget(id, tuple(after.get("targets", ()))))
+    if before.get("division", 4) != after.get("division", 4):
+        made.append(SeqDivision(id, after.get("division", 4)))
+    if before.get("clock") != after.get("clock"):
+        made.append(SeqClock(id, after.get("clock", "")))
+    lanes, wanted = before.get("lanes", {}), after.get("lanes", {})
+    made += [SeqLane(id, name, "") for name in lanes if name not in wanted]
+    return made + [SeqLane(id, name, text) for name, text in wanted.items() if lanes.get(name) != text]
 
 
 def _connect(row: dict[str, Any]) -> Connect:

@@ -24,6 +24,7 @@ from pyengine.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from pyengine.eyes.feed import Feed
+    from pyengine.oscquery.launch import OscQuery
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Engine:
     device: 'auto' (the default device, or the real-time clock without one), 'none' (that clock), 'free' (the
     free-running clock, paused until `advance` or `run_free`), or the name of a device. sample_rate: Hz.
     block_frames: 1 to 8192. lead_blocks: 1 to 8. osc_port: UDP, None for no OSC, 0 for any free port.
-    osc_tcp_port: for OSC over TCP besides.
+    osc_tcp_port: for OSC over TCP besides. oscquery_port: for OSCQuery (HTTP), which needs `pip install pyengine[web]`.
     latency: ms from the arrival of a setting to its effect, the same to the sample for all; 'shortest' that device and
     lead allow, or 'asap': whenever a block is begun that does not play yet.
     session: file to log everything to from the first block on, for `pyengine replay`; it must not exist.
@@ -60,6 +61,7 @@ class Engine:
         osc_host: str = "127.0.0.1",
         osc_port: int | None = None,
         osc_tcp_port: int | None = None,
+        oscquery_port: int | None = None,
         recordings: str | Path = "recordings",
         prime_timeout_ms: float = 500.0,
         on_prime_timeout: str = "keep",
@@ -80,6 +82,7 @@ class Engine:
             osc_host=osc_host,
             osc_port=osc_port,
             osc_tcp_port=osc_tcp_port,
+            oscquery_port=oscquery_port,
             recordings=Path(recordings),
             prime_timeout_ms=prime_timeout_ms,
             on_prime_timeout=on_prime_timeout,
@@ -98,6 +101,7 @@ class Engine:
         self._server: OscServer | None = None
         self._supervisor: Supervisor | None = None
         self._dispatcher: Dispatcher | None = None
+        self._oscquery: OscQuery | None = None
         self._feed: Feed | None = None
         self._has_ended = threading.Event()
         self._unanswered: set[Future[Any]] = set()
@@ -123,19 +127,22 @@ class Engine:
                 self._server = OscServer(
                     self.options.osc_host, self.options.osc_port, self._group, self._loop, self.options.osc_tcp_port
                 )
+                if self.options.oscquery_port is not None:
+                    self._oscquery = _oscquery(self._server, self._loop, self.options.oscquery_port)
             supervisor = self._supervisor = Supervisor(self.options, self._loop)
             self._dispatcher = Dispatcher(supervisor, self._loop)
             self._dispatcher.osc = self._server
             if self._server is not None:
                 self._server.on_refused.append(self._dispatcher.notifier.on_refused)
-                if self._server.streams is not None:
-                    self._server.streams.on_closed = self._dispatcher.notifier.drop
+                self._server.streams.on_closed.append(self._dispatcher.notifier.drop)
             supervisor.start()
             self._await_workers(supervisor)
             supervisor.open_clock()
             if self._server is not None:
                 self._server.listen(supervisor.inbox)
                 self._loop.watch(self._server, self._server.read)
+                if self._oscquery is not None:
+                    self._oscquery.start()
                 logger.info("listening host=%s port=%d", self._server.host, self._server.port)
             watch = threading.Thread(target=self._watch, args=(supervisor,), name="pe-watch", daemon=True)
             watch.start()
@@ -150,6 +157,8 @@ class Engine:
                 logger.exception("the engine's loop has failed")
         finally:
             self._is_closed = True
+            if self._oscquery is not None:
+                self._oscquery.close()
             if self._feed is not None:
                 self._feed.close()
             if self._dispatcher is not None:
@@ -364,7 +373,12 @@ class Engine:
     @property
     def osc_tcp_port(self) -> int | None:
         """The TCP port it listens on, None without OSC over TCP."""
-        return self._server.streams.port if self._server and self._server.streams else None
+        return self._server.streams.port if self._server else None
+
+    @property
+    def oscquery_port(self) -> int | None:
+        """The HTTP port that tools find the parameters at, None without OSCQuery."""
+        return self._oscquery.port if self._oscquery else None
 
     @property
     def frames(self) -> int:
@@ -464,6 +478,12 @@ def _settler(future: Future[Any]) -> Any:
     return settle
 
 
+def _oscquery(server: OscServer, loop: Loop, port: int) -> OscQuery:
+    from pyengine.oscquery.launch import OscQuery
+
+    return OscQuery(server, loop, port)
+
+
 def _fault(name: str, value: object, low: float, high: float, is_whole: bool) -> str:
     """Return what is wrong with an option's number, '' if nothing is."""
     allowed = f"{low:.12g}..{high:.12g}"
@@ -491,10 +511,14 @@ def _check(options: Options) -> None:
     ]
     if options.osc_port is not None:
         rows.append(("osc_port", options.osc_port, 0, 65535))
+    if options.oscquery_port is not None:
+        rows.append(("oscquery_port", options.oscquery_port, 0, 65535))
     if options.osc_tcp_port is not None:
         rows.append(("osc_tcp_port", options.osc_tcp_port, 0, 65535))
-    whole = ("block_frames", "lead_blocks", "channels", "osc_port", "osc_tcp_port")
+    whole = ("block_frames", "lead_blocks", "channels", "osc_port", "osc_tcp_port", "oscquery_port")
     faults = [text for name, value, low, high in rows if (text := _fault(name, value, low, high, name in whole))]
+    if options.oscquery_port is not None and options.osc_port is None:
+        faults.append("oscquery_port is given without osc_port; OSCQuery describes what is taken there: give both")
     if options.osc_tcp_port is not None and options.osc_port is None:
         faults.append("osc_tcp_port is given without osc_port; TCP is beside UDP: give both")
     if options.on_prime_timeout not in ("keep", "swap"):

@@ -21,6 +21,11 @@ class Field:
         return row | ({"fields": [field.as_dict() for field in self.nested]} if self.nested else {})
 
 
+NOTE = (Field("note", "number", "that was played; `late` follows where a time tag had passed"),)
+SEQS = (
+    Field("committed", "object", "id -> what it is given, of the patch that was committed last"),
+    Field("pending", "object", "the same of the patch that edits change"),
+)
 VALUE = (Field("value", "number", "what it is now; `late` follows where a time tag had passed", "the parameter's"),)
 GATE = (Field("value", "integer", "0 or 1; `late` follows where a time tag had passed"),)
 

@@ -58,7 +58,7 @@ class OscServer:
         self._socket = _bind(host, port)
         self.host, self.port = self._socket.getsockname()[:2]
         try:
-            self.streams = None if tcp_port is None else Streams(host, tcp_port, loop, self._put)
+            self.streams = Streams(host, tcp_port, loop, self._put)
         except BaseException:
             self._socket.close()
             raise
@@ -72,8 +72,7 @@ class OscServer:
         """Let the inbox read the socket; `read` is to be called whenever there is something in it for Python."""
         self._inbox = inbox
         inbox.listen(self._socket.fileno())
-        if self.streams is not None:
-            self.streams.start()
+        self.streams.start()
 
     def fileno(self) -> int:
         assert self._inbox is not None
@@ -101,7 +100,7 @@ class OscServer:
     def _peer(self, letter: _native.Letter) -> Peer | None:
         """Return whom to answer, None for a connection that is closed."""
         host, number = letter.sender
-        if host != STREAM_HOST or self.streams is None:
+        if host != STREAM_HOST:
             return Datagrams(self, letter.sender)
         return self.streams.find(number)
 
@@ -124,7 +123,7 @@ class OscServer:
             if commands:
                 wall_s = None if group.time_tag is None else messages.unix_from_time_tag(group.time_tag)
                 self._execute(commands, letter.received_s, wall_s, letter.frame)
-        if isinstance(peer, Connection) and self.streams is not None:
+        if isinstance(peer, Connection):
             self.streams.handled(peer, letter.data)
 
     def _replier(self, address: str, peer: Peer | None) -> Callable[[Any], None]:
@@ -174,12 +173,11 @@ class OscServer:
             "dropped_by_kernel": counts["dropped"],
             "lost": counts["lost"],
             "replies_lost": self.replies_lost + counts["replies_lost"],
-            "tcp": None if self.streams is None else self.streams.status(),
+            "tcp": None if self.streams.port is None else self.streams.status(),
         }
 
     def close(self) -> None:
-        if self.streams is not None:
-            self.streams.close()
+        self.streams.close()
         self._socket.close()
 
 

@@ -94,16 +94,19 @@ class Connection:
 
 
 class Streams:
-    """The listening socket and its connections. Raises PortInUseError."""
+    """The connections, and the socket that listens for them where there is one (port: 0 for any free one).
 
-    def __init__(self, host: str, port: int, loop: Loop, deliver: Deliver) -> None:
+    Raises PortInUseError.
+    """
+
+    def __init__(self, host: str, port: int | None, loop: Loop, deliver: Deliver) -> None:
         self._loop = loop
         self._deliver = deliver
-        self._socket = _listen(host, port)
-        self.host, self.port = self._socket.getsockname()[:2]
+        self._socket = None if port is None else _listen(host, port)
+        self.port: int | None = None if self._socket is None else self._socket.getsockname()[1]
         self._connections: dict[int, Connection] = {}
         self._next = 1
-        self.on_closed: Callable[[Connection], None] = lambda connection: None
+        self.on_closed: list[Callable[[Connection], None]] = []
         self.accepted = 0
         self.turned_away = 0
         self.dropped = 0
@@ -111,7 +114,8 @@ class Streams:
 
     def start(self) -> None:
         """Take connections from now on."""
-        self._loop.watch(self._socket, self._accept)
+        if self._socket is not None:
+            self._loop.watch(self._socket, self._accept)
         self._loop.after(LOOK_S, self._look)
 
     def find(self, number: int) -> Connection | None:
@@ -126,6 +130,7 @@ class Streams:
     # ---- connections ----
 
     def _accept(self) -> None:
+        assert self._socket is not None
         try:
             sock, address = self._socket.accept()
         except OSError:
@@ -136,14 +141,19 @@ class Streams:
             logger.warning("tcp connection turned away peer=%s: %d are open", peer, len(self._connections))
             sock.close()
             return
-        sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.adopt(sock, peer)
+
+    def adopt(self, sock: socket.socket, peer: str) -> Connection:
+        """Talk with a socket that is connected already."""
+        sock.setblocking(False)
         connection = Connection(sock, self._number(), peer)
         connection.on_output = self._update
         self._connections[connection.number] = connection
         self.accepted += 1
         self._loop.watch(sock, lambda: self._ready(connection))
         logger.info("tcp connection peer=%s", peer)
+        return connection
 
     def _number(self) -> int:
         """Return a number that no connection has, nor one that has just gone."""
@@ -210,7 +220,8 @@ class Streams:
             logger.warning("tcp connection dropped peer=%s: %s", connection.peer, why)
         else:
             logger.info("tcp connection closed peer=%s", connection.peer)
-        self.on_closed(connection)
+        for watcher in self.on_closed:
+            watcher(connection)
 
     def status(self) -> dict[str, Any]:
         """Return the port, and who came."""
@@ -226,11 +237,12 @@ class Streams:
 
     def close(self) -> None:
         """End all of it; again does no harm."""
-        self._loop.unwatch(self._socket)
+        if self._socket is not None:
+            self._loop.unwatch(self._socket)
+            self._socket.close()
         for connection in list(self._connections.values()):
             connection.flush()
             self._close(connection, "")
-        self._socket.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

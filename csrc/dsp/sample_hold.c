@@ -62,11 +62,16 @@ PE_RT_INLINE int trigger_rises(SampleHold *s, float trigger) {
 PE_RT static void sample_hold_process(void *state, const PeBlock *b) {
   SampleHold *s = state;
   const float *in = b->inputs[IN], *trigger = b->inputs[TRIGGER];
+  float *restrict out = b->outputs[0];
+  if (b->n_frames == 0) return;
+  const int is_steady = b->is_unchanged || pe_block_param_is_constant(b, RATE);
+  double rate_hz = pe_block_param(b, RATE, 0, params[RATE].min, s->max_hz);
   for (uint32_t i = 0; i < b->n_frames; i++) {
-    const int ticks = clock_ticks(s, pe_block_param(b, RATE, i, params[RATE].min, s->max_hz));
+    if (!is_steady) rate_hz = pe_block_param(b, RATE, i, params[RATE].min, s->max_hz);
+    const int ticks = clock_ticks(s, rate_hz);
     const int rises = trigger_rises(s, trigger ? trigger[i] : 0.0f);
     if (ticks || rises) s->held = in ? pe_taken(in[i]) : 0.0f;
-    b->outputs[0][i] = s->held;
+    out[i] = s->held;
   }
 }
 

@@ -58,10 +58,10 @@ PE_RT_INLINE void follow_times(Slew *s, const PeBlock *b, uint32_t i) {
   s->has_steps = 1;
 }
 
-PE_RT_INLINE double next_of(const Slew *s, double target) {
-  const double way = target - s->value, step = s->step[way > 0.0 ? RISE : FALL];
-  if (s->shape == EXPONENTIAL) return step < 1.0 ? s->value + step * way : target;
-  return way > step ? s->value + step : way < -step ? s->value - step : target;
+PE_RT_INLINE double next_of(uint32_t shape, double rise, double fall, double value, double target) {
+  const double way = target - value, step = way > 0.0 ? rise : fall;
+  if (shape == EXPONENTIAL) return step < 1.0 ? value + step * way : target;
+  return way > step ? value + step : way < -step ? value - step : target;
 }
 
 PE_RT static void slew_process(void *state, const PeBlock *b) {
@@ -71,11 +71,21 @@ PE_RT static void slew_process(void *state, const PeBlock *b) {
   const uint32_t shape = b->params[SHAPE].target >= 0.5 ? LINEAR : EXPONENTIAL;
   if (shape != s->shape) s->has_steps = 0;
   s->shape = shape;
+  const float *in = b->inputs[0];
+  float *restrict out = b->outputs[0];
+  double value = s->value;
+  follow_times(s, b, 0);
+  double rise = s->step[RISE], fall = s->step[FALL];
   for (uint32_t i = 0; i < b->n_frames; i++) {
-    if (i == 0 || !is_steady) follow_times(s, b, i);
-    s->value = next_of(s, b->inputs[0] ? (double)pe_taken(b->inputs[0][i]) : 0.0);
-    b->outputs[0][i] = (float)s->value;
+    if (!is_steady) {
+      follow_times(s, b, i);
+      rise = s->step[RISE];
+      fall = s->step[FALL];
+    }
+    value = next_of(shape, rise, fall, value, in ? (double)pe_taken(in[i]) : 0.0);
+    out[i] = (float)value;
   }
+  s->value = value;
 }
 
 const PeModule pe_module_slew = {

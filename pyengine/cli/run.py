@@ -15,6 +15,7 @@ from pyengine.difference import anew
 from pyengine.errors import EngineError
 from pyengine.patch_file import load_patch
 
+OSCQUERY_PORT = 5006
 WEB_PORT = 5080
 
 EXAMPLES = """
@@ -22,6 +23,7 @@ pyengine run                           default device, or the real-time clock wi
 pyengine run --device none --osc-port 0
 pyengine run --patch bells.toml
 pyengine run --session evening.session
+pyengine run --oscquery                tools find every parameter on http://127.0.0.1:5006/
 pyengine run --web                     and a page that shows it, on http://127.0.0.1:5080/
 """
 
@@ -35,6 +37,8 @@ def add(commands: Any) -> None:
     one.add_argument("--osc-port", type=int, default=5005, metavar="N", help="UDP port, 0 for any (5005)")
     tcp = "TCP port for OSC besides, 0 for any (none)"
     one.add_argument("--osc-tcp-port", type=int, default=None, metavar="N", help=tcp)
+    query = f"serve OSCQuery for tools on this HTTP port, 0 for any ({OSCQUERY_PORT})"
+    one.add_argument("--oscquery", type=int, nargs="?", const=OSCQUERY_PORT, metavar="PORT", help=query)
     one.add_argument("--osc-host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (127.0.0.1)")
     one.add_argument("--recordings", type=Path, default=Path("recordings"), metavar="DIR", help="folder of recordings")
     one.add_argument("--prime-timeout", type=float, default=500, metavar="MS", help="for a commit to be ready (500)")
@@ -71,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         osc_host=arguments.osc_host,
         osc_port=arguments.osc_port,
         osc_tcp_port=arguments.osc_tcp_port,
+        oscquery_port=arguments.oscquery,
         recordings=arguments.recordings,
         prime_timeout_ms=arguments.prime_timeout,
         on_prime_timeout=arguments.on_prime_timeout,
@@ -104,6 +109,7 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
         "osc_host": arguments.osc_host,
         "osc_port": engine.osc_port,
         "osc_tcp_port": engine.osc_tcp_port,
+        "oscquery_port": engine.oscquery_port,
         "recordings": str(arguments.recordings),
         "patch": None if arguments.patch is None else str(arguments.patch),
         "session": session,
@@ -115,6 +121,8 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
     ]
     if engine.osc_tcp_port is not None:
         lines.append(f"OSC over TCP on {arguments.osc_host}:{engine.osc_tcp_port}")
+    if engine.oscquery_port is not None:
+        lines.append(f"OSCQuery on http://{arguments.osc_host}:{engine.oscquery_port}/")
     if arguments.patch is not None:
         lines.append(f"playing {arguments.patch}")
     if session is not None:

@@ -40,7 +40,7 @@ def test_without_a_trigger_and_a_clock_it_stays_at_0() -> None:
 def test_the_clock_ticks_at_once_and_then_at_its_rate(rate_hz: float) -> None:
     start = 123
     out = drive.run("sample_hold", N, commands=[Command(start, "rate", rate_hz)], inputs=[X, None]).out
-    periods = np.arange(N) * RATE_HZ / rate_hz
+    periods = np.arange(int(N * rate_hz / RATE_HZ) + 1) * RATE_HZ / rate_hz
     ticks = start + np.ceil(periods).astype(int)
     assert np.all(np.abs(periods[1:] - np.round(periods[1:])) > 1e-9)  # none falls on a frame exactly
     np.testing.assert_array_equal(out, held(X, ticks[ticks < N].tolist()))

@@ -1,0 +1,65 @@
+"""Whom the OSCQuery server answers, and how much it takes of one tool. Pure, time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+MESSAGES_A_S = 1000.0  # of one tool
+BURST = 1000
+
+
+def refusal(headers: Mapping[str, str], port: int, is_loopback: bool) -> str:
+    """Return why a request is refused, '' if it is not.
+
+    Tools ask by address. A page in a browser whose name was made to resolve to this machine (DNS rebinding) tells that
+    name in Host, and a page from elsewhere its origin: both are refused. is_loopback: only this machine may ask.
+    """
+    host = headers.get("Host", "")
+    if not _is_ours(host, port, is_loopback):
+        return f"host {host[:100]!r} is not this one; ask by address, as in http://127.0.0.1:{port}/"
+    origin = headers.get("Origin")
+    if origin is not None:
+        parts = urlsplit(origin)
+        if parts.scheme != "http" or not _is_ours(parts.netloc, port, is_loopback):
+            return f"a page from {origin[:100]!r} may not ask this engine"
+    return ""
+
+
+def _is_ours(netloc: str, port: int, is_loopback: bool) -> bool:
+    try:
+        parts = urlsplit(f"//{netloc}")
+        if parts.port != port or parts.username is not None:
+            return False
+        if parts.hostname == "localhost":
+            return True
+        address = ip_address(parts.hostname or "")
+    except ValueError:
+        return False
+    return address.is_loopback or not is_loopback
+
+
+@dataclass
+class Throttle:
+    """How many messages one tool may send: a bucket that fills with time."""
+
+    rate_a_s: float = MESSAGES_A_S
+    burst: float = BURST
+    refused: int = 0
+    _room: float = -1.0
+    _seen_s: float = 0.0
+
+    def takes(self, now_s: float) -> bool:
+        """Count a message; True if it is to be heard."""
+        if self._room < 0:
+            self._room = self.burst
+        else:
+            self._room = min(self.burst, self._room + (now_s - self._seen_s) * self.rate_a_s)
+        self._seen_s = now_s
+        if self._room < 1.0:
+            self.refused += 1
+            return False
+        self._room -= 1.0
+        return True
