@@ -32,6 +32,7 @@ COMMANDS = (
     "listen",
     "send",
     "status",
+    "top",
     "modules",
     "patch",
     "bench",
