@@ -106,6 +106,7 @@ HEADERS = [
     "dsp/note.h",
     "dsp/polyphony.h",
     "dsp/levels.h",
+    "dsp/line.h",
     "dsp/values.h",
     "dsp/drum.h",
     "dsp/simd.h",
