@@ -11,7 +11,10 @@ from typing import Any
 
 import pyengine
 from pyengine.cli.shared import EXIT_OK, add_command, add_device, print_result
+from pyengine.commands import Commit
+from pyengine.difference import anew
 from pyengine.errors import EngineError
+from pyengine.patch_file import load_patch
 
 OSCQUERY_PORT = 5006
 WEB_PORT = 5080
@@ -19,6 +22,7 @@ WEB_PORT = 5080
 EXAMPLES = """
 pyengine run                           default device, or the real-time clock without one
 pyengine run --device none --osc-port 0
+pyengine run --patch bells.toml
 pyengine run --session evening.session
 pyengine run --oscquery                tools find every parameter on http://127.0.0.1:5006/
 pyengine run --midi                    play what comes from the first MIDI input
@@ -51,6 +55,7 @@ def add(commands: Any) -> None:
     latency = "from the arrival of a setting to its effect: MS, shortest or asap (shortest)"
     one.add_argument("--latency", type=_latency, default="shortest", metavar="MS|shortest|asap", help=latency)
     one.add_argument("--crossfade", type=float, default=5, metavar="MS", help="of a swap, 0 to 1000 (5)")
+    one.add_argument("--patch", type=Path, metavar="FILE", help="patch file to begin with, .toml or .json")
     history = "seconds of the output kept for `pyengine listen`, 0 for none (30)"
     one.add_argument("--history", type=float, default=30, metavar="S", help=history)
     web = f"serve a page that shows the engine, on the loopback; 0: any free port ({WEB_PORT})"
@@ -67,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
+    patch = None if arguments.patch is None else load_patch(arguments.patch, sample_rate_hz=arguments.rate)
     with pyengine.Engine(
         arguments.device,
         sample_rate=arguments.rate,
@@ -89,6 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
     ) as engine:
         if arguments.device == "free":
             engine.run_free()
+        if patch is not None:
+            for command in (*anew(patch).build, Commit(allow_silence=True)):
+                engine.do(command)
         page = None if arguments.web is None else engine.open_page(arguments.web)
         with _midi(arguments, engine) as port:
             _tell(arguments, engine, page, port)
@@ -122,6 +131,7 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
         "osc_tcp_port": engine.osc_tcp_port,
         "oscquery_port": engine.oscquery_port,
         "recordings": str(arguments.recordings),
+        "patch": None if arguments.patch is None else str(arguments.patch),
         "session": session,
         "web": page,
         "midi": port,
@@ -134,6 +144,8 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
         lines.append(f"OSC over TCP on {arguments.osc_host}:{engine.osc_tcp_port}")
     if engine.oscquery_port is not None:
         lines.append(f"OSCQuery on http://{arguments.osc_host}:{engine.oscquery_port}/")
+    if arguments.patch is not None:
+        lines.append(f"playing {arguments.patch}")
     if session is not None:
         lines.append(f"session log in {session}")
     if port is not None:
