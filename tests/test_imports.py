@@ -34,6 +34,7 @@ MODULES = [
     "routing",
     "drawing",
     "commands",
+    "midi",
     "replies",
     "events",
     "patterns",

@@ -29,6 +29,7 @@ COMMANDS = (
     "demo",
     "replay",
     "render",
+    "midi",
     "listen",
     "send",
     "status",
