@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, signal
+from scipy import linalg, ndimage, signal
 
 import pyengine
 
@@ -38,16 +38,18 @@ def pan(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.stack([x * np.sqrt(0.5), x * np.sqrt(0.5)])
 
 
+def splitmix(start: npt.NDArray[np.uint64], n: int = 1) -> npt.NDArray[np.uint64]:
+    """Return n numbers of SplitMix64 from `start` on; one is its finalizer alone."""
+    z: npt.NDArray[np.uint64] = start + np.arange(n, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
 def noise(n_frames: int) -> npt.NDArray[np.float64]:
     """noise with its defaults: white, seed 0, gain 0.2."""
 
-    def mixed(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-    start = mixed(np.array([0xD1342543DE82EF95], np.uint64))
-    bits = mixed(start + np.arange(n_frames, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    bits = splitmix(splitmix(np.array([0xD1342543DE82EF95], np.uint64)), n_frames)
     whole: npt.NDArray[np.int64] = (bits >> np.uint64(39)).astype(np.int64) | 1
     return 0.2 * (whole - 2**24) / 2**24
 
@@ -100,6 +102,77 @@ def limiter(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     )[2 * window :]  # fmt: skip
     limited: npt.NDArray[np.float64] = np.concatenate([np.zeros(late), x[:-late] * gain[late - 6 : -6]])
     return limited
+
+
+def delay(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """delay with its defaults: 350 ms, feedback 0.4, damping 0.2, mix 0.5."""
+    late, keep = 16800, 1 / (1 + 0.2**2 * RATE_HZ / 1000)
+    wet, echo = np.zeros_like(x), x
+    for at in range(late, len(x), late):
+        wet[at:] += echo[: len(x) - at]
+        echo = 0.4 * signal.lfilter([keep], [1, keep - 1], echo)
+    return 0.5 * (x + wet)
+
+
+def pluck(n_frames: int) -> npt.NDArray[np.float64]:
+    """pluck with its defaults, struck once: a chunk at a time that is shorter than its period."""
+    freq, period = 220.0, RATE_HZ / 220.0
+    kept, drop = 1000.0 ** (-1 / (freq * 4.0)), 2 - 2 * np.cos(2 * np.pi * freq / RATE_HZ)
+    side = min(0.125, (1 - kept) / drop)
+    loop = kept / (1 - side * drop) * np.array([side, 1 - 2 * side, side])
+    whole, part = divmod(period - 1, 1)
+    offsets = np.arange(-2, 4)
+    taps = [np.prod([(part - j) / (k - j) for j in offsets if j != k]) for k in offsets]
+    kernel = np.convolve(loop, taps)  # of the frames from whole - 2 ago on
+    late, n_noise, echo = int(whole) - 2, int(period), int(0.5 + 0.2 * period)
+    bits = splitmix(splitmix(np.array([2**32 + 1], np.uint64) * np.uint64(0xD1342543DE82EF95)), n_noise)
+    noise = (((bits >> np.uint64(39)).astype(np.int64) | 1) - 2**24) / 2**24
+    burst = np.concatenate([noise, np.zeros(echo)]) - np.concatenate([np.zeros(echo), noise])
+    dark = 1 - 0.7 * (0.3 + 0.7 * 0.8)
+    keep = 1 / (1 + dark**2 * RATE_HZ / 4000)
+    string = np.zeros(n_frames + len(kernel) + late)  # as many zeros in front
+    front = len(string) - n_frames
+    string[front : front + len(burst)] = 0.8 * signal.lfilter([keep], [1, keep - 1], burst)
+    for at in range(front, len(string), late):
+        end = min(at + late, len(string))
+        round_ = np.convolve(string[at - late - len(kernel) + 1 : end - late], kernel, "valid")
+        string[at:end] += round_ * np.where(np.arange(at, end) < front + n_noise, 0.3, 1.0)  # the finger
+    return 0.5 * string[front:]
+
+
+def reverb(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """reverb with its defaults but no modulation, the same in on both sides: left. A chunk at a time."""
+    ms = RATE_HZ / 1000
+    line_ms = np.array([29.73, 34.57, 40.13, 46.19, 52.43, 59.93, 67.61, 77.71])
+    roots = np.array([0.763, 0.823, 0.887, 0.951, 1.014, 1.084, 1.151, 1.234])
+    frames, slow = line_ms * ms * (0.15 + 0.85 * 0.6), 0.3**2 * 0.5 * ms * roots
+    factors, keep = 1000.0 ** (-(frames + slow) / (2000 * ms)), 1 / (1 + slow)
+    n = len(x)
+    sides = []
+    for diffuser_ms in ((4.77, 12.73), (5.31, 11.17)):
+        side = np.concatenate([np.zeros(482), x[: n - 482]])
+        for late in (int(d * ms) + 1 for d in diffuser_ms):
+            top, bottom = np.zeros(late + 1), np.zeros(late + 1)
+            top[0], top[-1], bottom[0], bottom[-1] = -0.62, 1, 1, -0.62
+            side = signal.lfilter(top, bottom, side)
+        sides.append(side)
+    taps = []
+    for part in frames % 1:
+        taps.append([np.prod([(part - j) / (k - j) for j in range(-1, 3) if j != k]) for k in range(-1, 3)])
+    front, chunk = int(frames.max()) + 4, int(frames.min()) - 2
+    lines, heard, states = np.zeros((8, front + n)), np.zeros((8, n)), np.zeros((8, 1))
+    matrix = linalg.hadamard(8) / np.sqrt(8)
+    for at in range(0, n, chunk):
+        end = min(at + chunk, n)
+        for k in range(8):
+            first = front + at - int(frames[k]) - 2
+            read = np.convolve(lines[k, first : first + end - at + 3], taps[k], "valid")
+            heard[k, at:end], states[k] = signal.lfilter([keep[k]], [1, keep[k] - 1], read, zi=states[k])
+        into = np.stack([(-0.5 if k & 2 else 0.5) * sides[k & 1][at:end] for k in range(8)])
+        lines[:, front + at : front + end] = matrix @ (factors[:, None] * heard[:, at:end]) + into
+    signs = np.array([1, 1, -1, -1, 1, 1, -1, -1]) / np.sqrt(8)
+    left: npt.NDArray[np.float64] = 0.7 * x + 0.3 * (signs @ heard)
+    return left
 
 
 def compressor(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -19,6 +19,7 @@ from figures import Figures
 from references import (
     RATE_HZ,
     compressor,
+    delay,
     driven,
     envelope,
     hihat,
@@ -28,6 +29,8 @@ from references import (
     lowpass_sections,
     noise,
     pan,
+    pluck,
+    reverb,
     saw,
     sine,
     snare,
@@ -119,6 +122,19 @@ ROWS = {
         ("ceiling", -20.0, -19.0),
         "left",
         (("ceiling", -20.0),),
+    ),
+    "delay": Row(lambda: delay(_SINE), "numpy, and scipy.signal.lfilter", "simple_sine", 1e-6, ("feedback", 0.4, 0.5)),
+    "pluck": Row(
+        lambda: pluck(N_FRAMES), "numpy.convolve", None, 2e-6, ("decay", 4000.0, 2000.0), settings=(("gate", 1.0),)
+    ),
+    "reverb": Row(
+        lambda: reverb(_SINE),
+        "numpy, and scipy.signal.lfilter",
+        "simple_sine",
+        2e-6,
+        ("damping", 0.3, 0.4),
+        "left",
+        (("modulation", 0.0),),
     ),
     "compressor": Row(
         lambda: compressor(_SINE),

@@ -21,6 +21,7 @@ KINDS = {
     "string": "a string that is not empty",
     "number": "a finite number",
     "integer": "a whole number",
+    "text": "a string, which may be empty",
     "switch": "0, 1, true, false, 'on' or 'off'",
     "value": "a number in the parameter's unit, or the name of a choice",
 }
@@ -173,6 +174,14 @@ _OPTIONS = (
 )
 _FIRST = Argument("first", "first", "integer", "number of the first one", "", 0, 9999, default=0, is_option=True)
 
+_SEQ = _id("sequence")
+_NOTE = Argument("NOTE", "note", "value", "name such as C4, F#5, Eb3, or number, 0..127, fractions allowed; C4 is 60")
+
+
+def _text(help: str, is_optional: bool = False) -> Argument:
+    return Argument("TEXT", "text", "text", help, is_optional=is_optional, default="" if is_optional else None)
+
+
 TABLE: tuple[Route, ...] = (
     Route(
         "/patch/create",
@@ -191,6 +200,13 @@ TABLE: tuple[Route, ...] = (
     ),
     Route(
         "/patch/disconnect", commands.Disconnect, (_SOURCE, _DEST), "/patch/disconnect osc1 filt1", "Remove a cable."
+    ),
+    Route(
+        "/patch/voices",
+        commands.SetVoices,
+        (_id("module of type voices"), Argument("N", "voices", "integer", "voices", "", 1, 64)),
+        "/patch/voices poly 8",
+        "Say how many notes sound at once.",
     ),
     Route(
         "/patch/commit",
@@ -235,6 +251,116 @@ TABLE: tuple[Route, ...] = (
         "Open or close a gate.",
         replies.GATE,
         is_json=False,
+    ),
+    Route(
+        "/seq/pattern",
+        commands.SeqPattern,
+        (_SEQ, _text("X accent, x hit, 1-9 hit that strong, . rest, - or _ hold; spaces and | mean nothing")),
+        "/seq/pattern seq1 X...x..x",
+        "Give a sequence its pattern, in the pending patch.",
+    ),
+    Route(
+        "/seq/notes",
+        commands.SeqNotes,
+        (_SEQ, _text("names or numbers, + for chords, . for a rest: C4 Eb3 C4+E4+G4; none for nothing", True)),
+        "/seq/notes seq1 C4",
+        "Give a sequence its notes, one for each hit in turn.",
+    ),
+    Route(
+        "/seq/velocities",
+        commands.SeqVelocities,
+        (_SEQ, _text("numbers, 0..1; none for nothing", True)),
+        "/seq/velocities seq1 0.5",
+        "Give a sequence its velocities, one for each hit in turn.",
+    ),
+    Route(
+        "/seq/division",
+        commands.SeqDivision,
+        (_SEQ, Argument("DIVISION", "division", "value", "steps to a beat, 1..64, or a fraction such as 1/2 or 4/3")),
+        "/seq/division seq1 4",
+        "Say how many steps make a beat.",
+    ),
+    Route(
+        "/seq/lane",
+        commands.SeqLane,
+        (
+            _SEQ,
+            Argument("PARAM", "param", "string", "MODULE.PARAM that is set"),
+            _text("values, one for each step, . leaves it as it is; none for no such lane", True),
+        ),
+        "/seq/lane seq1 filt1.cutoff 800",
+        "Let a sequence set a parameter with every step.",
+    ),
+    Route(
+        "/seq/target",
+        commands.SeqTarget,
+        (
+            _SEQ,
+            Argument(
+                "TARGET",
+                "targets",
+                "string",
+                "modules, or MODULE.PARAM=note, =velocity, =gate",
+                is_optional=True,
+                default=(),
+                is_many=True,
+            ),
+        ),
+        "/seq/target seq1 kick1",
+        "Say what a sequence plays.",
+    ),
+    Route(
+        "/seq/clock",
+        commands.SeqClock,
+        (_SEQ, _id("of a clock", "CLOCK", "clock")),
+        "/seq/clock seq1 clock1",
+        "Say which clock a sequence follows, where there are several.",
+    ),
+    Route(
+        "/seq/clear",
+        commands.SeqClear,
+        (_SEQ,),
+        "/seq/clear seq1",
+        "Take pattern, notes, velocities and lanes from a sequence.",
+    ),
+    Route(
+        "/seq/dump",
+        commands.SeqDump,
+        (Argument("ID", "module_id", "string", "of this sequence alone", is_optional=True, default=""),),
+        "/seq/dump",
+        "Give what the sequences are given.",
+        replies.SEQS,
+    ),
+    Route(
+        "/note/on",
+        commands.NoteOn,
+        (
+            _id("voices, or a module with a gate"),
+            _NOTE,
+            Argument(
+                "VELOCITY", "velocity", "number", "how hard; 0 ends the note", "", 0, 1, is_optional=True, default=0.8
+            ),
+        ),
+        "/note/on poly C4 0.8",
+        "Play a note.",
+        replies.NOTE,
+        is_json=False,
+    ),
+    Route(
+        "/note/off",
+        commands.NoteOff,
+        (_id("voices, or a module with a gate"), _NOTE),
+        "/note/off poly C4",
+        "Release a note.",
+        replies.NOTE,
+        is_json=False,
+    ),
+    Route(
+        "/note/all_off",
+        commands.AllOff,
+        (_id("voices, or a module with a gate"),),
+        "/note/all_off poly",
+        "Release all notes.",
     ),
     Route(
         "/record/start",

@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pyengine import commands, messages, osc
@@ -32,6 +32,8 @@ _ERROR_BY_FOLDER: dict[str, type[EngineError]] = {
     "patch": PatchError,
     "mod": PatchError,
     "gate": PatchError,
+    "seq": PatchError,
+    "note": PatchError,
     "record": RecordingError,
     "session": SessionError,
 }
@@ -115,6 +117,48 @@ class Client:
         """Remove a cable from the pending patch."""
         self.send(commands.Disconnect(source, dest))
 
+    def voices(self, module_id: str, n: int) -> None:
+        """Say how many notes of a `voices` sound at once, 1..64."""
+        self.send(commands.SetVoices(module_id, n))
+
+    def sequence(
+        self,
+        module_id: str,
+        *,
+        pattern: str | None = None,
+        notes: str | None = None,
+        velocities: str | None = None,
+        division: float | str | None = None,
+        lanes: Mapping[str, str] | None = None,
+        targets: Iterable[str] | None = None,
+        clock: str | None = None,
+    ) -> None:
+        """Give a `seq` of the pending patch what is named; "" takes it away, None leaves it as it is."""
+        edits: list[Command] = []
+        if pattern is not None:
+            edits.append(commands.SeqPattern(module_id, pattern))
+        if notes is not None:
+            edits.append(commands.SeqNotes(module_id, notes))
+        if velocities is not None:
+            edits.append(commands.SeqVelocities(module_id, velocities))
+        if division is not None:
+            edits.append(commands.SeqDivision(module_id, division))
+        edits += [commands.SeqLane(module_id, name, text) for name, text in (lanes or {}).items()]
+        if targets is not None:
+            edits.append(commands.SeqTarget(module_id, tuple(targets)))
+        if clock is not None:
+            edits.append(commands.SeqClock(module_id, clock))
+        for edit in edits:
+            self.send(edit)
+
+    def clear_sequence(self, module_id: str) -> None:
+        """Take pattern, notes, velocities and lanes from a `seq` of the pending patch."""
+        self.send(commands.SeqClear(module_id))
+
+    def sequences(self, module_id: str = "") -> dict[str, Any]:
+        """Return what the sequences of the committed and the pending patch are given."""
+        return _report(self.send(commands.SeqDump(module_id)))
+
     def commit(
         self,
         *,
@@ -148,6 +192,18 @@ class Client:
         return _report(self.send(commands.PatchDump()))
 
     # ---- playing ----
+
+    def note_on(self, module_id: str, note: float | str, velocity: float | None = None) -> None:
+        """Play a note, 'C4' or 60, on `voices` or a module with a gate. velocity: 0..1."""
+        self.send(commands.NoteOn(module_id, note, velocity))
+
+    def note_off(self, module_id: str, note: float | str) -> None:
+        """Release a note."""
+        self.send(commands.NoteOff(module_id, note))
+
+    def all_off(self, module_id: str) -> None:
+        """Release all notes."""
+        self.send(commands.AllOff(module_id))
 
     def set(self, module_id: str, param: str, value: float | str) -> None:
         """Set a parameter; the value may be the name of a choice."""

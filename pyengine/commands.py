@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any, ClassVar
 
 from pyengine.errors import CommandError, shown
 
@@ -51,6 +53,155 @@ class Disconnect(Command):
 
     source: str
     dest: str
+
+
+class DataEdit(Command):
+    """Change what a module of the pending patch is given besides parameters: `kind` says which modules take it."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+    module_id: str
+
+    def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the data as they are afterwards."""
+        raise NotImplementedError
+
+
+class _SeqEdit(DataEdit):
+    __slots__ = ()
+    kind = "pattern"
+
+
+@dataclass(frozen=True, slots=True)
+class SeqPattern(_SeqEdit):
+    """Give a seq its pattern: 'X..x-.3.', or '' for none."""
+
+    module_id: str
+    text: str
+
+    def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {**data, "pattern": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class SeqNotes(_SeqEdit):
+    """Give a seq its notes, one for each hit in turn: 'C4 Eb3 . C4+E4+G4', or '' for none."""
+
+    module_id: str
+    text: str = ""
+
+    def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {**data, "notes": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class SeqVelocities(_SeqEdit):
+    """Give a seq its velocities, one for each hit in turn: '1 0.5 0.8', or '' for none."""
+
+    module_id: str
+    text: str = ""
+
+    def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {**data, "velocities": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class SeqDivision(_SeqEdit):
+    """Say how many steps of a seq make a beat: 4, or '1/2'."""
+
+    module_id: str
+    division: float | str
+
+    def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        number = self.division
+        return {**data, "division": int(number) if isinstance(number, float) and number.is_integer() else number}
+
+
+@dataclass(frozen=True, slots=True)
+class SeqLane(_SeqEdit):
+    """Let a seq set a parameter with every step: 'filt1.cutoff', '400 800 . 1200', or '' for no more."""
+
+    module_id: str
+    param: str
+    text: str = ""
+
+    def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {**data, "lanes": {**data.get("lanes", {}), self.param: self.text}}
+
+
+@dataclass(frozen=True, slots=True)
+class SeqTarget(_SeqEdit):
+    """Say what a seq plays: modules, or MODULE.PARAM=note, =velocity, =gate."""
+
+    module_id: str
+    targets: tuple[str, ...] = ()
+
+    def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {**data, "targets": list(self.targets)}
+
+
+@dataclass(frozen=True, slots=True)
+class SeqClock(_SeqEdit):
+    """Say which clock a seq follows, where there are several."""
+
+    module_id: str
+    clock: str
+
+    def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {**data, "clock": self.clock}
+
+
+@dataclass(frozen=True, slots=True)
+class SeqClear(_SeqEdit):
+    """Take everything from a seq but what it plays on and its clock."""
+
+    module_id: str
+
+    def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in data.items() if key in ("targets", "clock")}
+
+
+@dataclass(frozen=True, slots=True)
+class SetVoices(DataEdit):
+    """Say how many voices there are, 1..64."""
+
+    kind = "voices"
+    module_id: str
+    voices: int
+
+    def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {**data, "voices": self.voices}
+
+
+@dataclass(frozen=True, slots=True)
+class SeqDump(Command):
+    """Give what the sequences are given, in the committed and the pending patch; module_id: of this one alone."""
+
+    module_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteOn(Command):
+    """Play a note on voices, or on a module with a gate: 'C4', 61, 60.5. velocity: 0..1, 0 ends the note."""
+
+    module_id: str
+    note: float | str
+    velocity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteOff(Command):
+    """Release a note."""
+
+    module_id: str
+    note: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class AllOff(Command):
+    """Release all notes."""
+
+    module_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from itertools import chain
 from typing import Any
 
 from pyengine._native import Record
-from pyengine.commands import Abort, Clear, Connect, Create, Delete, Disconnect
+from pyengine.commands import Abort, Clear, Connect, Create, DataEdit, Delete, Disconnect
 from pyengine.errors import Fault, PatchError, shown
-from pyengine.patch import MAX_CABLES, MAX_NODES, Node, Patch
+from pyengine.patch import MAX_CABLES, MAX_NODES, Node, Op, Patch
 from pyengine.patterns import is_pattern, matching
 from pyengine.specs import ModuleSpec, ParamSpec, unknown_name
 
 MAX_UNDO = 100
 
-Edit = Create | Delete | Connect | Disconnect | Clear | Abort
+Edit = Create | Delete | Connect | Disconnect | DataEdit | Clear | Abort
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,20 @@ class Desk:
             self.pending.connect(command.source, command.dest, depth, offset, feedback=command.feedback)
         elif isinstance(command, Disconnect):
             self.pending.disconnect(command.source, command.dest)
+        elif isinstance(command, DataEdit):
+            self._give(command)
         elif isinstance(command, Clear):
             self.pending.clear()
         else:  # a patch that is about to be heard counts as committed
             near = self.candidate if self.is_switching else None
             self._set_pending(near or self.committed)
+
+    def _give(self, command: DataEdit) -> None:
+        node, spec = self.pending.node(command.module_id), self.pending.spec(command.module_id)
+        if spec.data != command.kind:
+            able = ", ".join(m.name for m in self.pending.registry.modules if m.data == command.kind)
+            raise PatchError(Fault(f"it is a {node.type}, not a {able}", node=node.id))
+        self.pending.give(node.id, command.applied(node.data))
 
     def _set_pending(self, patch: Patch) -> None:
         next_handle = self.pending.next_handle
@@ -100,6 +109,17 @@ class Desk:
             return param, param.parse(value, node=id)
 
         return self._set(id, resolve)
+
+    def play(self, id: str, begin: Callable[[Patch], list[Op]]) -> Setting:
+        """Set what a note asks for, in order. Raises PatchError or CommandError, and then nothing has changed."""
+        patches = self._of(id)
+        if not patches:
+            raise unknown_name("module id", id, dict.fromkeys(chain(self.committed.nodes, self.pending.nodes)))
+        resolved = []
+        for _, _, name, value in begin(patches[0]):
+            param = patches[0].gate_param(id).name if name is None else name
+            resolved.append((id, patches, *patches[0].resolve_value(id, param, value, self.sample_rate_hz)))
+        return _joined([self._keep(*one) for one in resolved])
 
     def match(self, ids: str, params: str | None) -> list[tuple[str, str]]:
         """Return (id, parameter) of all that patterns of ids and of parameters match; params None: the gates.
@@ -138,9 +158,7 @@ class Desk:
                 f"{len(errors)} of the {len(pairs)} parameters that match do not take it, so none is set: {errors[0]}"
             )
             raise PatchError(Fault(text, limit=errors[0].limit))
-        settings = [self._keep(*one) for one in resolved]
-        sent, held = (tuple(chain.from_iterable(getattr(s, way) for s in settings)) for way in ("sent", "held"))
-        return Setting(settings[0].value, sent, held)
+        return _joined([self._keep(*one) for one in resolved])
 
     def _of(self, id: str) -> list[Patch]:
         return [patch for patch in self._patches() if id in patch.nodes]
@@ -345,6 +363,21 @@ class Desk:
             self.candidate = None
             self.is_switching = False
 
+    def sequences(self, id: str) -> dict[str, Any]:
+        """Return what the sequences of both patches are given; id: of this one alone. Raises PatchError."""
+        if id:
+            patch = next(iter(self._of(id)), self.pending)
+            if patch.spec(id).data != "pattern":
+                raise PatchError(Fault(f"it is a {patch.node(id).type}, not a sequence", node=id))
+        return {
+            name: {
+                node.id: dict(node.data)
+                for node in patch.nodes.values()
+                if patch.spec(node.id).data == "pattern" and id in ("", node.id)
+            }
+            for name, patch in (("committed", self.committed), ("pending", self.pending))
+        }
+
     def dump(self) -> dict[str, Any]:
         """Return both patches as data."""
         return {
@@ -359,9 +392,14 @@ def _matched_params(spec: ModuleSpec, params: str | None) -> list[str]:
     if params is None:
         return [spec.gate_param.name] if spec.gate_param is not None else []
     if is_pattern(params):
-        return matching(params, [param.name for param in spec.params])
+        return matching(params, [param.name for param in spec.params if not param.is_event])
     param = spec.find_param(params)
     return [param.name] if param is not None else []
+
+
+def _joined(settings: Sequence[Setting]) -> Setting:
+    sent, held = (tuple(chain.from_iterable(getattr(s, way) for s in settings)) for way in ("sent", "held"))
+    return Setting(settings[0].value, sent, held)
 
 
 def _check_room(what: str, count: int, most: int) -> None:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyengine.commands import Clear, Command, Connect, Create, Delete, Disconnect, SetParam
+from pyengine.commands import (
+    Clear,
+    Command,
+    Connect,
+    Create,
+    Delete,
+    Disconnect,
+    SeqClock,
+    SeqDivision,
+    SeqLane,
+    SeqNotes,
+    SeqPattern,
+    SeqTarget,
+    SeqVelocities,
+    SetParam,
+    SetVoices,
+)
 from pyengine.patch import Patch
 
 
@@ -23,16 +40,19 @@ class Edits:
 def edits(before: Patch, after: Patch) -> Edits:
     """Return what turns `before` into `after`: a module of the same id and type stays."""
     kept = {id for id, node in after.nodes.items() if id in before.nodes and before.nodes[id].type == node.type}
-    build: list[Command] = [Delete(id) for id in before.nodes if id not in kept]
+    gone = [id for id in before.nodes if id not in kept]
+    build: list[Command] = [Delete(id) for id in gone if id.partition(".")[0] not in gone or "." not in id]
     build += [Create(id, node.type) for id, node in after.nodes.items() if id not in kept]
     for id, node in after.nodes.items():
         if id not in kept:
             build += [SetParam(id, name, value) for name, value in node.params.items()]
     cables, wanted = before.to_dict()["cables"], after.to_dict()["cables"]
-    gone = [row for row in cables if row not in wanted and _ends(row) <= kept]  # others went with their module
-    build += [Disconnect(row["from"], row["to"]) for row in gone]
-    there = [row for row in cables if row in wanted and _ends(row) <= kept]
+    lost = [row for row in cables if row not in wanted and _ends(before, row) <= kept]  # others went with their module
+    build += [Disconnect(row["from"], row["to"]) for row in lost]
+    there = [row for row in cables if row in wanted and _ends(before, row) <= kept]
     build += [_connect(row) for row in wanted if row not in there]
+    for id, node in after.nodes.items():  # what a module is given may name others
+        build += _given(after, id, before.nodes[id].data if id in kept else {}, node.data)
     settings: list[Command] = []
     for id in kept:
         now, then = after.nodes[id].params, before.nodes[id].params
@@ -50,8 +70,31 @@ def anew(after: Patch) -> Edits:
     return Edits((Clear(), *made.build), made.settings)
 
 
-def _ends(row: dict[str, Any]) -> set[str]:
-    return {row["from"].partition(".")[0], row["to"].partition(".")[0]}
+def _ends(patch: Patch, row: dict[str, Any]) -> set[str]:
+    return {patch.split_param(row["from"])[0], patch.split_param(row["to"])[0]}
+
+
+def _given(patch: Patch, id: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Command]:
+    """Return the commands that give a module what it has besides parameters."""
+    if before == after:
+        return []
+    if patch.spec(id).is_voices:
+        return [SetVoices(id, after["voices"])]
+    if patch.spec(id).data != "pattern":
+        return []
+    texts = {"pattern": SeqPattern, "notes": SeqNotes, "velocities": SeqVelocities}
+    made: list[Command] = [
+        command(id, after.get(key, "")) for key, command in texts.items() if before.get(key) != after.get(key)
+    ]
+    if before.get("targets") != after.get("targets"):
+        made.append(SeqTarget(id, tuple(after.get("targets", ()))))
+    if before.get("division", 4) != after.get("division", 4):
+        made.append(SeqDivision(id, after.get("division", 4)))
+    if before.get("clock") != after.get("clock"):
+        made.append(SeqClock(id, after.get("clock", "")))
+    lanes, wanted = before.get("lanes", {}), after.get("lanes", {})
+    made += [SeqLane(id, name, "") for name in lanes if name not in wanted]
+    return made + [SeqLane(id, name, text) for name, text in wanted.items() if lanes.get(name) != text]
 
 
 def _connect(row: dict[str, Any]) -> Connect:

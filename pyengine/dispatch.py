@@ -8,10 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from pyengine import _native, listing
+from pyengine import _native, listing, playing
 from pyengine.board import Reply
 from pyengine.commands import (
     Abort,
+    AllOff,
     Clear,
     Command,
     Commit,
@@ -25,22 +26,36 @@ from pyengine.commands import (
     EngineStatus,
     EngineSync,
     Gate,
+    NoteOff,
+    NoteOn,
     Notify,
     PatchDump,
     RecordStart,
     RecordStatus,
     RecordStop,
+    SeqClear,
+    SeqClock,
+    SeqDivision,
+    SeqDump,
+    SeqLane,
+    SeqNotes,
+    SeqPattern,
+    SeqTarget,
+    SeqVelocities,
     SessionStart,
     SessionStatus,
     SessionStop,
     SetParam,
+    SetVoices,
     Undo,
 )
 from pyengine.desk import Setting
 from pyengine.errors import CommandError, EngineError, shown
 from pyengine.intake import BUNDLE_LIMIT, at_frame
 from pyengine.loop import Loop
+from pyengine.notes import parse_note
 from pyengine.notify import Notifier
+from pyengine.patch import Op, Patch
 from pyengine.patterns import is_pattern
 from pyengine.status import status
 from pyengine.supervisor import Supervisor
@@ -164,6 +179,8 @@ class Dispatcher:
         s = self._supervisor
         rate_hz = s.board.options.sample_rate_hz
         edits: dict[type[Command], Execute] = dict.fromkeys((Create, Delete, Connect, Disconnect, Clear), self._edit)
+        given = (SeqPattern, SeqNotes, SeqVelocities, SeqDivision, SeqLane, SeqTarget, SeqClock, SeqClear, SetVoices)
+        edits |= dict.fromkeys(given, self._edit)
         commits: dict[type[Command], Execute] = dict.fromkeys((Commit, Undo), s.commits.commit)
         return (
             edits
@@ -172,6 +189,14 @@ class Dispatcher:
                 Abort: self._abort,
                 SetParam: self._set_param,
                 Gate: self._gate,
+                NoteOn: lambda c, reply, at: self._note(
+                    c.module_id, lambda patch: playing.note_on(patch, c.module_id, c.note, c.velocity), c.note
+                ),
+                NoteOff: lambda c, reply, at: self._note(
+                    c.module_id, lambda patch: playing.note_off(patch, c.module_id, c.note), c.note
+                ),
+                AllOff: lambda c, reply, at: self._note(c.module_id, lambda patch: playing.all_off(patch, c.module_id)),
+                SeqDump: lambda c, reply, at: s.desk.sequences(c.module_id),
                 PatchDump: lambda c, reply, at: s.desk.dump(),
                 RecordStart: lambda c, reply, at: s.recorder.start(c.name, c.subtype),
                 RecordStop: lambda c, reply, at: s.recorder.stop(self._from_elsewhere(reply)),
@@ -212,6 +237,11 @@ class Dispatcher:
             return self._set_matching(command.module_id, None, command)
         return self._set(self._supervisor.desk.gate(command.module_id, command.value), command)
 
+    def _note(self, id: str, begin: Callable[[Patch], list[Op]], note: object = None) -> tuple[Any, ...]:
+        self._supervisor.intake.check_room()
+        _, *late = self._schedule(self._supervisor.desk.play(id, begin))
+        return (*late,) if note is None else (parse_note(note), *late)
+
     def _set_matching(self, ids: str, params: str | None, command: SetParam | Gate) -> Any:
         """Set all that matches, or nothing, at one frame; answer how many that were."""
         desk = self._supervisor.desk
@@ -235,19 +265,22 @@ class Dispatcher:
         return told | ({"osc": self.osc.status()} if self.osc else {})
 
     def _set(self, setting: Setting, command: SetParam | Gate) -> tuple[Any, ...]:
+        value, *late = self._schedule(setting, isinstance(command, SetParam) and command.immediate)
+        return (int(value) if isinstance(command, Gate) else value, *late)
+
+    def _schedule(self, setting: Setting, immediate: bool = False) -> tuple[Any, ...]:
+        """Put what a setting sends into the group; return its value, and 'late' where its time has passed."""
         frame, active = self._group_frame, self._supervisor.board.active
         is_late = False
         if frame >= 0 and active is not None and not self._is_stamped:
             head = self._supervisor.segment.render_head(active.index)
             is_late = frame < head * self._supervisor.board.options.block_frames
             self.late_commands += is_late
-        immediate = isinstance(command, SetParam) and command.immediate
         # What is held takes effect with the first frame of its module, if no time was asked for.
         held = at_frame(setting.held, -1 if self._is_stamped else frame, is_immediate=immediate)
         self._supervisor.commits.hold(held)
         self._group += at_frame(setting.sent, frame, is_immediate=immediate)
-        value = int(setting.value) if isinstance(command, Gate) else setting.value
-        return (value, "late") if is_late else (value,)
+        return (setting.value, "late") if is_late else (setting.value,)
 
     def sync(self, reply: Reply) -> None:
         """Answer when all that was sent, its own group included, has been rendered by the active slot."""

@@ -110,6 +110,8 @@ def _value(route: Route, argument: Argument, arg: Value, place: str, node: str) 
     """Return one argument as what its kind says. place: how an error names it."""
     if argument.kind == "string":
         return _string(route, argument, arg, place)
+    if argument.kind == "text":
+        return _text(route, arg, place)
     if argument.kind == "switch":
         state = parse_gate(arg, node=node, name=argument.name.lower())
         return bool(state) if argument.is_option else state
@@ -127,6 +129,13 @@ def _string(route: Route, argument: Argument, arg: Value, place: str) -> str:
         text = f"{place} of {route.address} is {shown(arg)}, none of {', '.join(argument.choices)}"
         raise CommandError(f"{text}; {hint}usage: {route.usage}")
     return arg
+
+
+def _text(route: Route, arg: Value, place: str) -> str:
+    """Return a text, of which a number alone is one too."""
+    if isinstance(arg, bool) or not isinstance(arg, (str, int, float)):
+        raise CommandError(f"{place} of {route.address} must be text, not {shown(arg)}; usage: {route.usage}")
+    return arg if isinstance(arg, str) else number_text(arg)
 
 
 def _setting(route: Route, arg: Value) -> float | str:
@@ -167,12 +176,12 @@ def write(command: Command) -> tuple[str, list[Value]]:
     names = [_name(getattr(command, argument.field), argument.takes_pattern) for argument in route.in_address]
     address = filled(route, names)
     args: list[Value] = []
+    defaults = {field.name: field.default for field in fields(route.command)}
     for argument in route.behind:
         value = getattr(command, argument.field)
-        if argument.is_optional and value == "":
-            break  # nothing, which cannot be sent, is what it is left out for
+        if argument.is_optional and not argument.is_many and value in ("", defaults[argument.field]):
+            break  # what is left out has its default, and so has all behind it
         args += map(_plain, value) if argument.is_many else [parse_gate(value) if argument.kind == "switch" else value]
-    defaults = {field.name: field.default for field in fields(route.command)}
     for option in route.options:
         value = getattr(command, option.field)
         if value != defaults[option.field]:

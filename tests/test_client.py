@@ -106,9 +106,19 @@ def test_every_method_sends_its_command_and_returns_the_answer(engine: Responder
     assert client.status() == {"asked": "/engine/status"}
     assert client.subscribe("commits") == {} and client.events() == []
     client.unsubscribe()
+    assert client.listen(1.0) == {"asked": "/engine/listen"}
     assert client.modules() == {"modules": []} and client.commands() == []
     assert client.dump() == {"asked": "/patch/dump"}
+    assert client.listen(2.0) == {"asked": "/engine/listen"}
     assert client.sync() == {"asked": "/engine/sync"}
+    client.voices("poly", 8)
+    client.sequence("seq1", pattern="x", notes="C4", velocities="1", division=4, lanes={"a.b": "1"}, targets=["k"])
+    client.sequence("seq1", clock="clock1")
+    client.clear_sequence("seq1")
+    assert client.sequences() == {"asked": "/seq/dump"}
+    client.note_on("poly", "C4", 0.5)
+    client.note_off("poly", 60)
+    client.all_off("poly")
     assert client.send(SetParam("osc1", "freq", 880.0)).args == (880.0,)
     assert {type(command) for command in engine.commands} == {route.command for route in addresses.TABLE}
     assert Gate("env1", 0) in engine.commands

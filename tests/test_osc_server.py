@@ -17,7 +17,7 @@ import pytest
 from live import Live, assert_same, stereo, tone
 from waiting import wait_until
 
-from pyengine import Engine, addresses, messages, osc
+from pyengine import Engine, _native, addresses, messages, osc, replies
 from pyengine.commands import Create, EngineSync, Gate, SetParam
 from pyengine.errors import PortInUseError
 from pyengine.events import EVENTS
@@ -123,6 +123,7 @@ def test_every_address_of_the_table_is_answered_to_its_sender_and_to_nobody_else
         ("/engine/status",),
         ("/engine/modules",),
         ("/engine/commands", "under", "/patch"),
+        ("/engine/listen", 0.05),
         ("/engine/sync",),
         ("/notify", 1, "commits"),
         ("/notify", 0),
@@ -168,6 +169,11 @@ def check_object(told: dict[str, Any], fields: tuple[Field, ...], where: str) ->
         assert value is None or isinstance(value, TYPES[field.kind]), f"{where} {field.name}={value!r}"
         for inner in ([] if value is None else value if isinstance(value, list) else [value]) if field.nested else []:
             check_object(inner, field.nested, f"{where} {field.name}")
+
+
+def test_the_counters_that_are_listed_are_those_of_the_core() -> None:
+    assert tuple(field.name for field in replies.COUNTERS) == _native.COUNTER_NAMES
+    assert tuple(field.name for field in replies.SLOT_COUNTERS) == _native.SLOT_COUNTER_NAMES
 
 
 def test_the_engine_lists_its_own_commands_in_pages_that_hold_all_of_the_table(live: Live, wire: Wire) -> None:

@@ -37,7 +37,7 @@ class Scenario:
 
 def random_value(rng: np.random.Generator, p: Param) -> float:
     pick = rng.integers(4)
-    high = min(p.high, 40.0) if p.unit == "ms" else p.high  # longer segments would outlast the run
+    high = min(p.high, max(40.0, 2 * p.low)) if p.unit == "ms" else p.high  # longer segments would outlast the run
     value = p.low if pick == 0 else high if pick == 1 else float(rng.uniform(p.low, high))
     return float(round(value)) if p.is_integer or p.is_gate else value
 

@@ -1,0 +1,69 @@
+"""What a note is to a module: the settings that begin and end it. Pure."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+from pyengine.errors import CommandError, Fault, PatchError, shown
+from pyengine.notes import parse_note
+from pyengine.patch import Op, Patch
+
+DEFAULT_VELOCITY = 0.8
+
+
+def note_hz(note: float) -> float:
+    """Return the frequency of a note: 69 is A4, 440 Hz."""
+    return float(440.0 * 2.0 ** ((note - 69.0) / 12.0))
+
+
+def parse_velocity(value: object) -> float:
+    """Return a velocity, 0..1. Raises CommandError."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:  # NaN too
+        raise CommandError(f"velocity {shown(value)} is outside 0..1; choose one inside (MIDI's are divided by 127)")
+    return float(value)
+
+
+def note_on(patch: Patch, id: str, note: object, velocity: object = None) -> list[Op]:
+    """Return the settings, in order, that begin a note: of voices, or of a module with a gate.
+
+    A velocity of 0 ends it. Raises CommandError for what is no note, PatchError for what plays none.
+    """
+    number = parse_note(note)
+    strength = DEFAULT_VELOCITY if velocity is None else parse_velocity(velocity)
+    if velocity is not None and strength == 0:
+        return note_off(patch, id, note)
+    spec = patch.spec(id)
+    if spec.is_voices:
+        return [("mod", id, "velocity", strength), ("mod", id, "note_on", number)]
+    _check_gate(patch, id)
+    ops: list[Op] = []
+    if spec.find_param("freq"):
+        ops.append(("mod", id, "freq", note_hz(number)))
+    if spec.find_param("velocity"):
+        ops.append(("mod", id, "velocity", strength))
+    return [*ops, ("gate", id, None, 1)]
+
+
+def note_off(patch: Patch, id: str, note: object) -> list[Op]:
+    """Return the settings that end a note. Raises as note_on does."""
+    number = parse_note(note)
+    if patch.spec(id).is_voices:
+        return [("mod", id, "note_off", number)]
+    _check_gate(patch, id)
+    return [("gate", id, None, 0)]
+
+
+def all_off(patch: Patch, id: str) -> list[Op]:
+    """Return the settings that end all notes of a module. Raises PatchError for what plays none."""
+    if patch.spec(id).is_voices:
+        return [("mod", id, "all_off", 0.0)]
+    _check_gate(patch, id)
+    return [("gate", id, None, 0)]
+
+
+def _check_gate(patch: Patch, id: str) -> None:
+    spec = patch.spec(id)
+    if spec.gate_param is None or spec.events:
+        able = [node for node in patch.nodes if patch.spec(node).is_voices or patch.spec(node).gate_param]
+        names = ", ".join(able[:12]) or "none"
+        raise PatchError(Fault(f"{spec.name} plays no notes: it has no gate; modules here that do: {names}", node=id))
