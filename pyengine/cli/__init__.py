@@ -33,6 +33,7 @@ COMMANDS = (
     "listen",
     "send",
     "status",
+    "top",
     "modules",
     "patch",
     "bench",
