@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ pyengine run --device none --osc-port 0
 pyengine run --patch bells.toml
 pyengine run --session evening.session
 pyengine run --oscquery                tools find every parameter on http://127.0.0.1:5006/
+pyengine run --midi                    play what comes from the first MIDI input
 pyengine run --web                     and a page that shows it, on http://127.0.0.1:5080/
 """
 
@@ -58,6 +60,10 @@ def add(commands: Any) -> None:
     one.add_argument("--history", type=float, default=30, metavar="S", help=history)
     web = f"serve a page that shows the engine, on the loopback; 0: any free port ({WEB_PORT})"
     one.add_argument("--web", type=int, nargs="?", const=WEB_PORT, metavar="PORT", help=web)
+    midi = "play what comes from a MIDI input (its name or part of it; the first one) on the patch's voices"
+    one.add_argument("--midi", nargs="?", const="", metavar="PORT", help=midi)
+    to = "what plays MIDI, or a channel of it"
+    one.add_argument("--midi-to", action="append", default=[], metavar="[CHANNEL=]ID", help=to)
     one.add_argument("--session", type=Path, metavar="FILE", help="log the session, for `pyengine replay`")
 
 
@@ -93,14 +99,28 @@ def run(arguments: argparse.Namespace) -> int:
             for command in (*anew(patch).build, Commit(allow_silence=True)):
                 engine.do(command)
         page = None if arguments.web is None else engine.open_page(arguments.web)
-        _tell(arguments, engine, page)
-        while not ended.wait(0.5):
-            if engine.wait(0.0):
-                raise EngineError("the engine has ended by itself; see the log above")
+        with _midi(arguments, engine) as port:
+            _tell(arguments, engine, page, port)
+            while not ended.wait(0.5):
+                if engine.wait(0.0):
+                    raise EngineError("the engine has ended by itself; see the log above")
     return EXIT_OK
 
 
-def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | None) -> None:
+def _midi(arguments: argparse.Namespace, engine: pyengine.Engine) -> AbstractContextManager[str | None]:
+    """Return what plays a MIDI input while it is entered, and gives its name; None without one."""
+    if arguments.midi is None:
+        return nullcontext()
+    from pyengine.midi import Player, listening, parse_routes
+    from pyengine.patch import Patch
+
+    def look() -> Patch:
+        return Patch.from_json(engine.dump()["committed"])
+
+    return listening(arguments.midi, Player(look, engine.submit, parse_routes(arguments.midi_to)))
+
+
+def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | None, port: str | None) -> None:
     output = engine.status()["output"]
     session = None if arguments.session is None else str(arguments.session)
     facts = {
@@ -114,6 +134,7 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
         "patch": None if arguments.patch is None else str(arguments.patch),
         "session": session,
         "web": page,
+        "midi": port,
     }
     lines = [
         f"pyengine {pyengine.__version__}: {output}",
@@ -127,6 +148,8 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
         lines.append(f"playing {arguments.patch}")
     if session is not None:
         lines.append(f"session log in {session}")
+    if port is not None:
+        lines.append(f"MIDI from {port}")
     if page is not None:
         lines.append(f"page on {page}")
     print_result(arguments, facts, "\n".join(lines))
