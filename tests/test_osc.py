@@ -70,6 +70,7 @@ COMMANDS: list[Command] = [
     commands.PatchDump(),
     commands.EngineListen(),
     commands.EngineListen(2.5, "now.png"),
+    commands.EngineLevels(),
     commands.EngineSync(),
     commands.Notify(1),
     commands.Notify(1, ("commits", "values")),
