@@ -104,6 +104,7 @@ def test_every_method_sends_its_command_and_returns_the_answer(engine: Responder
     assert client.session_start("a") == {"asked": "/session/start"}
     assert client.session_status() and client.session_stop()
     assert client.status() == {"asked": "/engine/status"}
+    client.levels()
     assert client.subscribe("commits") == {} and client.events() == []
     client.unsubscribe()
     assert client.levels() == {"asked": "/engine/levels"}

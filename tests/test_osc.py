@@ -63,6 +63,7 @@ COMMANDS: list[Command] = [
     commands.SessionStop(),
     commands.SessionStatus(),
     commands.EngineStatus(),
+    commands.EngineLevels(),
     commands.EngineModules(),
     commands.EngineModules("adsr"),
     commands.EngineCommands(),
