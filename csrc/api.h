@@ -367,6 +367,7 @@ typedef struct PeLevel { /* of all outputs of a node; it falls at 24 dB a second
 void pe_meter_watch(PeSegment *s, uint64_t until_block);                 /* measure below this block; supervisor only; [any] */
 uint64_t pe_meter_watched_until(const PeSegment *s);                     /* [any] */
 uint32_t pe_meter_levels(const PeSegment *s, PeLevel *levels, uint32_t capacity); /* those above -120 dB, at play_block; how many; [any] */
+void pe_view_level(const PeSegment *s, uint32_t n_frames, uint32_t channel, float *peak, float *rms); /* of the newest frames that pe_view_tail would copy; [any] */
 uint64_t pe_view_tail(const PeSegment *s, uint32_t n_frames, float *interleaved); /* copies the newest frames of what was put out while somebody watches, at most PE_VIEW_FRAMES / 2 of them, zeros before them; how many there have been; [any] */
 
 /* ---- the worker ----------------------------------------------------------------------------- */

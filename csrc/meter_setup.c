@@ -102,3 +102,19 @@ uint64_t pe_view_tail(const PeSegment *s, uint32_t n_frames, float *interleaved)
   }
   return end;
 }
+
+void pe_view_level(const PeSegment *s, uint32_t n_frames, uint32_t channel, float *peak, float *rms) {
+  const float *view = pe_segment_at_const(s, s->view_at);
+  const uint64_t end = atomic_load_explicit(&s->view_end, memory_order_acquire); /* see the frames that are counted */
+  uint32_t n = n_frames < PE_VIEW_FRAMES / 2 ? n_frames : PE_VIEW_FRAMES / 2;
+  float most = 0.0f, sum = 0.0f;
+  if (end < n) n = (uint32_t)end;
+  for (uint32_t i = 0; i < n; i++) {
+    const float x = view[(size_t)((end - n + i) & (PE_VIEW_FRAMES - 1)) * s->config.n_channels + channel % s->config.n_channels];
+    const float a = x < 0.0f ? -x : x;
+    most = a > most ? a : most;
+    sum += x * x;
+  }
+  *peak = most;
+  *rms = n > 0 ? root(sum / (float)n) : 0.0f;
+}

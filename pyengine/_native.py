@@ -643,6 +643,15 @@ class Segment:
         n = lib.pe_meter_levels(self._pointer, rows, len(rows))
         return {row.handle: (row.peak, row.rms) for row in rows[0:n]}
 
+    def output_level(self, n_frames: int) -> list[tuple[float, float]]:
+        """Return (peak, rms) of each channel, of the newest frames that `tail` would return."""
+        peak, rms = ffi.new("float *"), ffi.new("float *")
+        levels = []
+        for channel in range(self.config.n_channels):
+            lib.pe_view_level(self._pointer, n_frames, channel, peak, rms)
+            levels.append((peak[0], rms[0]))
+        return levels
+
     def tail(self, n_frames: int) -> tuple[bytes, int]:
         """Return the newest frames that were put out while somebody watches, interleaved float32, and how many there
         have been. Zeros stand for what was never there.

@@ -89,6 +89,15 @@ SESSION = (
     Field("error", "string", "what ended it early, or ''"),
 )
 
+LEVELS = (
+    Field("levels", "list", "of the modules that play: each with id, type, peak and rms of its outputs", "linear"),
+    Field("n_levels", "integer", "modules that play"),
+    Field("first", "integer", "number of the first one here"),
+    Field("next", "integer", "what to give as `first` for those that follow, -1 when there are none"),
+    Field("output", "list", "peak and rms of the last 0.1 s of each channel", "linear"),
+    Field("measured_s", "number", "of sound, since the measuring began: 0 for the first request", "s"),
+)
+
 SYNC = (
     Field("seq", "integer", "number of the newest command that was waited for"),
     Field("block", "integer", "that is played next", "blocks"),
