@@ -13,6 +13,7 @@ from pyengine.commands import (
     Create,
     Delete,
     Disconnect,
+    PatchSample,
     SeqClock,
     SeqDivision,
     SeqLane,
@@ -80,6 +81,8 @@ def _given(patch: Patch, id: str, before: Mapping[str, Any], after: Mapping[str,
         return []
     if patch.spec(id).is_voices:
         return [SetVoices(id, after["voices"])]
+    if patch.spec(id).data == "sample" and after:
+        return [PatchSample(id, after["file"])]
     if patch.spec(id).data != "pattern":
         return []
     texts = {"pattern": SeqPattern, "notes": SeqNotes, "velocities": SeqVelocities}
