@@ -20,6 +20,7 @@ from references import (
     RATE_HZ,
     compressor,
     delay,
+    driven,
     envelope,
     hihat,
     kick,
@@ -97,6 +98,7 @@ ROWS = {
         ("rate", 6000.0, 3000.0),
         settings=(("rate", 6000.0),),
     ),
+    "drive": Row(lambda: driven(_SINE), "numpy.tanh, resample_poly", "simple_sine", 2e-3, ("drive", 12.0, 20.0)),
     "osc": Row(lambda: saw(N_FRAMES), "numpy, harmonics added up", None, 0.1, ("freq", 440.0, 880.0)),
     "lfo": Row(lambda: lfo(N_FRAMES), "numpy.sin", None, 1e-6, ("depth", 1.0, 0.5)),
     "svf": Row(

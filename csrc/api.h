@@ -356,6 +356,7 @@ PeStatus pe_checkpoint_latest(const PeSegment *s, uint64_t generation, uint64_t 
 
 /* ---- levels -------------------------------------------------------------------------------- */
 
+#define PE_VIEW_FRAMES 16384 /* of the output that whoever watches may look back on, a power of two */
 #define PE_METERS 4096 /* nodes of a patch that are measured: its first ones */
 
 typedef struct PeLevel { /* of all outputs of a node; it falls at 24 dB a second, and is averaged over 0.1 s */
@@ -366,7 +367,8 @@ typedef struct PeLevel { /* of all outputs of a node; it falls at 24 dB a second
 void pe_meter_watch(PeSegment *s, uint64_t until_block);                 /* measure below this block; supervisor only; [any] */
 uint64_t pe_meter_watched_until(const PeSegment *s);                     /* [any] */
 uint32_t pe_meter_levels(const PeSegment *s, PeLevel *levels, uint32_t capacity); /* those above -120 dB, at play_block; how many; [any] */
-uint32_t pe_segment_tail(const PeSegment *s, uint32_t n_frames, float *interleaved); /* copies the newest frames that were fed to the record tap, without consuming any; how many have been fed, modulo 2^32; fewer than were asked for: zeros before them; [any] */
+void pe_view_level(const PeSegment *s, uint32_t n_frames, uint32_t channel, float *peak, float *rms); /* of the newest frames that pe_view_tail would copy; [any] */
+uint64_t pe_view_tail(const PeSegment *s, uint32_t n_frames, float *interleaved); /* copies the newest frames of what was put out while somebody watches, at most PE_VIEW_FRAMES / 2 of them, zeros before them; how many there have been; [any] */
 
 /* ---- the worker ----------------------------------------------------------------------------- */
 

@@ -96,3 +96,18 @@ PE_RT void pe_meter_put(PeMeter *m, uint32_t place, uint32_t handle, float peak,
   atomic_store_explicit(&p->level, pack(peak, energy), memory_order_relaxed); /* ordered by the store below */
   atomic_store_explicit(&p->who, (uint64_t)handle << 32 | m->block, memory_order_release); /* the level is there before it has a name */
 }
+
+PE_RT void pe_view_put(PeSegment *s, const float *interleaved, uint32_t n_frames) {
+  const uint64_t play = atomic_load_explicit(&s->play_block, memory_order_relaxed); /* own word: the callback's */
+  if (play >= atomic_load_explicit(&s->watch_until, memory_order_relaxed)) return;  /* a figure, nothing hangs on it */
+  const uint64_t end = atomic_load_explicit(&s->view_end, memory_order_relaxed);    /* own word */
+  const size_t n_channels = s->config.n_channels;
+  float *view = pe_segment_at(s, s->view_at);
+  for (uint32_t i = n_frames > PE_VIEW_FRAMES ? n_frames - PE_VIEW_FRAMES : 0; i < n_frames;) { /* twice at most */
+    const uint32_t at = (uint32_t)(end + i) & (PE_VIEW_FRAMES - 1), left = PE_VIEW_FRAMES - at;
+    const uint32_t n = n_frames - i < left ? n_frames - i : left;
+    memcpy(view + at * n_channels, interleaved + i * n_channels, n * n_channels * sizeof(float));
+    i += n;
+  }
+  atomic_store_explicit(&s->view_end, end + n_frames, memory_order_release); /* the frames are there before they are counted */
+}

@@ -86,3 +86,35 @@ uint32_t pe_meter_levels(const PeSegment *s, PeLevel *levels, uint32_t capacity)
   }
   return n;
 }
+
+uint64_t pe_view_tail(const PeSegment *s, uint32_t n_frames, float *interleaved) {
+  const float *view = pe_segment_at_const(s, s->view_at);
+  const size_t n_channels = s->config.n_channels;
+  const uint64_t end = atomic_load_explicit(&s->view_end, memory_order_acquire); /* see the frames that are counted */
+  uint32_t n = n_frames < PE_VIEW_FRAMES / 2 ? n_frames : PE_VIEW_FRAMES / 2; /* the callback needs 0.1 s to come round */
+  if (end < n) n = (uint32_t)end;
+  const uint32_t n_zeros = n_frames - n;
+  memset(interleaved, 0, n_zeros * n_channels * sizeof(float));
+  for (uint32_t i = 0; i < n;) {
+    const uint32_t at = (uint32_t)(end - n + i) & (PE_VIEW_FRAMES - 1), left = PE_VIEW_FRAMES - at, part = n - i < left ? n - i : left;
+    memcpy(interleaved + (n_zeros + i) * n_channels, view + at * n_channels, part * n_channels * sizeof(float));
+    i += part;
+  }
+  return end;
+}
+
+void pe_view_level(const PeSegment *s, uint32_t n_frames, uint32_t channel, float *peak, float *rms) {
+  const float *view = pe_segment_at_const(s, s->view_at);
+  const uint64_t end = atomic_load_explicit(&s->view_end, memory_order_acquire); /* see the frames that are counted */
+  uint32_t n = n_frames < PE_VIEW_FRAMES / 2 ? n_frames : PE_VIEW_FRAMES / 2;
+  float most = 0.0f, sum = 0.0f;
+  if (end < n) n = (uint32_t)end;
+  for (uint32_t i = 0; i < n; i++) {
+    const float x = view[(size_t)((end - n + i) & (PE_VIEW_FRAMES - 1)) * s->config.n_channels + channel % s->config.n_channels];
+    const float a = x < 0.0f ? -x : x;
+    most = a > most ? a : most;
+    sum += x * x;
+  }
+  *peak = most;
+  *rms = n > 0 ? root(sum / (float)n) : 0.0f;
+}

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "meter.h"
+
 static void put_u64(_Atomic uint64_t *word, uint64_t value) {
   atomic_store_explicit(word, value, memory_order_release); /* after all that led to it */
 }
@@ -168,6 +170,7 @@ PE_RT void pe_output_process(PeOutput *o, float *out, uint32_t n_frames) {
   if (s->config.is_free_running) pe_wake(&s->work); /* elsewhere workers look by themselves: no system call here */
   if (o->is_tapped) feed_tap(o, out, n_frames);
   pe_history_put(&o->history, out, frames, n_frames);
+  pe_view_put(s, out, n_frames);
   atomic_store_explicit(&o->is_recording, (uint32_t)o->is_tapped, memory_order_release); /* after the frames are in the tap */
   put_u64(&o->frames, frames + n_frames);
   pe_counter_add(&s->counters[PE_COUNT_CALLBACKS], 1);

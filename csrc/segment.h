@@ -72,12 +72,13 @@ struct PeSegment {
   PeConfig config;
   uint32_t ring_blocks, reserved2;
   uint64_t heads_at[PE_SEATS], data_at[PE_SEATS], checkpoint_at[PE_SEATS][2]; /* offsets from the segment's start */
-  uint64_t commands_at, journal_at, event_at[PE_EVENT_SOURCES], event_bytes, tap_at, tap_bytes, meters_at[PE_SEATS];
+  uint64_t commands_at, journal_at, event_at[PE_EVENT_SOURCES], event_bytes, tap_at, tap_bytes, view_at, meters_at[PE_SEATS];
 
   /* by the callback */
   PE_LINE _Atomic uint64_t play_block;
   _Atomic uint64_t heard_generation, swapped_generation;
   _Atomic uint64_t swapped_opening; /* the opening of the gate that was used last */
+  _Atomic uint64_t view_end;        /* frames ever put into the view */
   _Atomic uint64_t asked_ns;        /* when the newest request came: CLOCK_MONOTONIC */
   _Atomic uint32_t active_slot, effective_lead, largest_request;
   PE_LINE PeCounter counters[PE_COUNTERS];

@@ -48,6 +48,8 @@ static uint64_t lay_out(const PeConfig *c, PeSegment *s) {
   s->tap_at = at;
   s->tap_bytes = pe_ring_bytes((uint32_t)(c->n_channels * sizeof(float)), c->tap_frames);
   at += s->tap_bytes;
+  s->view_at = at;
+  at += align64((uint64_t)PE_VIEW_FRAMES * c->n_channels * sizeof(float));
   for (uint32_t i = 0; i < PE_SEATS; i++) {
     s->meters_at[i] = at;
     at += PE_METERS * sizeof(PeMeterPlace);
@@ -115,24 +117,6 @@ void *pe_segment_states(PeSegment *s, uint32_t seat, uint32_t place) {
 void pe_segment_config(const PeSegment *s, PeConfig *config) { *config = s->config; }
 
 PeRing *pe_segment_tap(PeSegment *s) { return pe_segment_at(s, s->tap_at); }
-
-uint32_t pe_segment_tail(const PeSegment *s, uint32_t n_frames, float *interleaved) {
-  const PeRing *tap = pe_segment_at_const(s, s->tap_at);
-  const size_t frame_bytes = s->config.n_channels * sizeof(float);
-  const uint32_t capacity = s->config.tap_frames;
-  const uint32_t most = n_frames < capacity / 2 ? n_frames : capacity / 2; /* the callback does not come round while they are copied */
-  const uint32_t end = atomic_load_explicit(&tap->write, memory_order_acquire); /* see the frames fed before it moved */
-  const uint32_t n = end < most ? end : most; /* after 2^32 frames, a day, once too few */
-  unsigned char *out = (unsigned char *)interleaved;
-  memset(out, 0, (n_frames - n) * frame_bytes);
-  out += (n_frames - n) * frame_bytes;
-  for (uint32_t i = 0; i < n;) {
-    const uint32_t at = (end - n + i) & (capacity - 1), part = n - i < capacity - at ? n - i : capacity - at;
-    memcpy(out + i * frame_bytes, tap->blocks + at * frame_bytes, part * frame_bytes);
-    i += part;
-  }
-  return end;
-}
 
 uint32_t pe_event_next(PeSegment *s, uint32_t source, PeEvent *event) {
   void *place;

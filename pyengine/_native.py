@@ -643,12 +643,21 @@ class Segment:
         n = lib.pe_meter_levels(self._pointer, rows, len(rows))
         return {row.handle: (row.peak, row.rms) for row in rows[0:n]}
 
+    def output_level(self, n_frames: int) -> list[tuple[float, float]]:
+        """Return (peak, rms) of each channel, of the newest frames that `tail` would return."""
+        peak, rms = ffi.new("float *"), ffi.new("float *")
+        levels = []
+        for channel in range(self.config.n_channels):
+            lib.pe_view_level(self._pointer, n_frames, channel, peak, rms)
+            levels.append((peak[0], rms[0]))
+        return levels
+
     def tail(self, n_frames: int) -> tuple[bytes, int]:
-        """Return the newest frames that the callback fed to the record tap, interleaved float32, and how many it has
-        fed. Consumes none; zeros stand for what was never there.
+        """Return the newest frames that were put out while somebody watches, interleaved float32, and how many there
+        have been. Zeros stand for what was never there.
         """
         out = bytearray(n_frames * 4 * self.config.n_channels)
-        n_fed = int(lib.pe_segment_tail(self._pointer, n_frames, ffi.from_buffer("float[]", out, True)))
+        n_fed = int(lib.pe_view_tail(self._pointer, n_frames, ffi.from_buffer("float[]", out, True)))
         return bytes(out), n_fed
 
     # the record tap

@@ -496,6 +496,14 @@ TABLE: tuple[Route, ...] = (
         replies.LISTEN,
     ),
     Route(
+        "/engine/levels",
+        commands.EngineLevels,
+        (_FIRST,),
+        "/engine/levels",
+        "Tell how loud the modules and the output are. They are measured for a second after each such request.",
+        replies.LEVELS,
+    ),
+    Route(
         "/engine/sync",
         commands.EngineSync,
         (),

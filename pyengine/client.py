@@ -272,6 +272,10 @@ class Client:
         """
         return _report(self.send(commands.EngineListen(seconds, picture)))
 
+    def levels(self, first: int = 0) -> dict[str, Any]:
+        """Return how loud the output and the modules are, these from number `first` on; measured for 1 s more."""
+        return _report(self.send(commands.EngineLevels(first)))
+
     def sync(self) -> dict[str, Any]:
         """Return when all sent before has been rendered by the active slot."""
         return _report(self.send(commands.EngineSync()))

@@ -353,6 +353,13 @@ class EngineListen(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class EngineLevels(Command):
+    """Tell how loud the modules and the output are. first: the number of the module to begin with."""
+
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSync(Command):
     """Answer when all before it has been rendered by the active slot."""
 

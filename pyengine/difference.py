@@ -24,6 +24,7 @@ from pyengine.commands import (
     SetParam,
     SetVoices,
 )
+from pyengine.errors import Fault, PatchError
 from pyengine.patch import Patch
 
 
@@ -39,19 +40,25 @@ class Edits:
 
 
 def edits(before: Patch, after: Patch) -> Edits:
-    """Return what turns `before` into `after`: a module of the same id and type stays."""
+    """Return what turns `before` into `after`: a module of the same id and type stays.
+
+    Raises PatchError where a module would have to be given data for which there is no command.
+    """
     kept = {id for id, node in after.nodes.items() if id in before.nodes and before.nodes[id].type == node.type}
-    gone = [id for id in before.nodes if id not in kept]
-    build: list[Command] = [Delete(id) for id in gone if id.partition(".")[0] not in gone or "." not in id]
+    gone = set(before.nodes) - kept  # with voices all go that they own
+    kept -= {id for id in kept if _owner(id) in gone}
+    build: list[Command] = [Delete(id) for id in before.nodes if id not in kept and _owner(id) not in gone]
     build += [Create(id, node.type) for id, node in after.nodes.items() if id not in kept]
     for id, node in after.nodes.items():
         if id not in kept:
             build += [SetParam(id, name, value) for name, value in node.params.items()]
-    cables, wanted = before.to_dict()["cables"], after.to_dict()["cables"]
-    lost = [row for row in cables if row not in wanted and _ends(before, row) <= kept]  # others went with their module
-    build += [Disconnect(row["from"], row["to"]) for row in lost]
-    there = [row for row in cables if row in wanted and _ends(before, row) <= kept]
-    build += [_connect(row) for row in wanted if row not in there]
+    there, wanted = _cables(before), _cables(after)
+    stay = {ends for ends, row in there.items() if set(ends[:2]) <= kept and wanted.get(ends) == row}
+    unplugged = [
+        row for ends, row in there.items() if set(ends[:2]) <= kept and ends not in wanted
+    ]  # the others went along
+    build += [Disconnect(row["from"], row["to"]) for row in unplugged]
+    build += [_connect(row) for ends, row in wanted.items() if ends not in stay]
     for id, node in after.nodes.items():  # what a module is given may name others
         build += _given(after, id, before.nodes[id].data if id in kept else {}, node.data)
     settings: list[Command] = []
@@ -71,8 +78,15 @@ def anew(after: Patch) -> Edits:
     return Edits((Clear(), *made.build), made.settings)
 
 
-def _ends(patch: Patch, row: dict[str, Any]) -> set[str]:
-    return {patch.split_param(row["from"])[0], patch.split_param(row["to"])[0]}
+def _cables(patch: Patch) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+    """Return (ids of the ends, names of the ends) -> row of a cable."""
+    rows = zip(patch.cables, patch.to_dict()["cables"], strict=True)
+    return {(cable.source, cable.dest, row["from"], row["to"]): row for cable, row in rows}
+
+
+def _owner(id: str) -> str:
+    """Return the id of the voices that own a module, '' for none."""
+    return id.partition(".")[0] if "." in id else ""
 
 
 def _given(patch: Patch, id: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Command]:
@@ -84,7 +98,8 @@ def _given(patch: Patch, id: str, before: Mapping[str, Any], after: Mapping[str,
     if patch.spec(id).data == "sample" and after:
         return [PatchSample(id, after["file"])]
     if patch.spec(id).data != "pattern":
-        return []
+        text = "its data cannot be sent to a running engine; render the patch, or play it from Python"
+        raise PatchError(Fault(text, node=id))
     texts = {"pattern": SeqPattern, "notes": SeqNotes, "velocities": SeqVelocities}
     made: list[Command] = [
         command(id, after.get(key, "")) for key, command in texts.items() if before.get(key) != after.get(key)

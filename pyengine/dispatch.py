@@ -21,6 +21,7 @@ from pyengine.commands import (
     Delete,
     Disconnect,
     EngineCommands,
+    EngineLevels,
     EngineListen,
     EngineModules,
     EngineStatus,
@@ -58,7 +59,7 @@ from pyengine.notes import parse_note
 from pyengine.notify import Notifier
 from pyengine.patch import Op, Patch
 from pyengine.patterns import is_pattern
-from pyengine.status import status
+from pyengine.status import Levels, status
 from pyengine.supervisor import Supervisor
 
 Execute = Callable[[Any, Reply, float], Any]
@@ -84,6 +85,7 @@ class Dispatcher:
         self.late_commands = 0
         self.notifier = Notifier(supervisor, loop)
         self.on_answer: list[Callable[[Command, Any], None]] = [self.notifier.on_answer]  # whoever watches
+        self._levels = Levels(supervisor)
         self._executors = self._by_class()
         self.osc: Any = None  # the OscServer, where there is one: its figures are part of the status
 
@@ -211,6 +213,7 @@ class Dispatcher:
                 EngineCommands: lambda c, reply, at: listing.commands(c.under, c.first),
                 Notify: lambda c, reply, at: self.notifier.subscribe(c),
                 EngineListen: lambda c, reply, at: s.listener.listen(c.seconds, c.picture, self._from_elsewhere(reply)),
+                EngineLevels: lambda c, reply, at: self._levels.tell(c.first),
                 EngineSync: lambda c, reply, at: self.sync(reply),
             }
         )

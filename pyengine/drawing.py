@@ -34,15 +34,14 @@ class Wire:
 def wires(patch: Patch) -> list[Wire]:
     """Return the cables of a patch, and one to OUT from every module that is heard: those without a cable from them."""
     found = []
-    rows = patch.to_dict()["cables"]
-    for row in rows:
-        source, _, source_port = row["from"].partition(".")
-        dest, _, dest_port = row["to"].partition(".")
+    for cable, row in zip(patch.cables, patch.to_dict()["cables"], strict=True):
+        source, dest = cable.source, cable.dest
+        source_port, dest_port = row["from"][len(source) + 1 :], row["to"][len(dest) + 1 :]
         more = {name: value for name, value in row.items() if name not in ("from", "to", "feedback")}
         note = " ".join(f"{name} {_text(value)}" for name, value in more.items())
         found.append(Wire(source, source_port, dest, dest_port, note, bool(row.get("feedback"))))
     busy = {wire.source for wire in found}
-    heard = [id for id in patch.nodes if id not in busy and patch.spec(id).outputs]
+    heard = [id for id in patch.nodes if id not in busy and _sounds(patch, id)]
     return found + [Wire(id, "", OUT, "") for id in heard]
 
 
@@ -368,6 +367,11 @@ def _layer_of(patch: Patch, found: list[Wire]) -> dict[str, int]:
         if id not in fed and follow:
             layer[id] = min(follow) - 1
     return layer
+
+
+def _sounds(patch: Patch, id: str) -> bool:
+    spec = patch.spec(id)
+    return bool(spec.outputs) and not spec.is_voices
 
 
 def _source(wire: Wire) -> str:

@@ -362,6 +362,11 @@ class Engine:
         result: dict[str, Any] = self.do(commands.EngineListen(seconds, picture), LISTEN_TIMEOUT_S)
         return result
 
+    def levels(self, first: int = 0) -> dict[str, Any]:
+        """Return how loud the output and the modules are, these from number `first` on; measured for 1 s more."""
+        result: dict[str, Any] = self.do(commands.EngineLevels(first))
+        return result
+
     def sync(self) -> dict[str, Any]:
         """Return when all sent before has been rendered by the active slot."""
         result: dict[str, Any] = self.do(commands.EngineSync())

@@ -39,6 +39,23 @@ _COMMITTED = tuple(
     if field.name in ("generation", "slot", "block", "frame", "late_blocks", "ready_ms", "carried", "new", "gone")
 )
 
+# The other counters go up all the time.
+TROUBLE = tuple(
+    field
+    for field in replies.COUNTERS
+    if field.name
+    not in (
+        "callbacks",
+        "frames_requested",
+        "frames_delivered",
+        "blocks_played",
+        "swaps",
+        "worst_callback_ns",
+        "clock_worst_late_ns",
+        "compared_blocks",
+    )
+)
+
 EVENTS: tuple[Event, ...] = (
     Event("/event/commit", "commits", _COMMITTED, "A commit is heard.", is_json=True),
     Event(
@@ -74,21 +91,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "/event/counters",
         "counters",
-        (
-            Field("frames_underrun", "integer", "that were asked for and not there", "frames"),
-            Field("none_reads", "integer", "times that no ring had the due block"),
-            Field("hedged_blocks", "integer", "taken from the standby", "blocks"),
-            Field("fallbacks", "integer", "to the other slot"),
-            Field("late_swaps", "integer", "behind their block"),
-            Field("declicks", "integer", "of what does not simply go on"),
-            Field("lead_raised", "integer", "times, for a larger request"),
-            Field("tap_lost_frames", "integer", "of recordings", "frames"),
-            Field("clock_missed_periods", "integer", "of the real-time clock"),
-            Field("events_lost", "integer", "of the audio callback"),
-            Field("device_underflows", "integer", "that the device told of (xruns)"),
-            Field("torn_blocks", "integer", "written while they were read", "blocks"),
-            Field("diverged_blocks", "integer", "in which the replicas differed; must be 0", "blocks"),
-        ),
+        TROUBLE,
         "A counter of trouble has gone up.",
         is_json=True,
     ),
@@ -110,5 +113,3 @@ EVENTS: tuple[Event, ...] = (
     ),
     Event("/event/expired", "", (), "The subscription has ended, since it was not renewed in time."),
 )
-COUNTERS = tuple(field.name for event in EVENTS if event.topic == "counters" for field in event.fields)
-"""What tells of trouble; the other counters go up all the time."""

@@ -18,7 +18,7 @@ def modules(type: str, first: int, sample_rate_hz: float) -> dict[str, Any]:
     if type:
         name = registry().get(type).name
         rows = [row for row in rows if row["name"] == name]
-    return _page("modules", rows, first)
+    return page("modules", rows, first)
 
 
 def commands(under: str, first: int) -> dict[str, Any]:
@@ -28,10 +28,11 @@ def commands(under: str, first: int) -> dict[str, Any]:
         nearest = nearest_name(under, [route.address for route in addresses.TABLE])
         hint = f"did you mean {nearest!r}? " if nearest else ""
         raise CommandError(f"no address begins with {shown(under)}; {hint}leave `under` out for all of them")
-    return _page("commands", rows, first)
+    return page("commands", rows, first)
 
 
-def _page(name: str, rows: list[dict[str, Any]], first: int) -> dict[str, Any]:
+def page(name: str, rows: list[dict[str, Any]], first: int) -> dict[str, Any]:
+    """Return as many rows as a datagram holds, from the number `first` on. Raises CommandError."""
     if first and first >= len(rows):
         raise CommandError(f"first={first} is behind the last of {len(rows)} {name}; begin with 0")
     size, end = 0, first

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from pyengine import osc
 from pyengine.commands import Command, Notify
 from pyengine.errors import CommandError, EngineError
-from pyengine.events import COUNTERS, TOPICS
+from pyengine.events import TOPICS, TROUBLE
 from pyengine.loop import Loop
 from pyengine.messages import MAX_DATAGRAM_BYTES, Value
 from pyengine.slots import Slot
@@ -211,7 +211,7 @@ class Notifier:
         s = self._supervisor
         recording, session = s.recorder.status(), s.session.status()
         all_counters = s.segment.counters()
-        counters = {name: all_counters[name] for name in COUNTERS}
+        counters = {field.name: all_counters[field.name] for field in TROUBLE}
         rows: dict[str, tuple[str, Callable[[], tuple[str, Sequence[Value]]], Any]] = {
             f"slot {slot.index}": (
                 "slots",

@@ -826,7 +826,7 @@ class _Reader:
 
     def cable(self, row: Mapping[str, Any], where: str) -> None:
         ends = (row["from"], row["to"])
-        if any(isinstance(end, str) and end.partition(".")[0] in self.broken for end in ends):
+        if any(isinstance(end, str) and f"{end}.".startswith(f"{id}.") for end in ends for id in self.broken):
             return
         try:
             n_before = self.patch.n_cables

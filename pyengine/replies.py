@@ -98,6 +98,15 @@ SAMPLE = (
     Field("file_rate", "number", "sample rate of the file", "Hz"),
 )
 
+LEVELS = (
+    Field("levels", "list", "of the modules that play: each with id, type, peak and rms of its outputs", "linear"),
+    Field("n_levels", "integer", "modules that play"),
+    Field("first", "integer", "number of the first one here"),
+    Field("next", "integer", "what to give as `first` for those that follow, -1 when there are none"),
+    Field("output", "list", "peak and rms of the last 0.1 s of each channel", "linear"),
+    Field("measured_s", "number", "of sound, since the measuring began: 0 for the first request", "s"),
+)
+
 SYNC = (
     Field("seq", "integer", "number of the newest command that was waited for"),
     Field("block", "integer", "that is played next", "blocks"),
@@ -155,6 +164,47 @@ NOTIFY = (
     ),
 )
 
+# As the C core names them: a test compares.
+COUNTERS = (
+    Field("callbacks", "integer", "requests of the output"),
+    Field("frames_requested", "integer", "by the output", "frames"),
+    Field("frames_delivered", "integer", "of what plays", "frames"),
+    Field("frames_underrun", "integer", "that were asked for and not there: silence", "frames"),
+    Field("blocks_played", "integer", "so far", "blocks"),
+    Field("none_reads", "integer", "times that no ring had the due block"),
+    Field("hedged_blocks", "integer", "taken from the standby, with the same bits", "blocks"),
+    Field("fallbacks", "integer", "to a slot that renders another patch"),
+    Field("swaps", "integer", "of patches"),
+    Field("late_swaps", "integer", "behind their block"),
+    Field("declicks", "integer", "where the output does not simply go on"),
+    Field("worst_callback_ns", "integer", "the longest request", "ns"),
+    Field("lead_raised", "integer", "times, for a larger request than seen before"),
+    Field("tap_lost_frames", "integer", "of recordings", "frames"),
+    Field("clock_missed_periods", "integer", "of the real-time clock"),
+    Field("clock_worst_late_ns", "integer", "of the real-time clock", "ns"),
+    Field("events_lost", "integer", "of the audio callback"),
+    Field("device_underflows", "integer", "that the device told of (xruns)"),
+    Field("torn_blocks", "integer", "that changed while they were read", "blocks"),
+    Field("compared_blocks", "integer", "that both rings had when they were played", "blocks"),
+    Field("diverged_blocks", "integer", "in which the replicas differed; must be 0", "blocks"),
+)
+
+SLOT_COUNTERS = (
+    Field("blocks", "integer", "rendered", "blocks"),
+    Field("discarded_blocks", "integer", "rendered when they had been played already", "blocks"),
+    Field("late_commands", "integer", "whose frame had passed"),
+    Field("schedule_full", "integer", "commands that found no room to wait for their frame"),
+    Field("unknown_handle", "integer", "commands for modules that it does not have"),
+    Field("refused_values", "integer", "of commands"),
+    Field("worst_render_ns", "integer", "the longest block", "ns"),
+    Field("checkpoints", "integer", "written"),
+    Field("kept_blocks", "integer", "that its predecessor had rendered", "blocks"),
+    Field("not_finite_samples", "integer", "NaN or infinite, that became 0", "samples"),
+    Field("checkpoint_ns", "integer", "spent on them and their hashes", "ns"),
+    Field("metered_blocks", "integer", "whose levels were measured", "blocks"),
+    Field("emit_full", "integer", "commands of sequences and voices that found no room in their chunk"),
+)
+
 SLOT = (
     Field("state", "string", "dead, joining, replica, priming, ready, active, probation, parked"),
     Field("pid", "integer", "of its worker, or null"),
@@ -167,7 +217,7 @@ SLOT = (
     Field("is_locked", "boolean", "its memory is locked; there once its worker has said so"),
     Field("is_realtime", "boolean", "it has real-time priority; there once its worker has said so"),
     Field("is_limited", "boolean", "its processor time without a wait is limited; there once its worker has said so"),
-    Field("counters", "object", "of its worker"),
+    Field("counters", "object", "of its worker", nested=SLOT_COUNTERS),
 )
 
 SUBSCRIPTIONS = (
@@ -245,7 +295,7 @@ STATUS = (
     Field("time_origin_frame", "integer", "of time tags", "frames"),
     Field("time_origin_s", "number", "of time tags: Unix time", "s"),
     Field("time_origin_latched_again", "integer", "times"),
-    Field("counters", "object", "of the audio callback: frames, underruns, swaps, switches of slot, worst time"),
+    Field("counters", "object", "of the audio callback", nested=COUNTERS),
     Field("recording", "object", "as /record/status tells", nested=RECORDING),
     Field("session", "object", "as /session/status tells", nested=SESSION),
     Field("notify", "object", "subscriptions (/notify)", nested=SUBSCRIPTIONS),

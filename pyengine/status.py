@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pyengine import _native
+from pyengine import _native, listing
 from pyengine.slots import Slot
 from pyengine.supervisor import Supervisor
 
@@ -62,6 +62,37 @@ def status(supervisor: Supervisor, late_commands: int) -> dict[str, Any]:
         "recording": supervisor.recorder.status(),
         "session": supervisor.session.status(),
     }
+
+
+LEVELS_S = 1.0  # how long levels are measured beyond each request
+OUTPUT_S = 0.1
+
+
+class Levels:
+    """Has them measured while somebody asks."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._since = 0  # block from which they have been measured
+
+    def tell(self, first: int) -> dict[str, Any]:
+        """Return the levels of the output and of modules, from the number `first` on. Raises CommandError."""
+        segment, config = self._supervisor.segment, self._supervisor.segment.config
+        block_s = config.block_frames / config.sample_rate_hz
+        play = segment.play_block
+        if segment.watched_until <= play:
+            self._since = play
+        segment.watch(max(segment.watched_until, play + segment.effective_lead + round(LEVELS_S / block_s) + 1))
+        found, silent = segment.levels(), (0.0, 0.0)
+        nodes = self._supervisor.desk.committed.nodes.values()
+        rows = [{"id": n.id, "type": n.type} | _level(*found.get(n.handle, silent)) for n in nodes]
+        output = [_level(*level) for level in segment.output_level(round(OUTPUT_S * config.sample_rate_hz))]
+        told = {"output": output, "measured_s": round((play - self._since) * block_s, 6)}
+        return listing.page("levels", rows, first) | told
+
+
+def _level(peak: float, rms: float) -> dict[str, float]:
+    return {"peak": float(f"{peak:.5g}"), "rms": float(f"{rms:.5g}")}
 
 
 def _slot_status(supervisor: Supervisor, slot: Slot) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,14 +19,20 @@ from pyengine.cli import COMMANDS, main
 from pyengine.client import Client
 
 
-def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def start(*arguments: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run an engine; it does not outlive the test, whatever becomes of that."""
+    with subprocess.Popen(
         [sys.executable, "-m", "pyengine", "run", "--prime-timeout", "20000", *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # does nothing where it has ended
 
 
 def port_of(process: subprocess.Popen[str]) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,6 +122,36 @@ def test_a_pending_edit_is_dumped_where_it_is_asked_for_and_gone_after_a_load(fi
     assert "other" not in pyengine("patch", "dump", "--pending", *at(engine)).stdout
 
 
+def test_a_file_that_is_watched_is_loaded_again_whenever_it_is_saved(file: Path, engine: Engine) -> None:
+    command = [sys.executable, "-m", "pyengine", "patch", "load", str(file), "--watch", "--json", *at(engine)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["new"] == ["osc1", "env1"]
+        file.write_text(TOML.replace('"adsr"', '"adsl"'))
+        assert json.loads(process.stdout.readline())["error"]["faults"][0]["line"] == 4
+        file.write_text(TOML.replace("220", "330"))
+        assert json.loads(process.stdout.readline())["carried"] == ["osc1", "env1"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert Patch.from_json(engine.dump()["committed"]).nodes["osc1"].params["freq"] == 330
+    assert pyengine("patch", "load", "-", "--watch", stdin=TOML).returncode == 2
+
+
+def test_run_begins_with_a_patch_file(file: Path, tmp_path: Path) -> None:
+    words = ["run", "--device", "none", "--osc-port", "0", "--prime-timeout", "20000", "--json", "--patch", str(file)]
+    command = [sys.executable, "-m", "pyengine", *words]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None
+        port = json.loads(process.stdout.readline())["osc_port"]
+        assert '{ id = "osc1"' in pyengine("patch", "dump", "--port", str(port), "--timeout", "30").stdout
+        process.terminate()
+        assert process.wait(20) == 0
+    file.write_text(TOML.replace('"adsr"', '"adsl"'))
+    assert pyengine("run", "--device", "none", "--osc-port", "0", "--patch", file).returncode == 3
+
+
 def test_a_patch_too_large_for_udp_goes_over_tcp_where_there_is_tcp_and_else_is_made_anew(tmp_path: Path) -> None:
     large = tmp_path / "large.json"
     save_patch(voices_patch(200), large)
@@ -148,6 +181,7 @@ def test_a_file_that_is_wrong_changes_nothing_in_the_engine(file: Path, engine: 
 def test_a_silent_patch_is_refused_with_the_reason_unless_it_is_meant(file: Path, engine: Engine) -> None:
     file.write_text('version = 1\nnodes = [{ id = "e", type = "biquad_filter" }]\n')
     assert "silent" in answer("patch", "load", file, *at(engine), code=3)["error"]["message"]
+    assert not engine.status()["has_pending_edits"]  # it is the file that is to be mended
     assert answer("patch", "load", file, "--allow-silence", *at(engine))["new"] == ["e"]
 
 

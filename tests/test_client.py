@@ -106,8 +106,10 @@ def test_every_method_sends_its_command_and_returns_the_answer(engine: Responder
     assert client.status() == {"asked": "/engine/status"}
     assert client.subscribe("commits") == {} and client.events() == []
     client.unsubscribe()
+    assert client.listen(1.0) == {"asked": "/engine/listen"}
     assert client.modules() == {"modules": []} and client.commands() == []
     assert client.dump() == {"asked": "/patch/dump"}
+    assert client.listen(2.0) == {"asked": "/engine/listen"}
     assert client.sync() == {"asked": "/engine/sync"}
     client.voices("poly", 8)
     client.sequence("seq1", pattern="x", notes="C4", velocities="1", division=4, lanes={"a.b": "1"}, targets=["k"])

@@ -99,6 +99,23 @@ def test_every_cable_leads_to_a_later_layer(graph: tuple[int, list[tuple[int, in
     assert all(rank[wire.source] < rank[wire.dest] for wire in wires(patch) if wire.dest != OUT)
 
 
+def test_depth_feedback_and_what_voices_own_are_drawn() -> None:
+    patch = Patch().create("poly", "voices").create("poly.osc", "osc").connect("poly.freq", "poly.osc.freq")
+    patch.create("lfo1", "lfo").create("svf1", "svf").create("mix1", "mixer").connect("poly.osc", "mix1.in1")
+    patch.connect("mix1", "svf1").connect("lfo1", "svf1.cutoff", 300, 800)
+    patch.connect("svf1.band", "mix1.in2", 0.5, feedback=True)
+    text = as_graph(patch, 200)
+    assert followed(text, [*patch.nodes]) == {
+        ("poly", "poly.osc"),
+        ("poly.osc", "mix1"),
+        ("mix1", "svf1"),
+        ("lfo1", "svf1"),
+    }
+    assert "cutoff depth 300 offset 800" in text and "in2 <~ svf1.band depth 0.5" in text
+    listed = as_list(patch)
+    assert "-> svf1.cutoff (depth 300 offset 800)" in listed and "band -> mix1.in2 (depth 0.5, feedback)" in listed
+
+
 def test_a_patch_with_a_cycle_is_listed_and_not_drawn() -> None:
     patch = strategies.graph_patch(2, [(0, 1), (1, 0)])
     assert as_graph(patch, 200) == "" and "-> n1" in as_list(patch)

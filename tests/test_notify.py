@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ from waiting import wait_until
 
 from pyengine import Client, commands, notify, osc
 from pyengine.errors import EngineError
-from pyengine.events import COUNTERS, EVENTS, TOPICS
+from pyengine.events import EVENTS, TOPICS, TROUBLE
 from pyengine.messages import build
 from pyengine.osc import Event
 
@@ -118,7 +121,7 @@ def test_recordings_refusals_and_values_of_anybody_are_told(live: Live, listener
     assert [address for address, _ in refused] == ["/mod/osc1/freq", "/mod/nobody/freq"]
     assert "outside" in refused[0][1]
     [counters] = told.wait("/event/counters")
-    assert set(counters) == set(COUNTERS)
+    assert set(counters) == {field.name for field in TROUBLE}
 
 
 def test_counters_of_trouble_are_told_when_they_go_up(live: Live, listener: Client) -> None:
@@ -223,6 +226,35 @@ def test_a_sender_of_datagrams_is_told_until_it_expires_and_asking_again_renews_
         assert told.found("/event/expired") == [] and live.status()["notify"]["subscribers"] == 1
         told.wait("/event/expired")
         assert live.status()["notify"]["subscribers"] == 0
+
+
+@pytest.mark.skipif(shutil.which("oscdump") is None, reason="needs oscdump (Debian: liblo-tools)")
+def test_oscdump_understands_what_is_told(live: Live) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.bind(("127.0.0.1", 0))
+        port = asker.getsockname()[1]
+        asker.sendto(build("/notify", [1, "commits", "values"]), ("127.0.0.1", live.engine.osc_port or 0))
+        asker.recv(65536)
+    dump = subprocess.Popen(["oscdump", "-L", str(port)], stdout=subprocess.PIPE, text=True)
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(dump.stdout or ()))
+    reader.start()
+    live.client.create("osc1", "simple_sine")
+    live.commit()
+
+    def is_told(n: int) -> bool:
+        live.client.set("osc1", "freq", 200.0 + n)  # again and again: oscdump does not say when it listens
+        return any("/event/value" in line for line in lines)
+
+    numbers = iter(range(10_000))
+    wait_until(lambda: is_told(next(numbers)), 30, step_s=0.02)
+    dump.terminate()
+    dump.wait()
+    reader.join(20)
+    assert dump.stdout is not None
+    dump.stdout.close()
+    told = next(line for line in lines if "/event/value" in line)
+    assert told.split()[1:5] == ["/event/value", "ssf", '"osc1"', '"freq"']
 
 
 def test_more_subscribers_than_allowed_are_refused(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,10 +136,8 @@ def test_a_hundred_nodes_hold_one_sample(folder: Path) -> None:
 
 
 def test_every_voice_plays_the_sample(folder: Path) -> None:
-    patch = (
-        Patch().create("v", "voices").give("v", {"voices": 3}).create("v.s", "sampler").give("v.s", {"file": "sweep.wav"})
-    )
-    patch.connect("v.gate", "v.s.gate")
+    patch = Patch().create("v", "voices").give("v", {"voices": 3})
+    patch.create("v.s", "sampler").give("v.s", {"file": "sweep.wav"}).connect("v.gate", "v.s.gate")
     with samples.Samples(folder, RATE) as held:
         held.resolve(patch)
         assert len(Blueprint.of(patch).data) == 2  # of the voices, and the sample once

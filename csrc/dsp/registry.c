@@ -17,6 +17,7 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_osc,
   &pe_module_slew,
   &pe_module_sample_hold,
+  &pe_module_drive,
   &pe_module_svf,
   &pe_module_kick,
   &pe_module_limiter,

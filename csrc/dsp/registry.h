@@ -19,6 +19,7 @@ extern const PeModule pe_module_lfo;
 extern const PeModule pe_module_osc;
 extern const PeModule pe_module_slew;
 extern const PeModule pe_module_sample_hold;
+extern const PeModule pe_module_drive;
 extern const PeModule pe_module_svf;
 extern const PeModule pe_module_kick;
 extern const PeModule pe_module_limiter;

@@ -68,7 +68,7 @@ PE_RT static void settle(Svf *s, const PeBlock *b) {
 static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(ROW);
 
 const PeModule pe_module_svf = {
-  .name = "svf", .help = "State variable filter with low-pass, band-pass, high-pass and notch at once, for modulation at every sample; where none is connected on, all four are heard together",
+  .name = "svf", .help = "State variable filter with low-pass, band-pass, high-pass and notch at once, for modulation at every sample; its name alone means the low-pass",
   .inputs = "in", .outputs = "low,band,high,notch",
   .n_inputs = 1, .n_outputs = 4, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Svf), .params = params,

@@ -10,9 +10,9 @@ from typing import Any
 from pyengine.cli.shared import EXIT_OK, add_command, completes, print_result
 
 EXAMPLES = """
+pyengine completion fish > ~/.config/fish/completions/pyengine.fish
 eval "$(pyengine completion bash)"                         in ~/.bashrc
 eval "$(pyengine completion zsh)"                          in ~/.zshrc, after compinit
-pyengine completion fish > ~/.config/fish/completions/pyengine.fish
 """
 _SHELLS = ("bash", "zsh", "fish")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from pyengine.cli.shared import (
     add_engine_address,
     can_print,
     check_rate,
+    print_error,
     print_result,
     print_warning,
     running_engine,
@@ -32,6 +35,7 @@ pyengine patch show bells.toml
 pyengine patch load bells.toml         and hear it, on a running engine
 pyengine patch dump -o now.toml
 """
+_LOOK_S = 0.1  # between two looks at a file that is watched
 ABOUT = "A patch file is TOML or JSON, by its name; docs/patches.md has the schema. FILE may be - for stdin."
 
 
@@ -82,14 +86,20 @@ def _add_convert(actions: Any) -> None:
 def _add_load(actions: Any) -> None:
     about = (
         "What the engine plays is turned into the patch of the file: a module of the same id and type stays, and\n"
-        "keeps its state. All is one commit; edits that were pending in the engine are thrown away."
+        "keeps its state. All is one commit; edits that were pending in the engine are thrown away.\n"
+        "With --watch and --json it prints one object for each time."
     )
-    examples = "pyengine patch load bells.toml\npyengine patch load bells.toml --crossfade 200 --anew"
+    examples = """
+    pyengine patch load bells.toml
+    pyengine patch load bells.toml --watch         hear each change as it is saved
+    pyengine patch load bells.toml --crossfade 200 --anew
+    """
     one = add_command(
         actions, "load", load, "send a patch to a running engine and commit it", examples=examples, about=about
     )
     _add_file(one)
     add_engine_address(one)
+    one.add_argument("--watch", action="store_true", help="load it again whenever it changes, until Ctrl-C")
     one.add_argument("--anew", action="store_true", help="let no module keep its state")
     one.add_argument("--crossfade", type=float, metavar="MS", help="of the swap (the engine's setting)")
     one.add_argument("--commit-timeout", type=float, metavar="MS", help="for the commit (the engine's setting)")
@@ -148,22 +158,46 @@ def convert(arguments: argparse.Namespace) -> int:
 
 
 def load(arguments: argparse.Namespace) -> int:
-    """Turn what a running engine plays into the patch of a file."""
+    """Turn what a running engine plays into the patch of a file; with --watch again whenever the file changes."""
+    if arguments.watch and arguments.file == "-":
+        raise UsageError("--watch needs a file, and not stdin")
+    with running_engine(arguments) as client:
+        if not arguments.watch:
+            _load(arguments, client)
+            return EXIT_OK
+        seen = None
+        while True:
+            now = _stamp(arguments.file)
+            if now != seen:
+                seen = now
+                try:
+                    _load(arguments, client)
+                except NoReplyError:
+                    raise
+                except EngineError as error:  # what plays plays on; the next change may mend it
+                    print_error(error, as_json=arguments.json)
+            time.sleep(_LOOK_S)
+
+
+def _load(arguments: argparse.Namespace, client: Client) -> None:
     from pyengine.difference import anew, edits
 
-    with running_engine(arguments) as client:
-        arguments.rate = client.status()["sample_rate"]
-        patch = _read(arguments)
-        client.abort()
-        playing = None if arguments.anew else _playing(arguments, client)
-        made = anew(patch) if playing is None else edits(playing, patch)
+    arguments.rate = client.status()["sample_rate"]
+    patch = _read(arguments)
+    client.abort()
+    playing = None if arguments.anew else _playing(arguments, client)
+    made = anew(patch) if playing is None else edits(playing, patch)
+    try:
         client.send_all(made.build)
         report = client.commit(
             crossfade_ms=arguments.crossfade,
             allow_silence=arguments.allow_silence,
             timeout_ms=arguments.commit_timeout,
         )
-        client.send_all(made.settings)
+    except EngineError:
+        client.abort()  # it is the file that is to be mended
+        raise
+    client.send_all(made.settings)
     print_result(
         arguments,
         {"file": arguments.file, "settings": len(made.settings), **report},
@@ -171,7 +205,15 @@ def load(arguments: argparse.Namespace) -> int:
         f"{len(report['new'])} new modules, {len(report['carried'])} stay, {len(report['gone'])} gone; "
         f"{report['total_ms']:.1f} ms",
     )
-    return EXIT_OK
+
+
+def _stamp(file: str) -> tuple[int, int]:
+    """Return what differs once a file has been written again; an editor may have taken it away for a moment."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def dump(arguments: argparse.Namespace) -> int:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pyengine
 from pyengine.cli.shared import EXIT_OK, add_command, add_device, print_result
+from pyengine.commands import Commit
+from pyengine.difference import anew
 from pyengine.errors import EngineError
+from pyengine.patch_file import load_patch
 
 OSCQUERY_PORT = 5006
 WEB_PORT = 5080
@@ -18,8 +22,10 @@ WEB_PORT = 5080
 EXAMPLES = """
 pyengine run                           default device, or the real-time clock without one
 pyengine run --device none --osc-port 0
+pyengine run --patch bells.toml
 pyengine run --session evening.session
 pyengine run --oscquery                tools find every parameter on http://127.0.0.1:5006/
+pyengine run --midi                    play what comes from the first MIDI input
 pyengine run --web                     and a page that shows it, on http://127.0.0.1:5080/
 """
 
@@ -51,10 +57,15 @@ def add(commands: Any) -> None:
     latency = "from the arrival of a setting to its effect: MS, shortest or asap (shortest)"
     one.add_argument("--latency", type=_latency, default="shortest", metavar="MS|shortest|asap", help=latency)
     one.add_argument("--crossfade", type=float, default=5, metavar="MS", help="of a swap, 0 to 1000 (5)")
+    one.add_argument("--patch", type=Path, metavar="FILE", help="patch file to begin with, .toml or .json")
     history = "seconds of the output kept for `pyengine listen`, 0 for none (30)"
     one.add_argument("--history", type=float, default=30, metavar="S", help=history)
     web = f"serve a page that shows the engine, on the loopback; 0: any free port ({WEB_PORT})"
     one.add_argument("--web", type=int, nargs="?", const=WEB_PORT, metavar="PORT", help=web)
+    midi = "play what comes from a MIDI input (its name or part of it; the first one) on the patch's voices"
+    one.add_argument("--midi", nargs="?", const="", metavar="PORT", help=midi)
+    to = "what plays MIDI, or a channel of it"
+    one.add_argument("--midi-to", action="append", default=[], metavar="[CHANNEL=]ID", help=to)
     one.add_argument("--session", type=Path, metavar="FILE", help="log the session, for `pyengine replay`")
 
 
@@ -63,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
+    patch = None if arguments.patch is None else load_patch(arguments.patch, sample_rate_hz=arguments.rate)
     with pyengine.Engine(
         arguments.device,
         sample_rate=arguments.rate,
@@ -86,15 +98,32 @@ def run(arguments: argparse.Namespace) -> int:
     ) as engine:
         if arguments.device == "free":
             engine.run_free()
+        if patch is not None:
+            for command in (*anew(patch).build, Commit(allow_silence=True)):
+                engine.do(command)
         page = None if arguments.web is None else engine.open_page(arguments.web)
-        _tell(arguments, engine, page)
-        while not ended.wait(0.5):
-            if engine.wait(0.0):
-                raise EngineError("the engine has ended by itself; see the log above")
+        with _midi(arguments, engine) as port:
+            _tell(arguments, engine, page, port)
+            while not ended.wait(0.5):
+                if engine.wait(0.0):
+                    raise EngineError("the engine has ended by itself; see the log above")
     return EXIT_OK
 
 
-def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | None) -> None:
+def _midi(arguments: argparse.Namespace, engine: pyengine.Engine) -> AbstractContextManager[str | None]:
+    """Return what plays a MIDI input while it is entered, and gives its name; None without one."""
+    if arguments.midi is None:
+        return nullcontext()
+    from pyengine.midi import Player, listening, parse_routes
+    from pyengine.patch import Patch
+
+    def look() -> Patch:
+        return Patch.from_json(engine.dump()["committed"])
+
+    return listening(arguments.midi, Player(look, engine.submit, parse_routes(arguments.midi_to)))
+
+
+def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | None, port: str | None) -> None:
     output = engine.status()["output"]
     session = None if arguments.session is None else str(arguments.session)
     facts = {
@@ -105,8 +134,10 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
         "osc_tcp_port": engine.osc_tcp_port,
         "oscquery_port": engine.oscquery_port,
         "recordings": str(arguments.recordings),
+        "patch": None if arguments.patch is None else str(arguments.patch),
         "session": session,
         "web": page,
+        "midi": port,
     }
     lines = [
         f"pyengine {pyengine.__version__}: {output}",
@@ -116,8 +147,12 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
         lines.append(f"OSC over TCP on {arguments.osc_host}:{engine.osc_tcp_port}")
     if engine.oscquery_port is not None:
         lines.append(f"OSCQuery on http://{arguments.osc_host}:{engine.oscquery_port}/")
+    if arguments.patch is not None:
+        lines.append(f"playing {arguments.patch}")
     if session is not None:
         lines.append(f"session log in {session}")
+    if port is not None:
+        lines.append(f"MIDI from {port}")
     if page is not None:
         lines.append(f"page on {page}")
     print_result(arguments, facts, "\n".join(lines))

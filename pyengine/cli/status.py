@@ -16,12 +16,14 @@ from pyengine.cli.shared import (
     print_result,
     running_engine,
 )
+from pyengine.errors import NoReplyError
 
 EXAMPLES = """
 pyengine status
 pyengine status --json                 everything, for a program
 pyengine status --watch                a line a second
 pyengine status --watch --count 5 --interval 0.2
+pyengine run & pyengine status --wait 10      go on once it answers
 """
 
 
@@ -30,6 +32,7 @@ def add(commands: Any) -> None:
     about = "With --watch and --json it prints one object a line."
     one = add_command(commands, "status", status, help, examples=EXAMPLES, about=about)
     add_engine_address(one)
+    one.add_argument("--wait", type=float, default=0.0, metavar="S", help="wait so long for an engine that starts (0)")
     one.add_argument("--watch", action="store_true", help="go on, until Ctrl-C")
     one.add_argument("--interval", type=float, default=1.0, metavar="S", help="between two lines, 0.05 to 3600 (1)")
     one.add_argument("--count", type=int, metavar="N", help="end after so many lines")
@@ -41,6 +44,9 @@ def status(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--interval {arguments.interval:g} is outside 0.05..3600 s")
     if arguments.count is not None and arguments.count < 1:
         raise UsageError(f"--count {arguments.count} is less than 1")
+    if not 0 <= arguments.wait <= 3600:
+        raise UsageError(f"--wait {arguments.wait:g} is outside 0..3600 s")
+    _await_engine(arguments)
     with running_engine(arguments) as client:
         if not arguments.watch:
             found = client.status()
@@ -56,6 +62,18 @@ def status(arguments: argparse.Namespace) -> int:
             print_result(arguments, found, _line(found))
             number += 1
     return EXIT_OK
+
+
+def _await_engine(arguments: argparse.Namespace) -> None:
+    """Return when the engine answers, or --wait seconds are over."""
+    end_s = time.monotonic() + arguments.wait
+    while time.monotonic() < end_s:
+        try:
+            with running_engine(arguments) as client:
+                client.sync()
+            return
+        except NoReplyError:
+            time.sleep(0.05)  # not yet there; where there is no port at all the refusal comes at once
 
 
 def _line(found: Mapping[str, Any]) -> str:

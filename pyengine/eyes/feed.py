@@ -20,6 +20,7 @@ from pyengine import _native
 from pyengine.commands import (
     Command,
     EngineCommands,
+    EngineLevels,
     EngineModules,
     EngineStatus,
     EngineSync,
@@ -45,7 +46,16 @@ TICK_S = 0.2
 WATCH_S = 2.0  # of sound that is measured beyond a tick: when we are gone the measuring ends by itself
 RESTART_S = 1.0
 LOG_LINES_A_TICK = 40  # more are counted, and not told
-_QUESTIONS = (EngineCommands, EngineModules, EngineStatus, EngineSync, PatchDump, RecordStatus, SessionStatus)
+_QUESTIONS = (
+    EngineCommands,
+    EngineLevels,
+    EngineModules,
+    EngineStatus,
+    EngineSync,
+    PatchDump,
+    RecordStatus,
+    SessionStatus,
+)
 _BOOT = "import sys; sys.path[:] = {path!r}; from pyengine.eyes.server import main; main({arguments!r})"
 
 

@@ -259,6 +259,18 @@ static PeStatus an_output(void) {
   return status;
 }
 
+static PeStatus a_history(void) {
+  PeOutput *one = NULL;
+  PeStatus status = pe_output_new(segment, &one);
+  if (status != PE_OK) return status;
+  status = pe_output_keep(one, 1000);
+  float frames[64];
+  uint64_t first;
+  CHECK(pe_output_listen(one, frames, 16, &first) == 0);
+  pe_output_free(one);
+  return status;
+}
+
 static PeStatus a_port(void) {
   PePort *port = (PePort *)1;
   const PeStatus status = pe_port_new(output, &port);
@@ -312,6 +324,7 @@ int main(int argc, char **argv) {
     check_memory("pe_worker_park", a_parking);
     check_memory("pe_worker_join", a_join); /* from nothing */
     check_memory("pe_output_new", an_output);
+    check_memory("pe_output_keep", a_history);
     check_memory("pe_port_new", a_port);
     check_memory("pe_clock_start", a_clock);
     stop_engine();

@@ -77,13 +77,14 @@ export class Slots {
       const y = i * (high + 3);
       g.fillStyle = "#0c1219";
       g.fillRect(0, y, w, high);
-      past.forEach(([at, state], k) => {
-        const from = Math.max(0, xOf(at)), to = k + 1 < past.length ? xOf(past[k + 1][0]) : w;
-        if (to < 0) return;
-        g.fillStyle = STATES[state] ?? "#7f92a5";
-        const isQuick = state !== "active" && state !== "replica";
-        g.fillRect(from, y, Math.max(isQuick ? 2 : 0, to - from), high);
-      });
+      for (const isRare of [false, true]) // above the others: they may last a millisecond
+        past.forEach(([at, state], k) => {
+          const from = Math.max(0, xOf(at)), to = k + 1 < past.length ? xOf(past[k + 1][0]) : w;
+          if (to < 0 || isRare === (state === "active" || state === "replica")) return;
+          g.fillStyle = STATES[state] ?? "#7f92a5";
+          const wide = state === "dead" ? 4 : isRare ? 2 : 0;
+          g.fillRect(from, y, Math.max(wide, to - from), high);
+        });
     });
     g.fillStyle = "#5f7387";
     g.font = "10px Inter, 'Segoe UI', 'DejaVu Sans', sans-serif";
