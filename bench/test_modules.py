@@ -234,7 +234,7 @@ def show(figures: Figures, name: str, ns: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["steady", "moving"])
-@pytest.mark.parametrize("name", registry().names)
+@pytest.mark.parametrize("name", [m.name for m in registry().modules if not m.events])  # those: test_seq.py
 def test_module(name: str, kind: str, benchmark: Any, figures: Figures) -> None:
     """Per sample of one module. moving: a parameter is on its ramp all the while."""
     assert name in ROWS, f"{name} has no row here: give it one in bench/test_modules.py"

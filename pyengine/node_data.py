@@ -74,5 +74,5 @@ def closed_gates(patch: Patch) -> Iterator[tuple[str, ParamSpec]]:
     """Yield (id, gate) of the gates that notes open: they are closed at the start, unless somebody has set them."""
     for node in patch.nodes.values():
         kind = kind_of(patch.spec(node.id).data) if node.data else None
-        if isinstance(kind, Player):
+        if kind is not None and isinstance(kind, Player):
             yield from kind.closed(patch, node)

@@ -104,11 +104,12 @@ class Blueprint:
 
 def _places(patch: Patch) -> Iterator[tuple[Node, int]]:
     """Yield the nodes of a patch as they sound, with the number of the copy: voice by voice what voices own."""
+    voices = {module.name for module in patch.registry.modules if module.is_voices}
     for node in patch.nodes.values():
         if "." in node.id:
             continue  # it comes with its voices
         yield node, 0
-        if patch.spec(node.id).is_voices:
+        if node.type in voices:
             members = [patch.nodes[id] for id in patch.members(node.id)]
             for copy in range(patch.copies(members[0].id) if members else 0):
                 for member in members:

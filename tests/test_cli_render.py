@@ -145,7 +145,7 @@ def test_a_broken_file_is_told_with_its_line(file: Path, tmp_path: Path) -> None
 
 def test_a_long_render_shows_how_far_it_is_where_somebody_looks_and_nowhere_else(file: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pyengine", "render", str(file), "-o", str(tmp_path / "a.flac")]
-    command += ["--block", "1", "--seconds", "200"]
+    command += ["--seconds", "200"]
     ours, theirs = pty.openpty()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs) as process:
         os.close(theirs)

@@ -104,8 +104,10 @@ def test_every_method_sends_its_command_and_returns_the_answer(engine: Responder
     assert client.session_start("a") == {"asked": "/session/start"}
     assert client.session_status() and client.session_stop()
     assert client.status() == {"asked": "/engine/status"}
+    client.levels()
     assert client.subscribe("commits") == {} and client.events() == []
     client.unsubscribe()
+    assert client.levels() == {"asked": "/engine/levels"}
     assert client.listen(1.0) == {"asked": "/engine/listen"}
     assert client.modules() == {"modules": []} and client.commands() == []
     assert client.dump() == {"asked": "/patch/dump"}

@@ -31,7 +31,7 @@ _SET = re.compile(r"([^=@]+)\.([^.=@]+)=([^=@]+)(?:@([^=@]+))?")
 _GATE = re.compile(r"([^@]+)@([0-9.eE]+)(?:-([0-9.eE]+))?")
 _NOTE = re.compile(r"([^=@]+)=([^=@]+)@([0-9.eE]+)(?:-([0-9.eE]+))?")
 _FORMATS = {".wav": ("WAV", "FLOAT"), ".flac": ("FLAC", "PCM_24")}
-_QUIET_S = 0.5  # a render that takes less shows no bar
+_QUIET_S, _QUIET_SOUND_S = 0.5, 60.0  # a render that takes less, of less sound, shows no bar
 Events = list[tuple[float, tuple[object, ...]]]
 
 
@@ -190,12 +190,12 @@ def _seconds(text: str, where: str) -> float:
 
 
 def _bar(rate_hz: float) -> Callable[[int, int], None]:
-    """Return what draws how far a render is on stderr, once it takes a while."""
+    """Return what draws how far a render is on stderr, where it is long or takes a while."""
     start_s = time.perf_counter()
 
     def draw(n_done: int, n_frames: int) -> None:
         took_s = time.perf_counter() - start_s
-        if took_s < _QUIET_S:
+        if took_s < _QUIET_S and n_frames < _QUIET_SOUND_S * rate_hz:
             return
         filled = 30 * n_done // n_frames
         left_s = took_s * (n_frames - n_done) / n_done
