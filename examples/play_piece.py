@@ -34,4 +34,6 @@ def main(file: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 20.0)
+    arguments = sys.argv[1:]
+    default = str(Path(__file__).parent / "pieces" / "night_train.toml")
+    main(arguments[0] if arguments else default, float(arguments[1]) if len(arguments) > 1 else 8.0)
