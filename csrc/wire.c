@@ -187,7 +187,7 @@ static void say_id(const uint8_t *m, uint32_t n_bytes, const PeWireIds *ids) {
     ids->say(ids->to, pe_wire_hash(m + 5, part(m + 5, n - 5, '/')));
   } else if (begins(m, n, "/gate/", 6)) {
     ids->say(ids->to, pe_wire_hash(m + 6, part(m + 6, n - 6, '/')));
-  } else if (begins(m, n, "/patch/create", 13) || begins(m, n, "/patch/delete", 13)) {
+  } else if (begins(m, n, "/patch/create", 13) || begins(m, n, "/patch/delete", 13) || begins(m, n, "/note/", 6) || begins(m, n, "/seq/", 5)) {
     uint32_t at = padded(n + 1);
     if (at >= n_bytes) return;
     at += padded(length(m + at, n_bytes - at) + 1); /* past the tags */

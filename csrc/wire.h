@@ -44,7 +44,7 @@ PE_RT uint32_t pe_wire_read_all(const PeTable *table, const uint8_t *datagram, u
 PE_RT uint32_t pe_wire_reply(const PeWireSetting *setting, uint8_t reply[PE_WIRE_REPLY_BYTES]);
 
 /* Hand the hash of each module id that a datagram speaks of, whether it is well formed or not, to `say`: those of /mod,
- * /gate, /patch/create and /patch/delete; `any` instead for an address that is a pattern, which may mean every module.
+ * /gate, /note, /seq, /patch/create and /patch/delete; `any` instead for an address that is a pattern, which may mean every module.
  * The same datagram gives the same ids. */
 typedef struct PeWireIds {
   void (*say)(void *to, uint32_t hash);

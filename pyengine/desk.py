@@ -210,10 +210,10 @@ class Desk:
         return self.committed.registry.get(node.type).param(name).is_event
 
     def short(self) -> dict[str, Node]:
-        """Return the modules whose setting is one record and nothing else, by id: those that play, but for one that
-        the commit on its way has anew.
+        """Return the modules whose setting is one record and nothing else, by id: those that play, but for what voices
+        own, and for one that the commit on its way has anew.
         """
-        playing = {id: node for id, node in self.committed.nodes.items() if self.committed.copies(id) == 1}
+        playing = {id: node for id, node in self.committed.nodes.items() if "." not in id}
         for id, node in self.candidate.nodes.items() if self.candidate is not None else ():
             if id in playing and playing[id].handle != node.handle:
                 del playing[id]

@@ -155,6 +155,8 @@ def commits() -> dict[str, Any]:
     with Engine("none", osc_port=None, probation_ms=20) as engine:
         ready_s = time.perf_counter() - start
         reports = []
+        engine.create("first", "simple_sine")
+        engine.commit()  # comes upon an engine at rest
         for number in range(COMMITS):
             engine.clear()
             engine.create(f"osc{number}", "simple_sine")

@@ -34,8 +34,15 @@ class Player(Protocol):
         ...
 
 
+SAMPLE = b"pe-sample "
+"""What the bytes of a sample begin with in a blueprint: its hash follows, and a plan is given what it stands for."""
+
 KINDS: dict[str, Kind] = {}
-_HOMES = {"pattern": ("pyengine.sequence", "Track"), "voices": ("pyengine.polyphony", "Voices")}
+_HOMES = {
+    "pattern": ("pyengine.sequence", "Track"),
+    "sample": ("pyengine.samples", "SampleData"),
+    "voices": ("pyengine.polyphony", "Voices"),
+}
 """Where the kinds are that are loaded when they are first asked for."""
 
 
@@ -67,5 +74,5 @@ def closed_gates(patch: Patch) -> Iterator[tuple[str, ParamSpec]]:
     """Yield (id, gate) of the gates that notes open: they are closed at the start, unless somebody has set them."""
     for node in patch.nodes.values():
         kind = kind_of(patch.spec(node.id).data) if node.data else None
-        if isinstance(kind, Player):
+        if kind is not None and isinstance(kind, Player):
             yield from kind.closed(patch, node)

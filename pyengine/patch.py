@@ -34,6 +34,7 @@ _MAX_READ_FAULTS = 200
 _VERSION = 1
 _MOST_COPIES = 64  # of a module of voices: each has as many handles, whether they sound or not
 _DEFAULT_VOICES = 8
+_ONE_PAIR = [(0, 0)]
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Op = tuple[str, str, str | None, float]
@@ -355,8 +356,7 @@ class Patch:
 
     def copies(self, id: str) -> int:
         """Return how many modules a node stands for when it sounds, with handles from its own on."""
-        owner, dot, _ = id.partition(".")
-        return int(self._nodes[owner].data["voices"]) if dot else 1
+        return int(self._nodes[id.partition(".")[0]].data["voices"]) if "." in id else 1
 
     def members(self, id: str) -> list[str]:
         """Return the ids of the modules that voices own."""
@@ -487,6 +487,8 @@ class Patch:
 
     def pairs(self, cable: Cable) -> list[tuple[int, int]]:
         """Return the cables that one stands for when it sounds, as (copy of the source, copy of the dest)."""
+        if "." not in cable.source and "." not in cable.dest:
+            return _ONE_PAIR
         if self.spec(cable.source).is_voices:
             return []  # its parameter is set, not wired
         owners = [id.partition(".")[0] if "." in id else "" for id in (cable.source, cable.dest)]
@@ -583,7 +585,7 @@ class Patch:
     def _limit_errors(self) -> Iterator[PatchError]:
         n_cables, n_delays = len(self._cables), sum(1 for cable in self._cables.values() if cable.feedback)
         n_nodes = len(self._nodes)
-        if any(self.spec(id).is_voices for id in self._nodes):
+        if any("." in id for id in self._nodes):
             n_nodes = sum(map(self.copies, self._nodes))
             pairs = [(len(self.pairs(cable)), cable) for cable in self._cables.values()]
             n_cables, n_delays = sum(n for n, _ in pairs), sum(n for n, cable in pairs if cable.feedback)
@@ -810,7 +812,7 @@ class _Reader:
             return
         for number, row in enumerate(nodes):
             where = f"nodes[{number}]"
-            if self.keys(row, where, ("id", "type", "params", "data"), ("id", "type")):
+            if self.keys(row, where, ("id", "type", "params", "data", "sample"), ("id", "type")):
                 self.node(row, where)
         for number, row in enumerate(cables):
             where = f"cables[{number}]"
@@ -821,6 +823,8 @@ class _Reader:
             row = nodes[int(where[6:-1])]
             if "data" in row:
                 self.attempt(f"{where}.data", self.patch.give, id, row["data"])
+            if "sample" in row:  # short for data.file
+                self.attempt(f"{where}.sample", self.patch.give, id, {"file": row["sample"]})
 
     def cable(self, row: Mapping[str, Any], where: str) -> None:
         ends = (row["from"], row["to"])

@@ -58,6 +58,34 @@ def test_settings_and_gates_are_what_events_are(file: Path, tmp_path: Path) -> N
     assert not sound[:4800].any() and sound[4900:9000].any()
 
 
+VOICES = """\
+version = 1
+nodes = [
+  { id = "pad", type = "voices", data = { voices = 4 } },
+  { id = "pad.osc", type = "simple_sine" },
+  { id = "pad.env", type = "adsr" },
+]
+cables = [
+  { from = "pad.freq", to = "pad.osc.freq" },
+  { from = "pad.gate", to = "pad.env.gate" },
+  { from = "pad.osc", to = "pad.env" },
+]
+"""
+
+
+def test_notes_are_played_on_voices_by_name_or_number(file: Path, tmp_path: Path) -> None:
+    file.write_text(VOICES)
+    words = ["--note", "pad=A4@0.1-0.5", "--note", "pad=60@0.3", "--set", "pad.osc.gain=0.1"]
+    answer("render", file, "-o", tmp_path / "a.wav", "--seconds", "1", *words)
+    sound, _ = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)
+    events = [(0.1, 69, "note_on"), (0.3, 60, "note_on"), (0.5, 69, "note_off")]
+    played = [(at_s, ("mod", "pad", deed, note)) for at_s, note, deed in events]
+    expected = package.render(load_patch(file).set("pad.osc", "gain", 0.1), 1.0, events=played)
+    assert np.array_equal(sound, expected) and not sound[:4800].any()
+    assert "is no note" in pyengine("render", file, "-o", tmp_path / "a.wav", "--note", "pad=H4@0").stderr
+    assert pyengine("render", file, "-o", tmp_path / "a.wav", "--note", "pad=C4").returncode == 2
+
+
 def test_the_block_changes_no_bit_and_rate_and_channels_are_those_asked_for(file: Path, tmp_path: Path) -> None:
     for block in ("64", "1000"):
         answer("render", file, "-o", tmp_path / f"{block}.wav", "--block", block, "--rate", "44100", "--channels", "2")
@@ -117,7 +145,7 @@ def test_a_broken_file_is_told_with_its_line(file: Path, tmp_path: Path) -> None
 
 def test_a_long_render_shows_how_far_it_is_where_somebody_looks_and_nowhere_else(file: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pyengine", "render", str(file), "-o", str(tmp_path / "a.flac")]
-    command += ["--block", "1", "--seconds", "200"]
+    command += ["--seconds", "200"]
     ours, theirs = pty.openpty()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs) as process:
         os.close(theirs)

@@ -104,13 +104,16 @@ def test_every_method_sends_its_command_and_returns_the_answer(engine: Responder
     assert client.session_start("a") == {"asked": "/session/start"}
     assert client.session_status() and client.session_stop()
     assert client.status() == {"asked": "/engine/status"}
+    client.levels()
     assert client.subscribe("commits") == {} and client.events() == []
     client.unsubscribe()
+    assert client.levels() == {"asked": "/engine/levels"}
     assert client.listen(1.0) == {"asked": "/engine/listen"}
     assert client.modules() == {"modules": []} and client.commands() == []
     assert client.dump() == {"asked": "/patch/dump"}
     assert client.listen(2.0) == {"asked": "/engine/listen"}
     assert client.sync() == {"asked": "/engine/sync"}
+    assert client.sample("s1", "kick.wav") == {}
     client.voices("poly", 8)
     client.sequence("seq1", pattern="x", notes="C4", velocities="1", division=4, lanes={"a.b": "1"}, targets=["k"])
     client.sequence("seq1", clock="clock1")

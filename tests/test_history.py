@@ -72,8 +72,35 @@ def test_what_cannot_be_kept_is_refused() -> None:
         rig.output.keep(1 << 62)
 
 
+def test_a_copy_that_the_callback_runs_into_is_cut_to_what_is_whole() -> None:
+    """All that is kept is copied again and again while the clock runs as fast as it can: a tone foretells itself."""
+    with Rig(block_frames=1024) as rig:
+        rig.output.keep(1)
+        rig.commit(tone())
+        rig.advance(200_000)
+        is_over = threading.Event()
+        faults: list[float] = []
+
+        def look() -> None:
+            while not is_over.is_set():
+                heard, _ = listen(rig.output, 1 << 17)
+                if len(heard) < 3:  # the clock ran around the whole ring
+                    continue
+                x = heard[:, 0].astype(np.float64)
+                faults.append(float(np.abs(x[2:] - (2 * np.cos(2 * np.pi * 440 / 48000) * x[1:-1] - x[:-2])).max()))
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        for _ in range(20):
+            rig.advance(100_000)
+        wait_until(lambda: len(faults) > 20)
+        is_over.set()
+        thread.join()
+        assert max(faults) < 1e-6
+
+
 def test_whoever_listens_while_it_plays_gets_whole_frames_in_order() -> None:
-    """The frames count, channel by channel; every copy must be a piece of that count."""
+    """Two copies, one behind the other, agree where they overlap."""
     with Rig("none", requests=[64]) as rig:
         rig.output.keep(4800)
         rig.commit(tone())

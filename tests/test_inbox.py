@@ -274,7 +274,9 @@ def test_nothing_overtakes_what_its_sender_has_on_the_long_way(box: Box) -> None
     assert box.values == [4.0, 1.0, 2.0, 3.0]
 
 
-@pytest.mark.parametrize("address", ["/mod/osc1/mode", "/gate/osc1", "/patch/create", "/patch/delete"])
+@pytest.mark.parametrize(
+    "address", ["/mod/osc1/mode", "/gate/osc1", "/patch/create", "/patch/delete", "/note/on", "/seq/pattern"]
+)
 def test_nothing_overtakes_what_anybody_has_on_the_long_way_for_the_same_module(box: Box, address: str) -> None:
     box.put(message(address, "osc1", "adsr"), ALICE)
     box.put(message("/mod/osc1/freq", 1.0), BOB)

@@ -160,6 +160,13 @@ def test_swing_delays_every_second_step_by_its_share(swing: float) -> None:
     assert onsets(patch, 200_000) == exact("x", 200_000, 117, swing=float(kept))
 
 
+def test_swing_leaves_tracks_of_fewer_than_two_steps_to_a_beat_alone() -> None:
+    for division in ("1", "1/4", "3/2"):
+        patch = gated("x", bpm=300, division=division, params={"length": 0.1}).set("clock1", "swing", 0.5)
+        wanted = exact("x", 400_000, 300, division=Fraction(division))
+        assert onsets(patch, 400_000) == wanted
+
+
 def test_a_new_swing_in_the_middle_drops_no_step() -> None:
     events: list[Event] = [(at / 10, ("mod", "clock1", "swing", (at % 4) / 4)) for at in range(1, 40)]
     straight = exact("x", 4 * RATE_HZ, 140)

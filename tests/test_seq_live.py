@@ -14,6 +14,7 @@ from pyengine import Patch, replay
 from pyengine.commands import Gate, NoteOff, NoteOn, SeqPattern, SetParam
 from pyengine.difference import anew, edits
 from pyengine.errors import CommandError, EngineError, PatchError
+from pyengine.playing import note_on
 
 STEP = 6000  # frames, at 120 bpm and four steps to a beat
 
@@ -255,3 +256,57 @@ def test_the_difference_of_two_patches_turns_one_into_the_other() -> None:
         )
     assert {n.id: n.data for n in desk.pending.nodes.values()} == {n.id: n.data for n in after.nodes.values()}
     assert sorted(map(str, desk.pending.to_dict()["cables"])) == sorted(map(str, after.to_dict()["cables"]))
+
+
+def test_a_track_whose_targets_change_ends_the_note_it_began_on_the_old_one(tmp_path: Path) -> None:
+    with Live(tmp_path) as live:
+        patch = drum("x" + "-" * 1000).create("env2", "adsr").gate("env2", 0)
+        first = build(live, patch)
+        live.advance(5_000)
+        live.client.sequence("seq1", targets=["env2"])
+        frame = int(live.commit(crossfade_ms=0, allow_silence=True)["frame"])
+        live.advance(2_000)
+        x = live.samples()[:, 0]
+    assert x[first:frame].min() == 1
+    assert x[frame:].max() == 0
+
+
+def test_commands_beyond_what_a_chunk_holds_are_left_out_counted_and_the_same_in_both_replicas(tmp_path: Path) -> None:
+    """64 voices with 72 parameters that follow each note: they set 4608 at one frame, more than 4096."""
+    patch = Patch().create("clock1", "clock").create("poly", "voices").give("poly", {"voices": 64})
+    for number in range(12):
+        patch.create(f"poly.o{number}", "osc").set(f"poly.o{number}", "gain", 0.001)
+        for param in ("freq", "pitch", "detune", "width", "phase", "gain"):
+            patch.connect("poly.note", f"poly.o{number}.{param}", 0.0001 if param != "freq" else 1)
+    with Live(tmp_path) as live:
+        first = build(live, patch)
+        start = live.engine.frames + 2049  # inside a block: what comes at its edge is set at once
+        live.send_at(start, *(NoteOn("poly", 20 + n) for n in range(64)))
+        live.send_at(start + 1000, SetParam("poly", "bend", 1.0))
+        live.advance(9_000)
+        counters = [slot["counters"]["emit_full"] for slot in live.status()["slots"]]
+        x = live.samples()[first:]
+    events = [((start - first) / RATE_HZ, op) for n in range(64) for op in note_on(patch, "poly", 20 + n)]
+    events.append(((start + 1000 - first) / RATE_HZ, ("mod", "poly", "bend", 1.0)))
+    assert counters[0] == counters[1] > 0
+    assert_same(x, stereo(patch, len(x), events=events))
+
+
+def test_a_log_that_begins_in_the_middle_of_a_pattern_is_replayed_bit_for_bit(tmp_path: Path) -> None:
+    with Live(tmp_path) as live:
+        build(live, band())
+        live.advance(31_000)
+        first = int(live.client.session_start("middle")["first_frame"])
+        live.client.sequence("seq1", pattern="xx.x")
+        live.commit(crossfade_ms=0)
+        live.advance(30_000)
+        live.client.note_on("poly", "C6")
+        live.client.sync()
+        live.advance(20_000)
+        live.client.session_stop()
+        live.advance(1_000)
+        x = live.samples()
+    replayed, facts = replay(tmp_path / "middle.session")
+    assert facts.warnings == []
+    assert len(replayed) > 50_000
+    assert_same(replayed, x[first : first + len(replayed)])

@@ -42,9 +42,9 @@ PE_RT_INLINE int64_t pe_floor_div(PeWide n, PeWide d) { /* d > 0 */
 
 PE_RT_INLINE int64_t pe_round_div(PeWide n, PeWide d) { return pe_floor_div(2 * n + d, 2 * d); }
 
-/* The place of step k, in 2^-32 steps: every second one comes later. */
-PE_RT_INLINE PeWide pe_beat_step(const PeBeat *c, int64_t k) {
-  return (PeWide)k * 4294967296 + (k & 1 ? (PeWide)c->swing : 0);
+/* The place of step k, in 2^-32 steps, with num / den to a beat: every second one comes later, if there are two to a beat. */
+PE_RT_INLINE PeWide pe_beat_step(const PeBeat *c, int64_t k, uint32_t num, uint32_t den) {
+  return (PeWide)k * 4294967296 + ((k & 1) && num >= 2 * den ? (PeWide)c->swing : 0);
 }
 
 /* Frame of the clock's count at which it comes to a place, with num / den steps to a beat. */

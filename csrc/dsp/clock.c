@@ -12,7 +12,7 @@ enum { BPM, SWING, RUNNING, POSITION, N_PARAMS };
 static const PeParam params[N_PARAMS] = {
   [BPM] = {.name = "bpm", .alias = "tempo", .unit = "bpm", .choices = "", .help = "Beats a minute; a change keeps the beat where it is",
            .min = 20.0, .max = 999.0, .default_value = DEFAULT_BPM},
-  [SWING] = {.name = "swing", .alias = "", .unit = "", .choices = "", .help = "How late every second step of a sequence comes, as a share of a step",
+  [SWING] = {.name = "swing", .alias = "", .unit = "", .choices = "", .help = "How late every second step of a sequence comes, as a share of a step, where two or more make a beat",
              .min = 0.0, .max = 0.75, .default_value = 0.0},
   [RUNNING] = {.name = "running", .alias = "", .unit = "", .choices = "", .help = "0 holds the beat, 1 lets it go on from there",
                .min = 0.0, .max = 1.0, .default_value = 1.0, .flags = PE_PARAM_GATE},

@@ -8,6 +8,8 @@
 #define sync_at PE_SIMD_NAME(sync_at)
 #define move_synced PE_SIMD_NAME(move_synced)
 #define advance PE_SIMD_NAME(advance)
+#define waves_of PE_SIMD_NAME(waves_of)
+#define advance_steadily PE_SIMD_NAME(advance_steadily)
 #define osc_chunk PE_SIMD_NAME(osc_chunk)
 
 /* A step by `jump`, t frames ago, 0 to 1. */
@@ -118,6 +120,35 @@ PE_V void advance(Osc *s, float *ahead, uint32_t shape, double part, uint64_t of
   s->low_position = m.low_end;
 }
 
+PE_V void waves_of(uint32_t shape, uint64_t position, uint64_t increment, uint64_t width, float *restrict waves, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) {
+    const uint64_t here = position + increment * (i + 1u);
+    waves[i] = (float)wave_of(shape, here, here - width);
+  }
+}
+
+/* n frames in which nothing moves but the phase: what `advance` does, frame by frame, in the same order. */
+PE_RT static void advance_steadily(Osc *s, float *ahead, uint32_t shape, uint64_t width, float *waves, uint32_t n) {
+  const uint64_t increment = s->increment, position = s->position;
+  switch (shape) {
+    case SQUARE: waves_of(SQUARE, position, increment, width, waves, n); break;
+    case TRIANGLE: waves_of(TRIANGLE, position, increment, width, waves, n); break;
+    case SINE: waves_of(SINE, position, increment, width, waves, n); break;
+    default: waves_of(SAW, position, increment, width, waves, n); break;
+  }
+  Move m = {.distance = (int64_t)increment, .low_distance = (int64_t)increment, .speed = (double)(int64_t)increment, .low_speed = (double)(int64_t)increment};
+  const uint64_t edge = shape == TRIANGLE ? QUARTER_TURN : 0, other = shape == TRIANGLE ? 3 * QUARTER_TURN : shape == SQUARE ? width : 0;
+  for (uint32_t i = 0; shape != SINE && i < n; i++) {
+    m.end = position + increment * (i + 1u);
+    if (m.end - edge >= increment && m.end - other >= increment) continue; /* neither has wrapped */
+    m.low_end = m.end - width;
+    move(ahead + i, shape, &m);
+  }
+  s->phase += increment * n;
+  s->position += increment * n;
+  s->low_position += increment * n;
+}
+
 PE_RT static void osc_chunk(Osc *s, const PeBlock *b, uint32_t at, uint32_t n) {
   const uint32_t shape = shape_of(b->params);
   const float *sync = b->inputs[0] ? b->inputs[0] + at : NULL;
@@ -127,7 +158,18 @@ PE_RT static void osc_chunk(Osc *s, const PeBlock *b, uint32_t at, uint32_t n) {
   memcpy(ahead, s->ahead, sizeof s->ahead);
   memcpy(waves, s->waves, BLEP_DELAY * sizeof *waves);
   uint64_t increment = 0, offset = 0, width = 0;
-  for (uint32_t i = 0; i < n; i++) {
+  uint32_t begin = 0;
+  if (!sync) s->syncs[0] = s->syncs[1] = s->syncs[2] = 0.0f;
+  if (is_pitch_steady && is_place_steady && !sync && s->has_run) {
+    increment = increment_at(s, b, at);
+    offset = position_of(param_at(b, PHASE, at));
+    width = position_of(param_at(b, WIDTH, at));
+    if (increment == s->increment && s->position == s->phase + offset && s->low_position == s->position - width) {
+      advance_steadily(s, ahead, shape, width, waves + BLEP_DELAY, n);
+      begin = n;
+    }
+  }
+  for (uint32_t i = begin; i < n; i++) {
     if (i == 0 || !is_pitch_steady) increment = increment_at(s, b, at + i);
     if (i == 0 || !is_place_steady) {
       offset = position_of(param_at(b, PHASE, at + i));
@@ -167,4 +209,6 @@ PE_RT static void PE_SIMD_NAME(osc_process)(void *state, const PeBlock *b) {
 #undef sync_at
 #undef move_synced
 #undef advance
+#undef waves_of
+#undef advance_steadily
 #undef osc_chunk

@@ -131,7 +131,7 @@ static PeStatus seq_prepare(void *state, double sample_rate_hz, uint32_t max_blo
 static void seq_reset(void *state) { *(Seq *)state = (Seq){.off_frame = -1}; }
 
 PE_RT static int64_t onset_of(const PeBeat *c, const Head *h, int64_t step) {
-  return pe_beat_frame(c, pe_beat_step(c, step), h->num, h->den);
+  return pe_beat_frame(c, pe_beat_step(c, step, h->num, h->den), h->num, h->den);
 }
 
 /* The first step that is not over yet. */
@@ -222,7 +222,7 @@ PE_RT static void play(Seq *s, const PeEmit *e, const Pattern *p, const Step *st
     }
   }
   const PeBeat *c = e->clock;
-  const PeWide from = pe_beat_step(c, s->step + step->ties), to = pe_beat_step(c, s->step + step->ties + 1);
+  const PeWide from = pe_beat_step(c, s->step + step->ties, h->num, h->den), to = pe_beat_step(c, s->step + step->ties + 1, h->num, h->den);
   const PeWide end = from + (int64_t)(v[LENGTH].target * (double)(int64_t)(to - from));
   const int64_t frames = pe_beat_frame(c, end, h->num, h->den) - c->frames - e->at;
   s->off_frame = s->frames + e->at + (frames > 0 ? frames : 1);

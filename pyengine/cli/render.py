@@ -13,21 +13,25 @@ from typing import Any
 
 from pyengine.cli.shared import EXIT_OK, UsageError, add_command, check_rate, print_result, print_warning
 from pyengine.errors import EngineError
+from pyengine.notes import parse_note
 from pyengine.patch import Patch
 from pyengine.patch_file import load_patch
 
 EXAMPLES = """
 pyengine render bells.toml -o bells.wav --seconds 5
 pyengine render bass.toml -o bass.wav --set osc1.freq=55 --set filt1.cutoff=400@1.5
+pyengine render pad.toml -o pad.wav --note pad=C4@0-2 --note pad=Eb4@0-2 --note pad=G4@0.5-2
 pyengine render bass.toml -o bass.flac --gate env1@0.0-0.5 --gate env1@1.0-1.5 --json
 """
 ABOUT = """--set ID.PARAM=VALUE sets a parameter from the start, --set ID.PARAM=VALUE@S at S seconds. --gate ID@FROM-TO
-opens a gate at FROM and closes it at TO, in seconds; it is closed before. --gate ID@FROM leaves it open. Both may be
-given again and again. The result does not depend on --block, bit for bit. WAV is written as floats, FLAC in 24 bits."""
-_SET = re.compile(r"([^.=@]+)\.([^.=@]+)=([^=@]+)(?:@([^=@]+))?")
+opens a gate at FROM and closes it at TO, in seconds; it is closed before. --gate ID@FROM leaves it open. --note
+ID=NOTE@FROM-TO plays a note, C4 or 60, on voices. All may be given again and again. The result does not depend on
+--block, bit for bit. WAV is written as floats, FLAC in 24 bits."""
+_SET = re.compile(r"([^=@]+)\.([^.=@]+)=([^=@]+)(?:@([^=@]+))?")
 _GATE = re.compile(r"([^@]+)@([0-9.eE]+)(?:-([0-9.eE]+))?")
+_NOTE = re.compile(r"([^=@]+)=([^=@]+)@([0-9.eE]+)(?:-([0-9.eE]+))?")
 _FORMATS = {".wav": ("WAV", "FLOAT"), ".flac": ("FLAC", "PCM_24")}
-_QUIET_S = 0.5  # a render that takes less shows no bar
+_QUIET_S, _QUIET_SOUND_S = 0.5, 60.0  # a render that takes less, of less sound, shows no bar
 Events = list[tuple[float, tuple[object, ...]]]
 
 
@@ -38,9 +42,12 @@ def add(commands: Any) -> None:
     one.add_argument("--seconds", type=float, default=5.0, metavar="S", help="how much (5)")
     one.add_argument("--set", action="append", default=[], metavar="ID.PARAM=VALUE[@S]", help="set a parameter")
     one.add_argument("--gate", action="append", default=[], metavar="ID@FROM[-TO]", help="open and close a gate")
+    one.add_argument("--note", action="append", default=[], metavar="ID=NOTE@FROM[-TO]", help="play a note on voices")
     one.add_argument("--rate", type=float, default=48000, metavar="HZ", help="sample rate (48000)")
     one.add_argument("--channels", type=int, metavar="N", help="1 to 8 (what render() takes by itself)")
     one.add_argument("--block", type=int, default=64, metavar="FRAMES", help="frames rendered at once (64)")
+    samples = "folder that the files of samplers lie in (the patch file's)"
+    one.add_argument("--samples", type=Path, metavar="DIR", help=samples)
 
 
 def render(arguments: argparse.Namespace) -> int:
@@ -55,7 +62,8 @@ def render(arguments: argparse.Namespace) -> int:
     if not float(arguments.rate).is_integer():
         raise UsageError(f"--rate {arguments.rate:g} is not a whole number, and a sound file has no other")
     patch = load_patch(arguments.file, sample_rate_hz=arguments.rate)
-    events = _settings(patch, arguments.set, arguments.rate) + _gates(patch, arguments.gate)
+    events = _settings(patch, arguments.set, arguments.rate)
+    events += _gates(patch, arguments.gate) + _notes(arguments.note)
     start_s = time.perf_counter()
     sound = offline.render(
         patch,
@@ -64,6 +72,7 @@ def render(arguments: argparse.Namespace) -> int:
         sample_rate=arguments.rate,
         block_frames=arguments.block,
         channels=arguments.channels,
+        samples=arguments.samples or Path(arguments.file).parent,
         progress=None if arguments.json or not sys.stderr.isatty() else _bar(arguments.rate),
     )
     took_s = time.perf_counter() - start_s
@@ -155,6 +164,24 @@ def _gates(patch: Patch, texts: list[str]) -> Events:
     return sorted(events, key=lambda event: (event[0], event[1][3]))  # at one time: close, then open
 
 
+def _notes(texts: list[str]) -> Events:
+    """Return when notes begin and end."""
+    events: Events = []
+    for text in texts:
+        match = _NOTE.fullmatch(text)
+        if match is None:
+            raise UsageError(f"--note {text} is not ID=NOTE@FROM-TO in seconds, such as pad=C4@0.0-1.5")
+        id, name, begin, end = match.groups()
+        note, begin_s = parse_note(name), _seconds(begin, f"--note {text}")
+        events.append((begin_s, ("mod", id, "note_on", note)))
+        if end is not None:
+            end_s = _seconds(end, f"--note {text}")
+            if end_s <= begin_s:
+                raise UsageError(f"--note {text} ends before it begins; give FROM-TO in seconds")
+            events.append((end_s, ("mod", id, "note_off", note)))
+    return sorted(events, key=lambda event: (event[0], event[1][2] == "note_on"))  # at one time: end, then begin
+
+
 def _seconds(text: str, where: str) -> float:
     try:
         return float(text)
@@ -163,12 +190,12 @@ def _seconds(text: str, where: str) -> float:
 
 
 def _bar(rate_hz: float) -> Callable[[int, int], None]:
-    """Return what draws how far a render is on stderr, once it takes a while."""
+    """Return what draws how far a render is on stderr, where it is long or takes a while."""
     start_s = time.perf_counter()
 
     def draw(n_done: int, n_frames: int) -> None:
         took_s = time.perf_counter() - start_s
-        if took_s < _QUIET_S:
+        if took_s < _QUIET_S and n_frames < _QUIET_SOUND_S * rate_hz:
             return
         filled = 30 * n_done // n_frames
         left_s = took_s * (n_frames - n_done) / n_done

@@ -29,7 +29,9 @@ UNTOUCHED_S = 0.02  # of it, certainly before
 ORDER = 16
 RISE_DB = 6.0
 MIN_BPM, MAX_BPM = 60.0, 180.0
-MIN_BEAT_S, MAX_BEAT_S = 0.05, 2.0
+MIN_BEAT_S, MAX_BEAT_S = 0.08, 2.0
+MIN_REPEAT_S, NEAR_S = 0.25, 0.015
+MAX_REPEATED = 128  # onsets looked at for it
 ON_THE_GRID = 0.04  # of a period: how far onsets may be off, root mean square
 
 
@@ -180,7 +182,8 @@ def _ends(x: Mono, bands: Mono, frame: int, hop: int, rate_hz: float) -> bool:
 
 
 def tempo(frames: list[int], rate_hz: float) -> dict[str, Any] | None:
-    """Return bpm, period_s of the grid that all onsets lie on, and its error in ms; None where there is no such.
+    """Return bpm, period_s of the grid that all onsets lie on, or after which all come again, and its error in ms;
+    None where there is no such.
 
     bpm: that of the grid, halved or doubled into 60..180: which of a grid's lines are beats cannot be heard.
     """
@@ -193,6 +196,7 @@ def tempo(frames: list[int], rate_hz: float) -> dict[str, Any] | None:
         fitted = _fit(times, gap)
         if fitted and (found is None or fitted[0] > found[0] * 1.01):
             found = fitted
+    found = found or _repetition(times)
     if found is None:
         return None
     period, error = found
@@ -209,6 +213,24 @@ def _gaps(gaps: Mono) -> set[float]:
     shortest = float(gaps.min())
     distinct = {round(float(g), 3) for g in gaps[:256]}
     return {g for g in {*distinct, shortest, shortest / 2, shortest / 3} if MIN_BEAT_S <= g <= MAX_BEAT_S}
+
+
+def _repetition(times: Mono) -> tuple[float, float] | None:
+    """Return (period, error in s) of the shortest time after which every onset comes again, None where they do not:
+    echoes that lie off the beat are on no grid, but come again with it.
+    """
+    shown = times[:MAX_REPEATED]
+    apart = shown[None, :] - shown[:, None]
+    for period in np.unique(np.round(apart[(apart >= MIN_REPEAT_S) & (apart <= MAX_BEAT_S)], 2)).tolist():
+        again = shown[shown + period + NEAR_S <= shown[-1]]
+        if len(again) < 4:
+            break
+        off = apart[: len(again)] - period
+        nearest = off[np.arange(len(again)), np.argmin(np.abs(off), axis=1)]
+        if np.abs(nearest).max() < NEAR_S:
+            exact = period + float(np.median(nearest))
+            return exact, float(np.sqrt(np.mean((nearest - (exact - period)) ** 2)))
+    return None
 
 
 def _fit(times: Mono, period: float) -> tuple[float, float] | None:

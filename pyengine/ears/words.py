@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 Facts = dict[str, Any]
@@ -48,11 +49,10 @@ def _course(facts: Facts) -> str:
     if len(course) < 6:
         return ""
     third = len(course) // 3
-    first, last = (10 ** (sum(part) / third / 20) for part in (course[:third], course[-third:]))
-    change = 1e3 if first == 0 else last / first
-    if change > 2:
+    first, last = (sum(10 ** (db / 10) for db in part) for part in (course[:third], course[-third:]))
+    if last > 4 * first:
         return "It grows louder from beginning to end."
-    if change < 0.5:
+    if last < first / 4:
         return "It grows quieter from beginning to end."
     return "It keeps its level." if max(course) - min(course) < 1 else ""
 
@@ -104,7 +104,8 @@ def _colour(facts: Facts) -> str:
     centroid, flatness = bright["centroid_hz"], bright["flatness"]
     if centroid is None:
         return ""
-    word = next((word for most, word in _BRIGHT if centroid < most), "very bright")
+    middle = math.sqrt(centroid * bright["rolloff_hz"])  # the one hears faint treble, the other strong bass
+    word = next((word for most, word in _BRIGHT if middle < most), "very bright")
     figures = f"centroid {centroid:.0f} Hz, 85 % of the energy below {bright['rolloff_hz']:.0f} Hz"
     if flatness > 0.3:
         kind = " and noisy"

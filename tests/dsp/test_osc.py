@@ -176,6 +176,15 @@ def test_a_sync_input_that_never_rises_changes_no_bit() -> None:
         np.testing.assert_array_equal(osc(shape, 5000, sync=silent), osc(shape, 5000))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("freq", [0.0, 55.0, 2000.1, 23990.0])
+@pytest.mark.parametrize("width", [0.0, 0.3, 1.0])
+def test_a_tone_that_stands_has_the_bits_of_one_that_might_move(shape: str, freq: float, width: float) -> None:
+    zero = np.zeros(5000, np.float32)
+    moving = osc(shape, 5000, freq=freq, width=width, phase=0.1, cables={"phase": zero, "freq": zero, "width": zero})
+    np.testing.assert_array_equal(osc(shape, 5000, freq=freq, width=width, phase=0.1), moving)
+
+
 def test_the_table_is_what_its_design_says() -> None:
     text = (drive.ROOT / "csrc" / "dsp" / "blep_table.h").read_text()
     for line, designed in zip(text.splitlines(), blep_design.header().splitlines(), strict=True):

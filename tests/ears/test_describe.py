@@ -266,6 +266,14 @@ def test_a_pattern_with_gaps_lies_on_the_grid_of_its_steps() -> None:
     assert found["tempo"]["bpm"] == pytest.approx(120.0, abs=0.5)
 
 
+def test_echoes_off_the_beat_leave_its_tempo() -> None:
+    places = sorted(24000 * k + late for k in range(8) for late in (0, 17_400))
+    found = described(at_places(kick(0.5), places, 5 * RATE_HZ))
+    assert found["onsets"]["n"] == len(places)
+    assert found["tempo"]["bpm"] == pytest.approx(120.0, abs=0.5)
+    assert found["tempo"]["period_s"] == pytest.approx(0.5, abs=2e-3)
+
+
 def test_onsets_without_a_grid_have_no_tempo() -> None:
     places = [int(RATE_HZ * x) for x in (0.1, 0.63, 0.97, 1.71, 2.02, 2.9, 3.13, 4.4)]
     found = described(at_places(kick(), places, 5 * RATE_HZ))
