@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from live import Live, assert_same
+from live import Live
 
 from pyengine import Patch, render, replay, samples
 from pyengine.channel import Channel
@@ -211,24 +211,18 @@ def test_a_worker_is_killed_in_the_middle_of_a_sample_and_no_bit_differs(folder:
     np.testing.assert_array_equal(sound[start : start + len(expected), 1], expected)
 
 
-def test_a_commit_in_the_middle_of_a_sample_carries_it(folder: Path) -> None:
+def test_a_commit_in_the_middle_of_a_sample_carries_it_to_the_bit(folder: Path) -> None:
     with live(folder, crossfade_ms=0) as engine:
         play(engine)
         engine.await_redundancy()
-        engine.client.gate("s", 1)
-        engine.advance(9600)
-        engine.client.create("d", "delay")
-        engine.client.set("d", "mix", 0)
-        engine.client.connect("s.left", "d")
-        engine.client.disconnect("s.left", "d")
-        engine.client.delete("d")
-        engine.client.create("g", "gain")
-        engine.client.connect("s.left", "g")
+        start = int(engine.engine.status()["frames"]) + 4800
+        engine.send_at(start, Gate("s", 1))
+        engine.advance(12000)
+        engine.client.create("idle", "gain")  # nothing comes into it: it adds +0
         engine.commit()
         engine.advance(30000)
         sound = engine.samples()
-    first = int(np.flatnonzero(sound[:, 0])[0]) - 1  # the sweep begins with a zero
-    np.testing.assert_array_equal(sound[first : first + 30000, 0] != 0, sweep()[:30000] != 0)
+    np.testing.assert_array_equal(sound[start : start + 36000, 0], sweep()[:36000])
 
 
 @pytest.mark.parametrize("name", ["absent.wav", "text.wav", "../x.wav"])
@@ -261,47 +255,11 @@ def test_a_session_with_a_sample_replays_to_the_bit_and_refuses_another_file(fol
         engine.advance(30000)
         sound = engine.samples()
     again, _ = replay(folder / "s.session", samples=folder)
-    n = min(len(sound), len(again))
-    first = len(again) - len(sound) if len(again) > len(sound) else 0
-    assert np.any(again[first : first + n])
-    assert any(
-        np.array_equal(again[at : at + 20000], sound[len(sound) - 20000 :]) for at in range(len(again) - 20000 + 1)
-    )
+    assert np.any(sound[-20000:]) and len(again) >= len(sound)
+    np.testing.assert_array_equal(again[: len(sound)], sound)
     soundfile.write(folder / "sweep.wav", sweep()[::-1], RATE, subtype="FLOAT")
     with pytest.raises(SessionError, match="is not the file"):
         replay(folder / "s.session", samples=folder)
     (folder / "sweep.wav").unlink()
     with pytest.raises(SessionError, match="is not in the samples folder"):
         replay(folder / "s.session", samples=folder)
-
-
-def test_a_worker_is_killed_in_the_middle_of_an_echo_and_no_bit_differs(folder: Path) -> None:
-    patch = Patch().create("k", "pluck").create("d", "delay").create("r", "reverb")
-    patch.connect("k", "d").connect("d", "r").set("d", "feedback", 0.8).set("d", "time", 123.4).set("r", "mix", 0.5)
-    takes = []
-    for kills in (False, True):
-        (take := folder / str(kills)).mkdir()
-        with Live(take) as engine:
-            for id, node in patch.nodes.items():
-                engine.client.create(id, node.type)
-                for name, value in node.params.items():
-                    engine.client.set(id, name, value)
-            engine.client.connect("k", "d")
-            engine.client.connect("d", "r")
-            engine.commit()
-            engine.await_redundancy()
-            engine.client.record_stop()
-            engine.record()
-            start = engine.engine.status()["frames"] + 4800
-            engine.send_at(start, Gate("k", 1))
-            engine.advance(20000)
-            if kills:
-                for _ in range(2):
-                    engine.kill(active(engine))
-                    engine.advance(6000)
-                    engine.await_redundancy()
-            engine.advance(60000)
-            sound = engine.samples()
-            takes.append(sound[int(np.flatnonzero(sound[:, 0])[0]) :][:60000])
-    assert_same(*takes)
-    assert np.abs(takes[0][40000:]).max() > 1e-3
