@@ -41,10 +41,12 @@ from scipy import signal
 from pyengine import _native
 from pyengine.patch import Patch
 from pyengine.plan import address, new_plan, prime
+from pyengine.samples import encode
 from pyengine.specs import registry
 
 BLOCK_FRAMES, N_FRAMES, N_NODES = 64, 48000, 32
 Samples = npt.NDArray[np.float32]
+_HASH = 64 * "0"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Row:
     """reference: the same job in numpy or scipy. source: feeds the inputs. moving: (param, a value, another).
 
     output: the one that is listened to, through a filter that passes it unchanged; by default all are heard.
-    settings: made before the first frame, such as a gate that strikes.
+    settings: made before the first frame, such as a gate that strikes. sample: what it plays.
     """
 
     reference: Callable[[], npt.NDArray[Any]]
@@ -62,6 +64,7 @@ class Row:
     moving: tuple[str, float, float]
     output: str = ""
     settings: tuple[tuple[str, float], ...] = ()
+    sample: npt.NDArray[Any] | None = None
 
 
 _SLEW = 1 - np.exp(-1 / 480)  # slew's part of what is left, by default
@@ -136,6 +139,16 @@ ROWS = {
         "left",
         (("modulation", 0.0),),
     ),
+    "sampler": Row(
+        lambda: np.interp(np.arange(N_FRAMES) * 2 ** (-5 / 12), np.arange(N_FRAMES), _SINE),
+        "numpy.interp, linear",
+        None,
+        1e-3,  # the reference has it: a line between samples
+        ("pitch", -5.0, -6.0),
+        "left",
+        (("pitch", -5.0), ("loop", 1.0), ("gate", 1.0)),
+        _SINE,
+    ),
     "compressor": Row(
         lambda: compressor(_SINE),
         "numpy, scipy.signal.lfilter",
@@ -172,6 +185,8 @@ def bank(name: str, row: Row, is_moving: bool) -> Iterator[Callable[[], Samples]
         patch.create("source", row.source)
     for i in range(N_NODES):
         patch.create(f"m{i}", name)
+        if row.sample is not None:
+            patch.give(f"m{i}", {"file": "sine.wav", "sha256": _HASH})
         if row.source:
             patch.connect("source", f"m{i}")
     if row.output:
@@ -187,7 +202,8 @@ def bank(name: str, row: Row, is_moving: bool) -> Iterator[Callable[[], Samples]
             records += [_native.Record(handle, index, number, frame=frame) for handle, index, number in at]
     commands = _native.commands(records)
     out = np.zeros((N_FRAMES, 1), np.float32)
-    with new_plan(patch, sample_rate_hz=RATE_HZ, max_block_frames=BLOCK_FRAMES, n_channels=1) as plan:
+    data = {} if row.sample is None else {_HASH: _native.Data(encode(row.sample[:, None]))}
+    with new_plan(patch, sample_rate_hz=RATE_HZ, max_block_frames=BLOCK_FRAMES, n_channels=1, samples=data) as plan:
         ops = [("mod", f"m{i}", param, value) for i in range(N_NODES) for param, value in row.settings]
         prime(plan, patch, [*ops, ("mod", "sink", "mode", "peak")] if row.output else ops, RATE_HZ)
 

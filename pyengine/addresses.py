@@ -209,6 +209,17 @@ TABLE: tuple[Route, ...] = (
         "Say how many notes sound at once.",
     ),
     Route(
+        "/patch/sample",
+        commands.PatchSample,
+        (
+            _id("module of type sampler"),
+            Argument("FILE", "file", "string", "a WAV, FLAC or AIFF file in the samples folder"),
+        ),
+        "/patch/sample sampler1 kick.wav",
+        "Give a sampler what it plays.",
+        replies.SAMPLE,
+    ),
+    Route(
         "/patch/commit",
         commands.Commit,
         _OPTIONS,

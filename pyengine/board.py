@@ -15,6 +15,7 @@ from pyengine.desk import Desk, Setting
 from pyengine.intake import Intake
 from pyengine.lineage import Lineage
 from pyengine.loop import Loop
+from pyengine.samples import Samples
 from pyengine.shortway import ShortWay
 from pyengine.slots import Happening, Slot, State
 
@@ -40,6 +41,7 @@ class Options:
     osc_tcp_port: int | None = None
     oscquery_port: int | None = None
     recordings: Path = Path("recordings")
+    samples: Path = Path(".")
     history_s: float = 30.0  # of the output, kept for listening
     session: Path | None = None  # log everything from the first block on
     prime_timeout_ms: float = 500.0
@@ -66,6 +68,7 @@ class Board:
         self.intake = Intake(self.segment)
         self.lineage = Lineage()
         self.slots = [Slot(0), Slot(1)]
+        self.samples = Samples(options.samples, options.sample_rate_hz)
         self._generation = 0
         self.on_move: list[Callable[[Slot], None]] = []  # whoever watches
 

@@ -6,14 +6,17 @@ end never blocks: what does not fit into the socket waits in a buffer of its own
 
 from __future__ import annotations
 
+import os
 import pickle
 import socket
 import struct
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 _HEAD = struct.Struct("!I")
 _CHUNK = 1 << 18
+_MAX_DESCRIPTORS = 16  # of one read
 
 Message = dict[str, Any]
 
@@ -25,6 +28,9 @@ class Channel:
         self.sock = sock
         self._in = bytearray()
         self._out = bytearray()
+        self._n_sent = 0
+        self._handed: deque[tuple[int, int]] = deque()  # to go with that byte: (bytes sent before it, descriptor)
+        self._received: deque[int] = deque()
 
     def fileno(self) -> int:
         return self.sock.fileno()
@@ -35,21 +41,45 @@ class Channel:
 
     def send(self, messages: Sequence[Message]) -> None:
         """Queue messages that are read together, and send what the socket takes."""
+        self._queue(messages)
+        self.flush()
+
+    def hand(self, message: Message, descriptor: int) -> None:
+        """Queue one message with a copy of a descriptor, which arrives as its 'descriptor': to be closed there."""
+        self._handed.append((self._n_sent + len(self._out), os.dup(descriptor)))
+        self._queue([message | {"descriptor": -1}])
+        self.flush()
+
+    def _queue(self, messages: Sequence[Message]) -> None:
         data = pickle.dumps(list(messages), protocol=pickle.HIGHEST_PROTOCOL)
         self._out += _HEAD.pack(len(data)) + data
-        self.flush()
 
     def flush(self) -> None:
         """Send what the socket takes now; a peer that has gone is found by `receive`."""
         while self._out:
             try:
-                sent = self.sock.send(self._out[:_CHUNK])
+                sent = self._send_some()
             except BlockingIOError:
                 return
             except OSError:
                 self._out.clear()
+                self._drop_handed()
                 return
             del self._out[:sent]
+            self._n_sent += sent
+
+    def _send_some(self) -> int:
+        """Send up to the next byte that a descriptor goes with, or from it on."""
+        if not self._handed or self._handed[0][0] > self._n_sent:
+            end = self._handed[0][0] - self._n_sent if self._handed else _CHUNK
+            return self.sock.send(self._out[: min(end, _CHUNK)])
+        sent = socket.send_fds(self.sock, [self._out[: _HEAD.size]], [self._handed[0][1]])
+        os.close(self._handed.popleft()[1])
+        return sent
+
+    def _drop_handed(self) -> None:
+        while self._handed:
+            os.close(self._handed.popleft()[1])
 
     def receive(self) -> list[Message] | None:
         """Return what has arrived (on a blocking socket: at least one batch), or None at the end."""
@@ -60,7 +90,8 @@ class Channel:
             if messages and self.sock.getblocking():
                 return messages
             try:
-                data = self.sock.recv(_CHUNK)
+                data, descriptors, _, _ = socket.recv_fds(self.sock, _CHUNK, _MAX_DESCRIPTORS)
+                self._received += descriptors
             except BlockingIOError:
                 return messages
             except OSError:
@@ -77,7 +108,11 @@ class Channel:
             return None
         batch: list[Message] = pickle.loads(bytes(self._in[_HEAD.size : _HEAD.size + size]))
         del self._in[: _HEAD.size + size]
+        for message in batch:
+            if "descriptor" in message:
+                message["descriptor"] = self._received.popleft()
         return batch
 
     def close(self) -> None:
+        self._drop_handed()
         self.sock.close()

@@ -117,6 +117,10 @@ class Client:
         """Remove a cable from the pending patch."""
         self.send(commands.Disconnect(source, dest))
 
+    def sample(self, module_id: str, file: str) -> dict[str, Any]:
+        """Give a `sampler` a file of the engine's samples folder; return what was in it."""
+        return _report(self.send(commands.PatchSample(module_id, file)))
+
     def voices(self, module_id: str, n: int) -> None:
         """Say how many notes of a `voices` sound at once, 1..64."""
         self.send(commands.SetVoices(module_id, n))

@@ -174,6 +174,18 @@ class SetVoices(DataEdit):
 
 
 @dataclass(frozen=True, slots=True)
+class PatchSample(DataEdit):
+    """Give a sampler a file inside the samples folder."""
+
+    kind = "sample"
+    module_id: str
+    file: str
+
+    def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {"file": self.file}
+
+
+@dataclass(frozen=True, slots=True)
 class SeqDump(Command):
     """Give what the sequences are given, in the committed and the pending patch; module_id: of this one alone."""
 

@@ -109,6 +109,7 @@ class Commits:
             if isinstance(command, Undo):
                 patch = desk.begin_undo()
             else:
+                self._board.samples.resolve(desk.pending)
                 patch = desk.queue() if self._attempt is not None else desk.begin()
         except PatchError as error:
             self._count_refusal("invalid")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from pyengine import _native
 from pyengine.channel import Message
 from pyengine.loop import Loop
+from pyengine.samples import Samples
 from pyengine.worker import RENDER_PRIORITY, WorkerProcess, spawn
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,15 @@ def cause_of(code: int | None) -> str:
         return f"died of {signal.Signals(-code).name}"
     except ValueError:
         return f"died of signal {-code}"
+
+
+def _samples_of(messages: list[Message]) -> Iterator[str]:
+    """Yield the hashes of the samples that what is to be built plays."""
+    for message in messages:
+        if message["type"] == "build":
+            yield from message["blueprint"].samples
+        for stage in message.get("stages", ()):
+            yield from _samples_of(stage["messages"])
 
 
 class Crew:
@@ -90,6 +100,7 @@ class Crew:
         self._is_closed = False
         self.stall_looks = LOOKS
         self.deaths = 0
+        self.samples: Samples | None = None  # where workers get what they play
 
     # ---- start ----------------------------------------------------------------------------------------
 
@@ -154,11 +165,19 @@ class Crew:
         return worker
 
     def send(self, slot: int, messages: list[Message]) -> None:
-        """Put messages into the patch queue of a slot's worker; it never blocks."""
+        """Put messages into the patch queue of a slot's worker; it never blocks. What they play goes before them."""
         worker = self.workers[slot]
         if worker is not None:
+            self._give_samples(worker, messages)
             worker.channel.send(messages)
             self._loop.update(worker.channel)
+
+    def _give_samples(self, worker: WorkerProcess, messages: list[Message]) -> None:
+        for sha256 in dict.fromkeys(_samples_of(messages)):
+            if self.samples is not None and sha256 not in worker.samples:
+                held = self.samples.get(sha256)
+                worker.samples.add(sha256)
+                worker.channel.hand({"type": "sample", "sha256": sha256, "n_bytes": held.n_bytes}, held.fd)
 
     # ---- end ------------------------------------------------------------------------------------------
 

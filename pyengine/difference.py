@@ -13,6 +13,7 @@ from pyengine.commands import (
     Create,
     Delete,
     Disconnect,
+    PatchSample,
     SeqClock,
     SeqDivision,
     SeqLane,
@@ -94,6 +95,8 @@ def _given(patch: Patch, id: str, before: Mapping[str, Any], after: Mapping[str,
         return []
     if patch.spec(id).is_voices:
         return [SetVoices(id, after["voices"])]
+    if patch.spec(id).data == "sample" and after:
+        return [PatchSample(id, after["file"])]
     if patch.spec(id).data != "pattern":
         text = "its data cannot be sent to a running engine; render the patch, or play it from Python"
         raise PatchError(Fault(text, node=id))

@@ -31,6 +31,7 @@ from pyengine.commands import (
     NoteOn,
     Notify,
     PatchDump,
+    PatchSample,
     RecordStart,
     RecordStatus,
     RecordStop,
@@ -188,6 +189,7 @@ class Dispatcher:
             edits
             | commits
             | {
+                PatchSample: self._sample,
                 Abort: self._abort,
                 SetParam: self._set_param,
                 Gate: self._gate,
@@ -223,6 +225,21 @@ class Dispatcher:
     def _edit(self, command: Any, reply: Reply, received_s: float) -> Any:
         self._supervisor.desk.edit(command)
         return ()
+
+    def _sample(self, command: PatchSample, reply: Reply, received_s: float) -> None:
+        """Give it the file now; answer when that has been read, which a commit waits for."""
+        answer = self._from_elsewhere(reply)
+        desk, samples = self._supervisor.desk, self._supervisor.board.samples
+        before = desk.pending.nodes.get(command.module_id)
+        desk.edit(command)
+        try:
+            samples.load_soon(
+                command.file, lambda got: answer(got if isinstance(got, EngineError) else dict(got.facts))
+            )
+        except EngineError:
+            assert before is not None
+            desk.pending.give(before.id, before.data)
+            raise
 
     def _abort(self, command: Any, reply: Reply, received_s: float) -> Any:
         self._supervisor.commits.abort()

@@ -63,6 +63,7 @@ class Engine:
         osc_tcp_port: int | None = None,
         oscquery_port: int | None = None,
         recordings: str | Path = "recordings",
+        samples: str | Path = ".",
         prime_timeout_ms: float = 500.0,
         on_prime_timeout: str = "keep",
         crossfade_ms: float = 5.0,
@@ -84,6 +85,7 @@ class Engine:
             osc_tcp_port=osc_tcp_port,
             oscquery_port=oscquery_port,
             recordings=Path(recordings),
+            samples=Path(samples),
             prime_timeout_ms=prime_timeout_ms,
             on_prime_timeout=on_prime_timeout,
             crossfade_ms=crossfade_ms,
@@ -312,6 +314,11 @@ class Engine:
     def abort(self) -> None:
         """Throw the pending edits away, and a commit that is priming."""
         self.do(commands.Abort())
+
+    def sample(self, module_id: str, file: str) -> dict[str, Any]:
+        """Give a `sampler` a file of the samples folder; return what was in it."""
+        result: dict[str, Any] = self.do(commands.PatchSample(module_id, file))
+        return result
 
     def clear(self) -> None:
         """Empty the pending patch."""

@@ -34,8 +34,15 @@ class Player(Protocol):
         ...
 
 
+SAMPLE = b"pe-sample "
+"""What the bytes of a sample begin with in a blueprint: its hash follows, and a plan is given what it stands for."""
+
 KINDS: dict[str, Kind] = {}
-_HOMES = {"pattern": ("pyengine.sequence", "Track"), "voices": ("pyengine.polyphony", "Voices")}
+_HOMES = {
+    "pattern": ("pyengine.sequence", "Track"),
+    "sample": ("pyengine.samples", "SampleData"),
+    "voices": ("pyengine.polyphony", "Voices"),
+}
 """Where the kinds are that are loaded when they are first asked for."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from numbers import Real
@@ -36,6 +37,7 @@ def render(
     channels: SupportsIndex | None = None,
     immediate: bool = False,
     progress: Progress | None = None,
+    samples: str | os.PathLike[str] = ".",
 ) -> npt.NDArray[np.float32]:
     """Return what the patch sounds like from its first frame, as float32 (frames, channels).
 
@@ -45,7 +47,8 @@ def render(
     frame 0, and with immediate=True nowhere. sample_rate: Hz, 1000 to 768000. block_frames: 1 to 8192;
     changes no bit of the result. channels: 1 to 8, None for 2 where a
     module is heard on a side alone, otherwise 1; every channel of a mono patch is the same.
-    An empty patch is silence. progress: called with (frames done, of all) now and then. Raises PatchError for a
+    An empty patch is silence. progress: called with (frames done, of all) now and then. samples: the folder that
+    the files of samplers lie in. Raises PatchError for a
     patch or an op that is wrong, CommandError for an argument that is.
     """
     if not isinstance(patch, Patch):
@@ -59,8 +62,11 @@ def render(
     patch.validate(sample_rate_hz)
     records = _records(patch, events, sample_rate_hz, n_frames, bool(immediate))
     out = np.zeros((n_frames, n_channels), dtype=np.float32)
+    patch, data = _with_samples(patch, samples, sample_rate_hz)
     blueprint = Blueprint.of(patch)
-    with blueprint.plan(sample_rate_hz=sample_rate_hz, max_block_frames=n_block, n_channels=n_channels) as plan:
+    with blueprint.plan(
+        sample_rate_hz=sample_rate_hz, max_block_frames=n_block, n_channels=n_channels, samples=data
+    ) as plan:
         plan.set_all(blueprint.settings)
         for first, end in _pieces(n_frames, n_block, progress is not None):
             due = [replace(r, frame=r.frame - first) for r in records if first <= r.frame < end]
@@ -68,6 +74,20 @@ def render(
             if progress is not None:
                 progress(end, n_frames)
     return out
+
+
+def _with_samples(
+    patch: Patch, folder: str | os.PathLike[str], sample_rate_hz: float
+) -> tuple[Patch, dict[str, _native.Data]]:
+    """Return the patch with the hashes of what it plays, and what that is, by hash."""
+    if not any(node.data and patch.spec(node.id).data == "sample" for node in patch.nodes.values()):
+        return patch, {}
+    from pyengine.samples import Samples
+
+    with Samples(os.fspath(folder), sample_rate_hz) as held:
+        patch = patch.copy()
+        held.resolve(patch)
+        return patch, held.data(patch)
 
 
 def _pieces(n_frames: int, n_block: int, is_told: bool) -> Iterator[tuple[int, int]]:

@@ -812,7 +812,7 @@ class _Reader:
             return
         for number, row in enumerate(nodes):
             where = f"nodes[{number}]"
-            if self.keys(row, where, ("id", "type", "params", "data"), ("id", "type")):
+            if self.keys(row, where, ("id", "type", "params", "data", "sample"), ("id", "type")):
                 self.node(row, where)
         for number, row in enumerate(cables):
             where = f"cables[{number}]"
@@ -823,6 +823,8 @@ class _Reader:
             row = nodes[int(where[6:-1])]
             if "data" in row:
                 self.attempt(f"{where}.data", self.patch.give, id, row["data"])
+            if "sample" in row:  # short for data.file
+                self.attempt(f"{where}.sample", self.patch.give, id, {"file": row["sample"]})
 
     def cable(self, row: Mapping[str, Any], where: str) -> None:
         ends = (row["from"], row["to"])

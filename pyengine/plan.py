@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyengine import _native
-from pyengine.errors import PatchError
-from pyengine.node_data import closed_gates, compile_data
+from pyengine.errors import EngineError, PatchError
+from pyengine.node_data import SAMPLE, closed_gates, compile_data
 from pyengine.patch import Node, Op, Patch, parse_op
 from pyengine.specs import ParamSpec, registry
 
@@ -39,28 +39,47 @@ class Blueprint:
         """Return the blueprint of a valid patch as it is now."""
         index = {spec.name: spec.index for spec in patch.registry.modules}
         data: list[bytes] = []
+        at: dict[bytes, int] = {}  # samples are given once, whoever plays them
         nodes = []
         places = list(_places(patch))
         for node, copy in places:
-            content = compile_data(patch, node) if node.data and not copy else b""
-            data += [content] if content else []
-            nodes.append(_native.NODE.pack(node.handle + copy, index[node.type], len(data) if content else 0))
-        number = {(node.id, copy): at for at, (node, copy) in enumerate(places)}
+            is_given = node.data and (not copy or patch.spec(node.id).data == "sample")
+            content = compile_data(patch, node) if is_given else b""
+            place = at.get(content, 0)
+            if content and not place:
+                data.append(content)
+                place = at[content] = len(data)
+            nodes.append(_native.NODE.pack(node.handle + copy, index[node.type], place))
+        number = {(node.id, copy): n for n, (node, copy) in enumerate(places)}
         cables = b"".join(_cable_rows(patch, number, nodes, index.get(_DELAY, 0)))
         settings = _setting_rows(patch, ((node, param, value) for node, _, param, value in patch.settings()))
         closed = _setting_rows(patch, ((patch.nodes[id], param, 0.0) for id, param in closed_gates(patch)))
         names, ids = patch.registry.names, " ".join([node.id for node, _ in places])
         return cls(names, b"".join(nodes), cables, settings, ids, tuple(data), closed)
 
-    def plan(self, *, sample_rate_hz: float, max_block_frames: int, n_channels: int) -> _native.Plan:
-        """Return the plan, with the descriptors' defaults. Raises UnknownNameError for a type not known here."""
+    @property
+    def samples(self) -> list[str]:
+        """The hashes of the samples that it plays."""
+        return [content[len(SAMPLE) :].decode() for content in self.data if content.startswith(SAMPLE)]
+
+    def plan(
+        self,
+        *,
+        sample_rate_hz: float,
+        max_block_frames: int,
+        n_channels: int,
+        samples: Mapping[str, _native.Data] | None = None,
+    ) -> _native.Plan:
+        """Return the plan, with the descriptors' defaults. samples: those that it plays, by hash. Raises
+        UnknownNameError for a type not known here.
+        """
         plan = _native.Plan(
             self._nodes_here(),
             self.cables,
             sample_rate_hz=sample_rate_hz,
             max_block_frames=max_block_frames,
             n_channels=n_channels,
-            data=[_native.Data(content) for content in self.data],
+            data=[_held(content, samples or {}) for content in self.data],
         )
         if self.closed:
             plan.set_all(self.closed)
@@ -121,10 +140,30 @@ def _cable_rows(patch: Patch, number: dict[tuple[str, int], int], nodes: list[by
             yield pack(source, source_port, number[c.dest, to_copy], c.dest_port, c.to_param, c.depth, c.offset)
 
 
-def new_plan(patch: Patch, *, sample_rate_hz: float, max_block_frames: int, n_channels: int) -> _native.Plan:
-    """Return the plan of a valid patch with the descriptors' defaults; nothing the user set is in it yet."""
-    blueprint = Blueprint.of(patch)
-    return blueprint.plan(sample_rate_hz=sample_rate_hz, max_block_frames=max_block_frames, n_channels=n_channels)
+def _held(content: bytes, samples: Mapping[str, _native.Data]) -> _native.Data:
+    if not content.startswith(SAMPLE):
+        return _native.Data(content)
+    sha256 = content[len(SAMPLE) :].decode()
+    if sha256 not in samples:
+        raise EngineError(f"the sample {sha256[:12]}... is not at hand; it has to be read before a plan is made of it")
+    return samples[sha256]
+
+
+def new_plan(
+    patch: Patch,
+    *,
+    sample_rate_hz: float,
+    max_block_frames: int,
+    n_channels: int,
+    samples: Mapping[str, _native.Data] | None = None,
+) -> _native.Plan:
+    """Return the plan of a valid patch with the descriptors' defaults; nothing the user set is in it yet.
+
+    samples: those that it plays, by hash.
+    """
+    return Blueprint.of(patch).plan(
+        sample_rate_hz=sample_rate_hz, max_block_frames=max_block_frames, n_channels=n_channels, samples=samples
+    )
 
 
 def address(patch: Patch, op: Op) -> tuple[int, int, float]:

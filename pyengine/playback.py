@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pyengine import _native, session_file
-from pyengine.errors import CommandError, NativeError, SessionError, shown
+from pyengine.errors import CommandError, NativeError, PatchError, SessionError, shown
 from pyengine.plan import new_plan, prime
+from pyengine.samples import Samples
 from pyengine.session_file import Heard, PlannedPatch, Restart, Session
 from pyengine.specs import registry
 
@@ -48,23 +49,31 @@ class Replayed:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def replay(path: str | Path, *, ideal: bool = False, sample_rate: float | None = None) -> tuple[Frames, Replayed]:
+def replay(
+    path: str | Path, *, ideal: bool = False, sample_rate: float | None = None, samples: str | Path = "."
+) -> tuple[Frames, Replayed]:
     """Return what the session sounded like, as float32 (frames, channels), and the facts about it.
 
     ideal: without underruns, late swaps and fall-backs. sample_rate: Hz, None for the session's own, which alone
-    gives the same bits. Raises SessionError for a file that is no session log, or not one of this version.
+    gives the same bits. samples: the folder that the files of samplers lie in. Raises SessionError for a file that is
+    no session log, or not one of this version, and where a sample is missing or is not the one that was played.
     """
-    player = Player(session_file.read(path), ideal=ideal, sample_rate=sample_rate)
+    player = Player(session_file.read(path), ideal=ideal, sample_rate=sample_rate, samples=samples)
     chunks = list(player.chunks())
     frames = np.concatenate(chunks) if chunks else np.zeros((0, player.facts.n_channels), np.float32)
     return frames, player.facts
 
 
 def replay_to_wav(
-    path: str | Path, out: str | Path, *, ideal: bool = False, sample_rate: float | None = None
+    path: str | Path,
+    out: str | Path,
+    *,
+    ideal: bool = False,
+    sample_rate: float | None = None,
+    samples: str | Path = ".",
 ) -> Replayed:
     """Write what the session sounded like to a WAV file of floats, piece by piece; return the facts about it."""
-    player = Player(session_file.read(path), ideal=ideal, sample_rate=sample_rate)
+    player = Player(session_file.read(path), ideal=ideal, sample_rate=sample_rate, samples=samples)
     facts = player.facts
     rate_hz = round(facts.sample_rate_hz)
     if rate_hz != facts.sample_rate_hz:
@@ -88,12 +97,20 @@ def replay_to_wav(
 class Player:
     """Renders one session, once."""
 
-    def __init__(self, session: Session, *, ideal: bool = False, sample_rate: float | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        ideal: bool = False,
+        sample_rate: float | None = None,
+        samples: str | Path = ".",
+    ) -> None:
         self.session = session
         rate_hz = session.sample_rate_hz if sample_rate is None else float(sample_rate)
         if not 1000 <= rate_hz <= 768000:
             raise CommandError(f"sample_rate={rate_hz:g} is outside 1000..768000 Hz")
         self._ratio = Fraction(rate_hz) / Fraction(session.sample_rate_hz)
+        self._samples = Samples(samples, rate_hz)
         self.facts = Replayed(rate_hz, session.n_channels, first_frame=session.first_frame)
         self._commands = session.commands()
         self._scale_records()
@@ -342,7 +359,18 @@ class Player:
         patch, ops = planned.patch()
         rate_hz, n_channels = self.facts.sample_rate_hz, self.session.n_channels
         try:
-            plan = new_plan(patch, sample_rate_hz=rate_hz, max_block_frames=SPAN_FRAMES, n_channels=n_channels)
+            self._samples.resolve(patch)
+        except PatchError as error:
+            text = f"the session's patch of generation {planned.generation} plays what cannot be had: {error}"
+            raise SessionError(f"{text}; say where the file of then lies with --samples") from error
+        try:
+            plan = new_plan(
+                patch,
+                sample_rate_hz=rate_hz,
+                max_block_frames=SPAN_FRAMES,
+                n_channels=n_channels,
+                samples=self._samples.data(patch),
+            )
             self.facts.warnings += prime(plan, patch, ops, rate_hz)
         except (NativeError, CommandError) as error:
             text = f"the session's patch of generation {planned.generation} cannot be rendered: {error}"

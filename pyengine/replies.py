@@ -89,6 +89,15 @@ SESSION = (
     Field("error", "string", "what ended it early, or ''"),
 )
 
+SAMPLE = (
+    Field("file", "string", "in the samples folder"),
+    Field("sha256", "string", "hash of the file"),
+    Field("frames", "integer", "at the engine's rate", "frames"),
+    Field("channels", "integer", "1 or 2"),
+    Field("seconds", "number", "how long it is", "s"),
+    Field("file_rate", "number", "sample rate of the file", "Hz"),
+)
+
 LEVELS = (
     Field("levels", "list", "of the modules that play: each with id, type, peak and rms of its outputs", "linear"),
     Field("n_levels", "integer", "modules that play"),

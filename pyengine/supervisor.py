@@ -57,6 +57,7 @@ class Supervisor:
             on_false_start=self._on_false_start,
             on_free=self._on_free,
         )
+        self.crew.samples = self.board.samples
         self.crew.stall_looks = max(2, round(options.stall_ms / 1e3 / LOOK_S))
         self.mender = Mender(self.board, self.crew)
         self.commits = Commits(self.board, self.crew, self.mender)
@@ -156,6 +157,7 @@ class Supervisor:
         if is_quiet:  # otherwise a device's thread may still call it
             self._audio.close()
         self.segment.close()
+        self.board.samples.close()
 
     # ---- what workers do ----------------------------------------------------------------------------
 

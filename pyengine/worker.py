@@ -51,6 +51,7 @@ class WorkerProcess:
     is_ready: bool = False
     was_in_step: bool = False
     facts: Message = field(default_factory=dict)
+    samples: set[str] = field(default_factory=set)  # hashes of those it was given
 
     @property
     def pid(self) -> int:
@@ -131,6 +132,7 @@ class Builder:
         self._priority = priority
         self._slot = -1
         self._worker: _native.Worker | None = None
+        self._samples: dict[str, _native.Data] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -167,6 +169,13 @@ class Builder:
         """Take a patch whole."""
         self._blueprint = message["blueprint"]
 
+    def sample(self, message: Message) -> None:
+        """Take what was in a file, for plans to come."""
+        try:
+            self._samples[message["sha256"]] = _native.Data.map(message["descriptor"], message["n_bytes"])
+        finally:
+            os.close(message["descriptor"])
+
     def abort(self, message: Message) -> None:
         """Forget what was built; take back what was armed."""
         self.worker.disarm()
@@ -185,6 +194,7 @@ class Builder:
             sample_rate_hz=config.sample_rate_hz,
             max_block_frames=config.block_frames,
             n_channels=config.n_channels,
+            samples=self._samples,
         )
         self._build_ms = 1e3 * (time.perf_counter() - start)
 

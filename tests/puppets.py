@@ -164,6 +164,9 @@ class Segment:
     def set_seat(self, slot: int, seat: int) -> None:
         self.seat_of[slot] = seat
 
+    def rest(self, n_blocks: int) -> None:
+        """How far ahead is rendered changes no order of happenings."""
+
     def slot_counters(self, slot: int) -> dict[str, int]:
         return {"not_finite_samples": 0}
 
@@ -492,6 +495,7 @@ class Puppets:
             patch.object(_native, "Output", lambda segment: output),
             patch.object(_native, "Inbox", Inbox),
             patch("pyengine.supervisor.Recorder", lambda *given: SimpleNamespace(close=lambda: None)),
+            patch("pyengine.supervisor.Listener", lambda *given: SimpleNamespace(close=lambda: None)),
             patch("pyengine.supervisor._limit_realtime", lambda: False),
             patch("pyengine.crew.spawn", self._spawn),
             *(patch.object(module, "time", self.clock) for module in (board, commits, crew, mending)),

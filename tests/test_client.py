@@ -113,6 +113,7 @@ def test_every_method_sends_its_command_and_returns_the_answer(engine: Responder
     assert client.dump() == {"asked": "/patch/dump"}
     assert client.listen(2.0) == {"asked": "/engine/listen"}
     assert client.sync() == {"asked": "/engine/sync"}
+    assert client.sample("s1", "kick.wav") == {}
     client.voices("poly", 8)
     client.sequence("seq1", pattern="x", notes="C4", velocities="1", division=4, lanes={"a.b": "1"}, targets=["k"])
     client.sequence("seq1", clock="clock1")

@@ -77,6 +77,7 @@ COMMANDS: list[Command] = [
     commands.Notify(1, ("commits", "values")),
     commands.Notify(0),
     commands.SetVoices("poly", 12),
+    commands.PatchSample("sampler1", "kick.wav"),
     commands.SeqPattern("seq1", "X..x|-.3."),
     commands.SeqPattern("seq1", ""),
     commands.SeqNotes("seq1", "C4 Eb3 . C4+E4"),

@@ -24,6 +24,7 @@ const PeModule *const pe_shipped_modules[] = {
   &pe_module_delay,
   &pe_module_pluck,
   &pe_module_reverb,
+  &pe_module_sampler,
   &pe_module_compressor,
   &pe_module_snare,
   &pe_module_hihat,

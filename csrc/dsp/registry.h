@@ -26,6 +26,7 @@ extern const PeModule pe_module_limiter;
 extern const PeModule pe_module_delay;
 extern const PeModule pe_module_pluck;
 extern const PeModule pe_module_reverb;
+extern const PeModule pe_module_sampler;
 extern const PeModule pe_module_compressor;
 extern const PeModule pe_module_snare;
 extern const PeModule pe_module_hihat;

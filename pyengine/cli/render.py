@@ -46,6 +46,8 @@ def add(commands: Any) -> None:
     one.add_argument("--rate", type=float, default=48000, metavar="HZ", help="sample rate (48000)")
     one.add_argument("--channels", type=int, metavar="N", help="1 to 8 (what render() takes by itself)")
     one.add_argument("--block", type=int, default=64, metavar="FRAMES", help="frames rendered at once (64)")
+    samples = "folder that the files of samplers lie in (the patch file's)"
+    one.add_argument("--samples", type=Path, metavar="DIR", help=samples)
 
 
 def render(arguments: argparse.Namespace) -> int:
@@ -70,6 +72,7 @@ def render(arguments: argparse.Namespace) -> int:
         sample_rate=arguments.rate,
         block_frames=arguments.block,
         channels=arguments.channels,
+        samples=arguments.samples or Path(arguments.file).parent,
         progress=None if arguments.json or not sys.stderr.isatty() else _bar(arguments.rate),
     )
     took_s = time.perf_counter() - start_s

@@ -21,6 +21,7 @@ def add(commands: Any) -> None:
     one.add_argument("file", type=Path, metavar="FILE", help="what `run --session` or /session/start wrote")
     one.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.wav", help="WAV file of floats to write")
     one.add_argument("--rate", type=float, metavar="HZ", help="sample rate (the session's, which alone gives its bits)")
+    one.add_argument("--samples", type=Path, default=Path("."), metavar="DIR", help="folder of the samples played (.)")
     one.add_argument("--ideal", action="store_true", help="leave out underruns, late swaps and fall-backs")
 
 
@@ -29,7 +30,13 @@ def replay(arguments: argparse.Namespace) -> int:
     from pyengine.playback import replay_to_wav
 
     start_s = time.perf_counter()
-    facts = replay_to_wav(arguments.file, arguments.output, ideal=arguments.ideal, sample_rate=arguments.rate)
+    facts = replay_to_wav(
+        arguments.file,
+        arguments.output,
+        ideal=arguments.ideal,
+        sample_rate=arguments.rate,
+        samples=arguments.samples,
+    )
     took_s = time.perf_counter() - start_s
     seconds = facts.n_frames / facts.sample_rate_hz
     for warning in facts.warnings:

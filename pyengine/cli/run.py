@@ -43,6 +43,8 @@ def add(commands: Any) -> None:
     one.add_argument("--oscquery", type=int, nargs="?", const=OSCQUERY_PORT, metavar="PORT", help=query)
     one.add_argument("--osc-host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (127.0.0.1)")
     one.add_argument("--recordings", type=Path, default=Path("recordings"), metavar="DIR", help="folder of recordings")
+    samples = "folder that the files of samplers lie in (.)"
+    one.add_argument("--samples", type=Path, default=Path("."), metavar="DIR", help=samples)
     one.add_argument("--prime-timeout", type=float, default=500, metavar="MS", help="for a commit to be ready (500)")
     one.add_argument("--on-prime-timeout", choices=("keep", "swap"), default="keep", help="then (keep)")
     probation = "how long the patch before is kept playing beside a new one, to fall back to (500)"
@@ -83,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         osc_tcp_port=arguments.osc_tcp_port,
         oscquery_port=arguments.oscquery,
         recordings=arguments.recordings,
+        samples=arguments.samples,
         prime_timeout_ms=arguments.prime_timeout,
         on_prime_timeout=arguments.on_prime_timeout,
         crossfade_ms=arguments.crossfade,

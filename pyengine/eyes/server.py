@@ -32,7 +32,7 @@ from pyengine.eyes.lines import Line, encode
 
 logger = logging.getLogger(__name__)
 
-PICTURES_A_S = 30.0
+PICTURES_A_S = 40.0  # so that 30 are drawn where some come late
 MAX_PAGES = 16
 MAX_MESSAGE_BYTES = 4096
 MAX_ARGUMENTS = 8

@@ -12,8 +12,11 @@ from drive import Command, Module, Param, Samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyengine.samples import encode
+
 N_FRAMES = 3000
 MODULES = [m for m in drive.modules().values() if m.n_outputs]  # event nodes have no audio: tests/test_seq.py
+DATA = {"sampler": encode(np.random.default_rng(1).uniform(-1, 1, (1000, 2)).astype(np.float32))}
 EFFECTS = [m for m in MODULES if set(m.inputs) - {"sync"}]  # a sync input is not heard itself
 SEEDS = st.integers(0, 2**32 - 1)
 SPLITS = st.lists(st.integers(1, 400), min_size=1, max_size=12)
@@ -74,6 +77,7 @@ def play(
         splits=splits or [64],
         fill=fill,
         isa=isa,
+        data=DATA.get(module.name, b""),
     )
 
 
@@ -132,6 +136,7 @@ def test_reset_equals_new(module: Module, seed: int, at: int) -> None:
         commands=after,
         inputs=[None if x is None else x[at:] for x in s.inputs],
         cables={name: x[at:] for name, x in s.cables.items()},
+        data=DATA.get(module.name, b""),
     )
     result = play(module, whole)
     assert_same(drive.Result([x[at:] for x in result.outputs], result.state), rest)

@@ -3,6 +3,7 @@
 
 const WIDE = 138, HIGH = 46, GAP_X = 58, GAP_Y = 16, PART_GAP = 34;
 const METER = { left: 9, right: 9, top: 35, high: 4 };
+const TRIES = 40;
 const FLOOR_DB = -60;
 const GLOWS = 4;
 const COLOURS = ["#3ddbb4", "#4cc9f0", "#b08cff", "#f5b942", "#f07ac1", "#8ad35f", "#ff8f5d", "#6ea8fe"];
@@ -107,16 +108,29 @@ export function layOut(nodes, edges, aspect) {
     return { part, size: placePart(part, nodes, after, before, layer) };
   });
   parts.sort((a, b) => b.size[1] - a.size[1] || b.size[0] - a.size[0] || a.part[0] - b.part[0]);
-  const area = parts.reduce((sum, { size }) => sum + (size[0] + PART_GAP) * (size[1] + PART_GAP), 0);
-  const widest = Math.max(0, ...parts.map(({ size }) => size[0]));
-  const wide = Math.max(widest, Math.sqrt(area * aspect));
+  const widest = Math.max(0, ...parts.map(({ size }) => size[0])), most = parts.reduce((sum, { size }) => sum + size[0] + PART_GAP, 0);
+  let best = { size: Infinity };
+  for (let step = 0; step <= TRIES; step++) { // of rows of many widths the one that can be shown largest
+    const packed = pack(parts, widest * (most / Math.max(1, widest)) ** (step / TRIES));
+    packed.size = Math.max(packed.wide / aspect, packed.high);
+    if (packed.size < best.size) best = packed;
+  }
+  parts.forEach(({ part }, k) => part.forEach((i) => ((nodes[i].x += best.at[k][0]), (nodes[i].y += best.at[k][1]))));
+}
+
+/** Return where each part lies, in rows of at most `most`, and how wide and high they are together. */
+function pack(parts, most) {
+  const packed = { at: [], wide: 0, high: 0 };
   let x = 0, y = 0, high = 0;
-  for (const { part, size } of parts) {
-    if (x > 0 && x + size[0] > wide) [x, y, high] = [0, y + high + PART_GAP, 0];
-    part.forEach((i) => ((nodes[i].x += x), (nodes[i].y += y)));
+  for (const { size } of parts) {
+    if (x > 0 && x + size[0] > most) [x, y, high] = [0, y + high + PART_GAP, 0];
+    packed.at.push([x, y]);
+    packed.wide = Math.max(packed.wide, x + size[0]);
     x += size[0] + PART_GAP;
     high = Math.max(high, size[1]);
+    packed.high = y + high;
   }
+  return packed;
 }
 
 // ---- drawing --------------------------------------------------------------------------------------------------
@@ -138,7 +152,8 @@ export class Graph {
     const index = new Map(this.nodes.map((node, i) => [node.handle, i]));
     this.cables = cables.map((cable) => ({ ...cable, a: index.get(cable.from), b: index.get(cable.to) }));
     const feeds = new Set(this.cables.map((cable) => cable.a));
-    this.nodes.forEach((node, i) => (node.isHeard = !feeds.has(i)));
+    const sounds = new Set(this.cables.filter((cable) => !cable.is_mod).map((cable) => cable.a));
+    this.nodes.forEach((node, i) => Object.assign(node, { isHeard: !feeds.has(i), isControl: feeds.has(i) && !sounds.has(i) }));
     if (shape !== this.shape) {
       const edges = this.cables.map((cable) => [cable.a, cable.b]);
       layOut(this.nodes, edges, this.stage.clientWidth / Math.max(1, this.stage.clientHeight));
@@ -292,12 +307,13 @@ export class Graph {
   drawLive(levels) {
     const g = this.begin(this.live), n = Math.min(this.nodes.length, levels.length / 2), wide = WIDE - METER.left - METER.right;
     this.glow(g, levels);
-    const bars = { "#3ddbb4": [], "#f5b942": [], "#ff5d5d": [] };
+    const bars = { "#3ddbb4": [], "#f5b942": [], "#ff5d5d": [], "#b08cff": [] };
     for (let i = 0; i < n; i++) {
       const rms = share(levels[2 * i + 1]), peak = levels[2 * i];
       if (peak <= 0.001) continue;
-      const colour = peak > 1 ? "#ff5d5d" : peak > 0.5 ? "#f5b942" : "#3ddbb4";
-      const node = this.nodes[i], x = node.x + METER.left, y = node.y + METER.top;
+      const node = this.nodes[i]; // what only drives parameters has no full scale
+      const colour = node.isControl ? "#b08cff" : peak > 1 ? "#ff5d5d" : peak > 0.5 ? "#f5b942" : "#3ddbb4";
+      const x = node.x + METER.left, y = node.y + METER.top;
       bars[colour].push([x, y, wide * rms, METER.high], [x + Math.max(0, wide * share(peak) - 2), y - 1, 2, METER.high + 2]);
     }
     for (const [colour, list] of Object.entries(bars)) {
