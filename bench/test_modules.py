@@ -51,7 +51,8 @@ _HASH = 64 * "0"
 
 @dataclass(frozen=True)
 class Row:
-    """reference: the same job in numpy or scipy. source: feeds the inputs. moving: (param, a value, another).
+    """reference: the same job in numpy or scipy. source: feeds the inputs. moving: (param, a value, another), None for
+    a module without parameters.
 
     output: the one that is listened to, through a filter that passes it unchanged; by default all are heard.
     settings: made before the first frame, such as a gate that strikes. sample: what it plays.
@@ -61,7 +62,7 @@ class Row:
     name: str
     source: str | None
     tolerance: float
-    moving: tuple[str, float, float]
+    moving: tuple[str, float, float] | None
     output: str = ""
     settings: tuple[tuple[str, float], ...] = ()
     sample: npt.NDArray[Any] | None = None
@@ -71,6 +72,13 @@ _SLEW = 1 - np.exp(-1 / 480)  # slew's part of what is left, by default
 _SINE, _SECTIONS, _STATE_VARIABLE = sine(N_FRAMES), lowpass_sections(), state_variable()
 ROWS = {
     "simple_sine": Row(lambda: sine(N_FRAMES), "numpy.sin", None, 1e-6, ("freq", 440.0, 880.0)),
+    "feedback": Row(  # its source is heard too, once
+        lambda: np.concatenate([np.zeros(64), _SINE[:-64]]) + _SINE / N_NODES,
+        "numpy copy",
+        "simple_sine",
+        1e-6,
+        None,
+    ),
     "adsr": Row(lambda: envelope(N_FRAMES), "numpy.interp", None, 1e-6, ("sustain", 0.7, 0.2)),
     "biquad_filter": Row(
         lambda: signal.sosfilt(_SECTIONS, _SINE),
@@ -194,7 +202,7 @@ def bank(name: str, row: Row, is_moving: bool) -> Iterator[Callable[[], Samples]
         for i in range(N_NODES):
             patch.connect(f"m{i}.{row.output}", "sink")
     records = []
-    if is_moving:
+    if is_moving and row.moving:
         param, *values = row.moving
         for frame in range(0, N_FRAMES, 240):  # every 5 ms: no ramp comes to its end
             value = values[frame // 240 % 2]
@@ -233,8 +241,15 @@ def show(figures: Figures, name: str, ns: tuple[float, float]) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["steady", "moving"])
-@pytest.mark.parametrize("name", [m.name for m in registry().modules if not m.events])  # those: test_seq.py
+KINDS = [
+    (m.name, kind)
+    for m in registry().modules
+    for kind in (["steady", "moving"] if m.params else ["steady"])
+    if not m.events  # those: test_seq.py
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS, ids=[f"{name}-{kind}" for name, kind in KINDS])
 def test_module(name: str, kind: str, benchmark: Any, figures: Figures) -> None:
     """Per sample of one module. moving: a parameter is on its ramp all the while."""
     assert name in ROWS, f"{name} has no row here: give it one in bench/test_modules.py"

@@ -37,7 +37,7 @@ static void feedback_absorb(void *state, const PeBlock *b) {
 }
 
 const PeModule pe_module_feedback = {
-  .name = "feedback", .help = "Delay of 64 frames that a cycle may go through", .inputs = "in", .outputs = "out",
+  .name = "feedback", .help = "Delay of 64 frames that a cycle may go through; what feeds it is heard as if it did not", .inputs = "in", .outputs = "out",
   .n_inputs = 1, .n_outputs = 1, .n_params = 0,
   .state_version = 1, .state_bytes = sizeof(Feedback), .params = NULL,
   .prepare = feedback_prepare, .reset = feedback_reset, .process = feedback_process, .absorb = feedback_absorb,
