@@ -80,6 +80,27 @@ def test_the_shell_snippet_of_the_readme_plays_and_records(tmp_path: Path) -> No
     assert np.abs(sound[-round(0.1 * rate) :]).max() == 0.0  # the gate was closed
 
 
+def test_the_piece_of_the_readme_is_rendered_and_seen(tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    script = next(s for s in snippets("sh") if "night_train" in s).replace(".venv/bin/", "")
+    done = run(["bash", "-ec", script], tmp_path)
+    assert done.returncode == 0, done.stderr
+    sound, rate = soundfile.read(tmp_path / "night_train.wav")
+    assert (rate, sound.shape) == (48000, (36 * 48000, 2)) and 0.2 < np.abs(sound).max() < 1
+    assert (tmp_path / "night_train.png").read_bytes().startswith(b"\x89PNG")
+    assert "No clicks, dropouts, clipping or DC." in done.stdout
+
+
+def test_the_patch_file_of_the_page_on_patch_files_is_one(tmp_path: Path) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "patches.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for number, block in enumerate(blocks):
+        file = tmp_path / f"page{number}.toml"
+        file.write_text(block if "version" in block else f"version = 1\n{block}", encoding="utf-8")
+        done = run([sys.executable, "-m", "pyengine", "patch", "check", str(file)], tmp_path)
+        assert done.returncode == 0, f"block {number}: {done.stderr}"
+
+
 def test_the_tone_of_the_readme_is_described_as_the_readme_says(tmp_path: Path) -> None:
     assert run([sys.executable, "-c", snippets("python")[0]], tmp_path).returncode == 0
     told = run([sys.executable, "-m", "pyengine", "listen", "tone.wav"], tmp_path).stdout.splitlines()[0]
