@@ -176,7 +176,7 @@ def _draw_modules(results: Results, folder: Path) -> Iterator[Picture]:
     for bench in results.of_file("test_modules"):
         if "ns_per_sample" in bench.figures:
             is_reference = bench.function == "test_reference"
-            kind = "numpy or scipy" if is_reference else bench.params["kind"]
+            kind = "numpy or scipy" if is_reference else bench.params.get("kind", "at rest")
             bars.append(
                 (
                     f"{bench.params['name']}, {kind}",
@@ -186,7 +186,7 @@ def _draw_modules(results: Results, folder: Path) -> Iterator[Picture]:
             )
     if bars:
         path = folder / "modules.png"
-        order = ["steady", "moving", "numpy or scipy"]
+        order = ["steady", "moving", "at rest", "numpy or scipy"]
         bars.sort(key=lambda bar: (bar[0].rpartition(", ")[0], order.index(bar[0].rpartition(", ")[2])))
         _draw_bars(path, bars, "ns per sample")
         yield path, "Every module alone (moving: while a parameter ramps), beside numpy or scipy doing its job"
