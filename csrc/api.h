@@ -231,6 +231,7 @@ void pe_gate_close(PeSegment *s);                         /* supervisor only; [a
 uint64_t pe_gate_pending_switch(const PeSegment *s);      /* generation, 0 for none; [any] */
 uint64_t pe_gate_standby_ready(const PeSegment *s);       /* generation, 0 for none; [any] */
 uint32_t pe_gate_effective_lead(const PeSegment *s);      /* blocks; [any] */
+uint32_t pe_gate_rest_blocks(const PeSegment *s);         /* what pe_gate_rest said last; [any] */
 void pe_gate_rest(PeSegment *s, uint32_t n_blocks);       /* nothing plays: render so far ahead, and sleep long; 0: no longer; [any] */
 uint32_t pe_gate_largest_request(const PeSegment *s);     /* frames; [any] */
 

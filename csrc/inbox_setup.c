@@ -42,11 +42,13 @@ static uint64_t head_of(const PeInbox *b) {
   return head;
 }
 
-/* The first frame that nobody has decided on yet: behind the block that may be rendered just now, if any may. */
+/* The first frame that nobody has decided on yet: behind the block that may be rendered just now, if any may. Workers
+ * that rested are further ahead than the lead. */
 static int64_t first_open(const PeInbox *b) {
-  const uint64_t head = head_of(b);
-  const uint64_t end = pe_gate_play_block(b->segment) + pe_gate_effective_lead(b->segment);
-  return blocks(b, head < end ? head + 1 : end);
+  const uint64_t head = head_of(b), play = pe_gate_play_block(b->segment);
+  const uint32_t lead = pe_gate_effective_lead(b->segment), rest = pe_gate_rest_blocks(b->segment);
+  const uint64_t end = play + (rest > lead ? rest : lead);
+  return blocks(b, head < end ? head + 1 : head);
 }
 
 /* ---- room ------------------------------------------------------------------------------------------ */

@@ -170,6 +170,8 @@ uint64_t pe_gate_pending_switch(const PeSegment *s) { return GET(s->pending_swit
 uint64_t pe_gate_standby_ready(const PeSegment *s) { return GET(s->standby_ready); }
 uint32_t pe_gate_effective_lead(const PeSegment *s) { return GET(s->effective_lead); }
 
+uint32_t pe_gate_rest_blocks(const PeSegment *s) { return GET(s->rest_blocks); }
+
 void pe_gate_rest(PeSegment *s, uint32_t n_blocks) {
   const uint32_t most = s->ring_blocks / 2;
   PUT(s->rest_blocks, n_blocks < most ? n_blocks : most);

@@ -312,7 +312,9 @@ class Dispatcher:
         if not is_all:
             return
         # What came before it may have been stamped anew, for the first block that was open then.
-        last = max(stamp, (segment.play_block + segment.effective_lead) * block_frames) if stamp >= 0 else -1
+        ahead = max(segment.render_head(slot.index) for slot in self._supervisor.board.slots) + 1
+        last_open = max(segment.play_block + segment.effective_lead, ahead)
+        last = max(stamp, last_open * block_frames) if stamp >= 0 else -1
         self._syncs += [(newest, last, reply) for reply in syncs]
         self._loop.call(self.answer_syncs)  # all that is answered at once comes first
 

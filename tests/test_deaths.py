@@ -323,7 +323,7 @@ def test_while_a_patch_is_on_probation_the_old_slot_renders_the_one_before(probi
     assert sorted(states) == ["active", "probation"] and status["is_on_probation"] and not status["is_redundant"]
     assert sorted(slot["generation"] for slot in status["slots"]) == [1, 2]
     probing.client.create("filt2", "biquad_filter")
-    probing.commit(crossfade_ms=0)
+    assert probing.commit(crossfade_ms=0)["generation"] == 3
     # A slot that gets no processor for 20 ms is bridged by the other one, with the patch before.
     wait_until(lambda: probing.advance(64) and probing.status()["generation"] == 3, 20)
 
