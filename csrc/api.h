@@ -191,7 +191,7 @@ uint32_t pe_ring_block_bytes(const PeRing *ring);                     /* [any] *
 
 /* ---- the shared segment --------------------------------------------------------------------- */
 
-#define PE_LAYOUT_VERSION 4
+#define PE_LAYOUT_VERSION 5
 #define PE_SLOTS 2
 #define PE_SEATS 3          /* a worker's own ring, words and checkpoints: one per slot and a spare */
 #define PE_MAX_LEAD 8
@@ -231,8 +231,7 @@ void pe_gate_close(PeSegment *s);                         /* supervisor only; [a
 uint64_t pe_gate_pending_switch(const PeSegment *s);      /* generation, 0 for none; [any] */
 uint64_t pe_gate_standby_ready(const PeSegment *s);       /* generation, 0 for none; [any] */
 uint32_t pe_gate_effective_lead(const PeSegment *s);      /* blocks; [any] */
-uint32_t pe_gate_rest_blocks(const PeSegment *s);         /* what pe_gate_rest said last; [any] */
-void pe_gate_rest(PeSegment *s, uint32_t n_blocks);       /* nothing plays: render so far ahead, and sleep long; 0: no longer; [any] */
+uint32_t pe_gate_slot_rests(const PeSegment *s, uint32_t slot); /* 1: alive, and silent until something is set: its render head may be behind; [any] */
 uint32_t pe_gate_largest_request(const PeSegment *s);     /* frames; [any] */
 
 /* slots, by the supervisor */

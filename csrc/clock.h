@@ -19,6 +19,7 @@ struct PeClock {
   PeWake     go, out;       /* the clock sleeps on go; whoever waits for a frame on out */
   pthread_t  thread;
   int        is_realtime;
+  int        rests;         /* it sleeps through silent blocks, until something comes */
 };
 
 void *pe_clock_realtime_main(void *clock);

@@ -28,6 +28,7 @@ void pe_clock_stop(PeClock *c) {
   if (c == NULL) return;
   atomic_store_explicit(&c->stop, 1, memory_order_release); /* a flag, nothing else */
   pe_wake(&c->go);
+  pe_wake(&c->segment->pace);
   pe_wake(&c->segment->done);
   pthread_join(c->thread, NULL);
   free(c->buffer);

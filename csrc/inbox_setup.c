@@ -42,13 +42,21 @@ static uint64_t head_of(const PeInbox *b) {
   return head;
 }
 
+/* The block that is played next: of a clock that rests, by the time. */
+static uint64_t due_block(const PeInbox *b) {
+  const uint64_t play = pe_gate_play_block(b->segment);
+  if (!atomic_load_explicit(&b->segment->clock_rests, memory_order_acquire)) return play; /* a flag, nothing else */
+  const int64_t now = pe_timeline_frame(&b->output->timeline, pe_now_ns());
+  const uint64_t due = now < 0 ? 0 : (uint64_t)now / b->segment->config.block_frames + 1;
+  return due > play ? due : play;
+}
+
 /* The first frame that nobody has decided on yet: behind the block that may be rendered just now, if any may. Workers
- * that rested are further ahead than the lead. */
+ * that rest take what comes into account before they are as far ahead as always. */
 static int64_t first_open(const PeInbox *b) {
-  const uint64_t head = head_of(b), play = pe_gate_play_block(b->segment);
-  const uint32_t lead = pe_gate_effective_lead(b->segment), rest = pe_gate_rest_blocks(b->segment);
-  const uint64_t end = play + (rest > lead ? rest : lead);
-  return blocks(b, head < end ? head + 1 : head);
+  const uint64_t head = head_of(b), end = due_block(b) + pe_gate_effective_lead(b->segment);
+  const int is_rest = (int)pe_gate_slot_rests(b->segment, 0) || (int)pe_gate_slot_rests(b->segment, 1);
+  return blocks(b, head >= end ? head : is_rest ? end : head + 1);
 }
 
 /* ---- room ------------------------------------------------------------------------------------------ */

@@ -23,7 +23,19 @@ static uint64_t within_budget(PeSegment *s, uint64_t applied, uint64_t newest) {
   return cut;
 }
 
-PE_RT uint64_t pe_journal_decide(PeSegment *s, uint64_t block, uint64_t applied) {
+/* The longest prefix of whole bundles that changes nothing before end_frame. */
+static uint64_t what_waits(PeSegment *s, uint64_t applied, uint64_t newest, int64_t end_frame) {
+  const uint64_t last = newest - applied <= PE_COMMAND_BUDGET ? newest : applied + PE_COMMAND_BUDGET;
+  uint64_t upto = applied;
+  for (uint64_t seq = applied + 1; seq <= last; seq++) {
+    const PeCommand *c = pe_stream_record(s, seq);
+    if (c->seq != seq || !pe_record_waits(c, end_frame)) break;
+    if (c->flags & PE_COMMAND_BUNDLE_END) upto = seq;
+  }
+  return upto;
+}
+
+static uint64_t decide(PeSegment *s, uint64_t block, uint64_t applied, int is_quiet, int64_t end_frame) {
   _Atomic uint64_t *entry = entry_of(s, block);
   const uint64_t tag = tag_of(s, block);
   uint64_t e = atomic_load_explicit(entry, memory_order_acquire); /* and the records a decision covers */
@@ -31,10 +43,16 @@ PE_RT uint64_t pe_journal_decide(PeSegment *s, uint64_t block, uint64_t applied)
   if (e >> PE_JOURNAL_SEQ_BITS > tag) return PE_JOURNAL_STALE;
   uint64_t newest = atomic_load_explicit(&s->newest, memory_order_acquire); /* fresh, and the records up to it */
   if (newest < applied) newest = applied;
-  const uint64_t proposal = within_budget(s, applied, newest);
+  const uint64_t proposal = is_quiet ? what_waits(s, applied, newest, end_frame) : within_budget(s, applied, newest);
   const uint64_t mine = (tag << PE_JOURNAL_SEQ_BITS) | (proposal & SEQ_MASK);
   if (atomic_compare_exchange_strong_explicit(entry, &e, mine, memory_order_acq_rel, /* first: ours stands */
                                               memory_order_acquire))                 /* second: see the records of theirs */
     return proposal;
   return e >> PE_JOURNAL_SEQ_BITS == tag ? (e & SEQ_MASK) : PE_JOURNAL_STALE;
+}
+
+PE_RT uint64_t pe_journal_decide(PeSegment *s, uint64_t block, uint64_t applied) { return decide(s, block, applied, 0, 0); }
+
+PE_RT uint64_t pe_journal_decide_quiet(PeSegment *s, uint64_t block, uint64_t applied, int64_t end_frame) {
+  return decide(s, block, applied, 1, end_frame);
 }

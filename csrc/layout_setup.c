@@ -118,7 +118,7 @@ static void lay_memory(Layout *l, PeStep *step) {
 static void lay_state(Layout *l, PeStep *step, uint32_t node) {
   const PeModule *m = l->b->modules[node];
   PePlan *p = l->p;
-  *step = (PeStep){.module = m, .handle = l->b->spec->nodes[node].handle, .state_at = p->state_bytes,
+  *step = (PeStep){.module = m, .handle = l->b->spec->nodes[node].handle, .state_at = p->state_bytes, .state_bytes = pe_state_bytes(m),
                    .process = m->isa ? m->isa[l->b->isa].process : m->process,
                    .bank = PE_NONE, .first_due = PE_NONE, .last_due = PE_NONE};
   p->state_bytes += pe_state_bytes(m);
@@ -377,6 +377,29 @@ static void lay_sides(Layout *l) {
   }
 }
 
+/* ---- what feeds what ------------------------------------------------------------------------------- */
+
+static void lay_feeds(Layout *l, const uint32_t *step_of) {
+  const Build *b = l->b;
+  PePlan *p = l->p;
+  const uint32_t n = b->spec->n_nodes;
+  p->feeds = arena_take(&l->steps, (uint64_t)b->spec->n_cables * sizeof *p->feeds);
+  p->roots = arena_take(&l->steps, n * sizeof *p->roots);
+  p->visits = arena_take(&l->steps, n * sizeof *p->visits);
+  p->is_visited = arena_take(&l->steps, n * sizeof *p->is_visited);
+  p->n_roots = 0;
+  for (uint32_t i = 0; is_real(l) && i < n; i++) {
+    PeStep *step = &p->steps[step_of[i]];
+    step->first_feed = b->first_cable[i];
+    step->n_feeds = b->first_cable[i + 1] - b->first_cable[i];
+    for (uint32_t at = b->first_cable[i]; at < b->first_cable[i + 1]; at++) {
+      const PeCableSpec *c = &b->spec->cables[b->into[at]];
+      p->feeds[at] = (PeFeed){.step = step_of[c->source], .to_param = c->to_param};
+    }
+    if (b->n_out_cables[i] == 0 || b->modules[i]->events) p->roots[p->n_roots++] = step_of[i];
+  }
+}
+
 /* ---- all of it -------------------------------------------------------------------------------------- */
 
 /* Run twice: once to measure (arena without memory), once to fill in. */
@@ -417,6 +440,8 @@ static void lay_out(Layout *l, uint32_t *step_of) {
   lay_sides(l);
   p->plain_bytes = l->memory_bytes ? pe_align_up(p->state_bytes, 64) : p->state_bytes;
   p->state_bytes = p->plain_bytes + l->memory_bytes;
+  lay_feeds(l, step_of);
+  p->mark = p->plain_bytes <= PE_MARK_BYTES ? arena_take(&l->steps, p->plain_bytes) : NULL;
 }
 
 static PeStatus allocate(Layout *l) {

@@ -59,6 +59,11 @@ static void event(PeOutput *o, uint32_t kind, uint64_t frame, uint64_t value) {
 static int copy_block(PeOutput *o, const PeSource *source, uint64_t block, uint64_t *hash) {
   PeSegment *s = o->segment;
   const PeBlockHead *h = pe_block_head(s, source->seat, block);
+  *hash = 0;
+  if (source->is_rest) {
+    memset(o->block, 0, sizeof(float) * s->config.block_frames * s->config.n_channels);
+    return 1;
+  }
   *hash = atomic_load_explicit(&h->hash, memory_order_relaxed); /* ordered by the stamp */
   memcpy(o->block, pe_block_data(s, source->seat, block), sizeof(float) * s->config.block_frames * s->config.n_channels);
   atomic_thread_fence(memory_order_acquire); /* the copy ends before the head is looked at again */
@@ -141,7 +146,9 @@ static void tell_time(PeOutput *o, uint64_t frame, uint64_t ns) {
   atomic_store_explicit(&o->time_version, v + 2, memory_order_release); /* even: whole */
 }
 
-PE_RT void pe_output_process(PeOutput *o, float *out, uint32_t n_frames) {
+PE_RT void pe_output_process(PeOutput *o, float *out, uint32_t n_frames) { pe_output_put(o, out, n_frames, pe_now_ns()); }
+
+PE_RT void pe_output_put(PeOutput *o, float *out, uint32_t n_frames, uint64_t asked_ns) {
   PeSegment *s = o->segment;
   const uint64_t start = pe_now_ns();
   const uint64_t frames = atomic_load_explicit(&o->frames, memory_order_relaxed); /* own word */
@@ -150,9 +157,9 @@ PE_RT void pe_output_process(PeOutput *o, float *out, uint32_t n_frames) {
   const int was_tapped = o->is_tapped;
   o->is_tapped = (int)atomic_load_explicit(&o->record_wanted, memory_order_acquire); /* a flag, nothing else */
   if (o->is_tapped && !was_tapped) put_u64(&o->tap_start, frames);
-  tell_time(o, frames, start);
-  atomic_store_explicit(&s->asked_ns, start, memory_order_relaxed); /* a hint to those who sleep */
-  pe_timeline_update(&o->timeline, start, n_frames, (int64_t)(play_block(s) * s->config.block_frames + (o->has_block ? o->at : 0)));
+  tell_time(o, frames, asked_ns);
+  atomic_store_explicit(&s->asked_ns, asked_ns, memory_order_relaxed); /* a hint to those who sleep */
+  pe_timeline_update(&o->timeline, asked_ns, n_frames, (int64_t)(play_block(s) * s->config.block_frames + (o->has_block ? o->at : 0)));
   pe_output_expect(o, n_frames);
   while (at < n_frames) {
     if (!o->has_block && !next_block(o, frames + at)) {

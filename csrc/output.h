@@ -30,6 +30,9 @@ struct PeOutput {
 /* A request of n_frames is coming: the workers must be allowed to render so far ahead. [rt] */
 PE_RT void pe_output_expect(PeOutput *o, uint32_t n_frames);
 
+/* The audio callback, of a request that was due at asked_ns. [rt & active] */
+PE_RT void pe_output_put(PeOutput *o, float *out, uint32_t n_frames, uint64_t asked_ns);
+
 /* How many of the due blocks that a request of n_frames needs are there in a playable ring, and
  * (`all`) in the rings of all that are alive. [rt] */
 PE_RT int pe_output_can_serve(PeOutput *o, uint32_t n_frames, int all);

@@ -16,6 +16,7 @@
 #define PE_ACCUMULATORS 16u /* cable i of a sum goes to accumulator i mod 16: DESIGN.md, same bits */
 #define PE_NONE 0xffffffffu
 #define PE_BANK_NODES 64u    /* most nodes of one tree in a bank */
+#define PE_MARK_BYTES (256u << 10) /* most states of a plan that is looked at for whether it repeats: some 20 us */
 #define PE_EMIT_SIZE 4096u   /* most commands that event nodes put out in a chunk */
 
 typedef struct PeScale { /* of a cable */
@@ -29,12 +30,16 @@ typedef struct PeSum {
   uint32_t       n_sources;
 } PeSum;
 
+typedef struct PeFeed { /* of a cable */
+  uint32_t step, to_param; /* where it comes from */
+} PeFeed;
+
 typedef struct PeStep { /* a node */
   const PeModule *module;
   void (*process)(void *state, const PeBlock *block); /* for the instruction set in use */
   PeSmooth       *params;
   void           *own;      /* the module's own state, behind the parameters */
-  uint64_t        state_at;
+  uint64_t        state_at, state_bytes; /* parameters and own state */
   float          *memory;   /* behind all states; NULL without */
   PeData         *data;     /* NULL without */
   uint32_t        handle, n_sums, memory_slots;
@@ -45,6 +50,7 @@ typedef struct PeStep { /* a node */
   uint32_t        bank, node, lane;   /* its place in a bank; bank is PE_NONE where it runs by itself */
   uint32_t        first_due, last_due; /* commands for it in this chunk: places in PePlan.next_due, or PE_NONE */
   const struct PeStep *clock; /* that it follows, of an event node; NULL without */
+  uint32_t        first_feed, n_feeds; /* in PePlan.feeds: where its cables come from */
   uint8_t         is_carried; /* its state came from another plan: it has sounded */
   uint8_t         is_moving;  /* 2: a parameter may be on its ramp; 1: all stand, but the module has not seen them so */
   uint8_t         has_mods;   /* a cable drives a parameter */
@@ -144,6 +150,12 @@ struct PePlan {
   float    *buffers, *bank_buffers; /* one allocation, with the two above */
   void     *caches;
   void     *memory;        /* steps, pointers: one allocation */
+  PeFeed   *feeds;         /* where cables come from, by destination */
+  uint32_t *roots;         /* step numbers: what is heard, and event nodes */
+  uint32_t *visits;        /* [n_steps] a stack */
+  uint8_t  *is_visited;    /* [n_steps] */
+  uint32_t  n_roots;
+  unsigned char *mark;     /* [plain_bytes] of pe_plan_mark; NULL: too much for it */
   PeMeter  *meter;         /* measures what is rendered at this moment; NULL: nobody watches */
   int       has_run;       /* something of it has been rendered: changes ramp from now on */
 
@@ -165,6 +177,11 @@ typedef struct PeDue { /* commands that take effect in the frames to be rendered
 /* Render n_frames (at most max_block_frames) into planes[n_channels]. The marker tells which node runs, of a bank its first. Returns whether
  * there is a NaN or an infinity in it. [rt & active] */
 PE_RT int pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, _Atomic uint32_t *marker);
+
+/* Keep the states as they are now, and whether what is heard will repeat from then on as long as nothing is set: all that
+ * it depends on has come back to the same state. 0 also where the plan has too many states to look at. [rt] */
+PE_RT int pe_plan_mark(PePlan *plan);
+PE_RT int pe_plan_repeats(PePlan *plan);
 
 /* n_frames (at most PE_CHUNK_FRAMES) of a bank, from frame `at` of what is rendered. [rt & active] */
 PE_RT void pe_bank_run(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker);

@@ -43,6 +43,9 @@ typedef struct PeSeatShared {
   _Atomic uint32_t marker;       /* node that renders */
   _Atomic uint32_t build_marker; /* node that warms up or catches up, in the other thread */
   _Atomic uint64_t metered;      /* newest block whose levels it measured, + 1 */
+  /* it rests, rest.h: from this block, + 1, on (0: it does not) what it runs is silent until something is set */
+  _Atomic uint64_t rests_from, rests_applied, rests_generation;
+  _Atomic uint32_t rest_blocks;  /* it may be so many behind and is still in time when something comes */
   PE_LINE PeCounter counters[PE_SLOT_COUNTERS];
 } PeSeatShared;
 
@@ -81,6 +84,7 @@ struct PeSegment {
   _Atomic uint64_t view_end;        /* frames ever put into the view */
   _Atomic uint64_t asked_ns;        /* when the newest request came: CLOCK_MONOTONIC */
   _Atomic uint32_t active_slot, effective_lead, largest_request;
+  _Atomic uint32_t clock_rests; /* the clock sleeps through silent blocks: play_block may be behind the time */
   PE_LINE PeCounter counters[PE_COUNTERS];
   /* by the supervisor */
   PE_LINE _Atomic uint64_t pending_switch;
@@ -89,13 +93,13 @@ struct PeSegment {
   _Atomic uint64_t keep;    /* records above it are kept for whoever starts from a checkpoint */
   _Atomic uint64_t sync_seq;
   _Atomic uint64_t watch_until; /* blocks below it are measured: somebody watches */
-  _Atomic uint32_t rest_blocks; /* lead while no patch plays and none is coming; 0 otherwise */
   /* by the intake */
   PE_LINE _Atomic uint64_t newest; /* newest published command */
 
   PeWake work;   /* workers sleep on it where the clock is free-running */
   PeWake done;   /* the free-running clock sleeps on it */
   PeWake signal; /* the supervisor sleeps on it */
+  PeWake pace;   /* a clock that rests sleeps on it */
 
   PeSlotShared slots[PE_SLOTS];
   PeSeatShared seats[PE_SEATS];

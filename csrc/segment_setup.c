@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "segment.h"
+#include "rest.h"
 
 #define PLACE_HEAD_BYTES (sizeof(PeCheckpointHead) + (uint64_t)PE_SCHEDULE_SIZE * sizeof(PeCommand))
 
@@ -170,18 +170,14 @@ uint64_t pe_gate_pending_switch(const PeSegment *s) { return GET(s->pending_swit
 uint64_t pe_gate_standby_ready(const PeSegment *s) { return GET(s->standby_ready); }
 uint32_t pe_gate_effective_lead(const PeSegment *s) { return GET(s->effective_lead); }
 
-uint32_t pe_gate_rest_blocks(const PeSegment *s) { return GET(s->rest_blocks); }
-
-void pe_gate_rest(PeSegment *s, uint32_t n_blocks) {
-  const uint32_t most = s->ring_blocks / 2;
-  PUT(s->rest_blocks, n_blocks < most ? n_blocks : most);
-}
+uint32_t pe_gate_slot_rests(const PeSegment *s, uint32_t slot) { return (uint32_t)pe_slot_rests(s, slot % PE_SLOTS); }
 uint32_t pe_gate_largest_request(const PeSegment *s) { return GET(s->largest_request); }
 
 void pe_gate_open(PeSegment *s, uint64_t generation) {
   PUT(s->standby_ready, generation);
   PUT(s->opening, GET(s->opening) + 1);
   PUT(s->pending_switch, generation);
+  pe_rest_wake(s);
 }
 
 void pe_gate_close(PeSegment *s) {
@@ -288,6 +284,7 @@ uint64_t pe_stream_send(PeSegment *s, const PeCommand *records, uint32_t n) {
       place->flags |= PE_COMMAND_BUNDLE_END;
   }
   PUT(s->newest, newest + n);
+  pe_rest_wake(s);
   return newest + n;
 }
 

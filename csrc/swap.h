@@ -2,7 +2,7 @@
 #ifndef PE_SWAP_H
 #define PE_SWAP_H
 
-#include "segment.h"
+#include "rest.h"
 
 #define PE_DECLICK_MS 5.0
 #define PE_HEDGES_TO_CHANGE 16u /* a slot that is late for so many blocks in a row is left */
@@ -12,9 +12,11 @@ typedef struct PeSource {
   uint32_t seat;        /* whose ring it is in */
   uint64_t generation;
   int      is_declicked; /* what comes does not continue what was heard */
+  int      is_rest;      /* in no ring: +0, by what a worker that rests says */
 } PeSource;
 
 typedef struct PeGate {
+  PeQuiet  quiet[PE_SEATS];
   uint32_t n_hedged_in_a_row;
   uint32_t heard_slot;
   uint64_t heard_generation; /* of the block played last; the segment's word tells others, and is early at a swap */

@@ -23,6 +23,15 @@ static void publish(PeTimeline *t, int64_t frame, uint64_t at_ns, uint32_t n_fra
   atomic_store_explicit(&t->version, v + 2, memory_order_release); /* even: whole */
 }
 
+PE_RT void pe_timeline_draw_on(PeTimeline *t, uint32_t n_frames) {
+  const uint32_t v = atomic_load_explicit(&t->version, memory_order_relaxed); /* own word */
+  atomic_store_explicit(&t->version, v + 1, memory_order_relaxed); /* odd: being written, ordered by the fence */
+  atomic_thread_fence(memory_order_release);
+  const int64_t until = atomic_load_explicit(&t->until, memory_order_relaxed); /* own word */
+  atomic_store_explicit(&t->until, until + (int64_t)n_frames, memory_order_relaxed); /* between the two versions */
+  atomic_store_explicit(&t->version, v + 2, memory_order_release); /* even: whole */
+}
+
 static void begin(PeTimeline *t, uint64_t now_ns) {
   t->origin_ns = now_ns;
   t->next_ns = 0.0;

@@ -23,6 +23,9 @@ void pe_timeline_init(PeTimeline *t, double rate_hz);
 /* A request of n_frames was made at now_ns; the first frame of it that is due is `frame`. [rt & active] */
 PE_RT void pe_timeline_update(PeTimeline *t, uint64_t now_ns, uint32_t n_frames, int64_t frame);
 
+/* No request comes for n_frames more: the line may be drawn on until then. [rt] */
+PE_RT void pe_timeline_draw_on(PeTimeline *t, uint32_t n_frames);
+
 /* The frame that is put out at a time; one request behind the newest one at most, as then time stands still. -1 while
  * nothing is known. Any thread. */
 int64_t pe_timeline_frame(const PeTimeline *t, uint64_t at_ns);

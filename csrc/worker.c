@@ -1,10 +1,13 @@
 /* RT: no locks, no allocation, no syscalls but the timed wait, no unbounded loops. */
 #include "worker.h"
 
+#include <string.h>
+
 #include "checkpoint.h"
 #include "hash.h"
 
 #define LONGEST_SLEEP_NS 20000000u /* however far the next request is: signs of life, checkpoints, the end */
+#define REST_SHARE 8u     /* what a worker at rest has to render when it is woken takes this part of a block's time at most */
 #define JOIN_STEPS 2u /* blocks a joining run may be advanced by at one edge: it gains on the clock, bounded */
 
 static void event(PeWorker *w, uint32_t kind, uint64_t block, uint64_t value, uint64_t hash) {
@@ -56,6 +59,10 @@ static int take_records(PeWorker *w, PeRun *run, uint64_t upto, uint64_t block, 
   return 1;
 }
 
+static uint64_t play_block(const PeWorker *w) {
+  return atomic_load_explicit(&w->segment->play_block, memory_order_acquire); /* the ring place was read */
+}
+
 static void planes_of(const PeWorker *w, float *data, float **planes) {
   for (uint32_t c = 0; c < w->segment->config.n_channels; c++) planes[c] = data + (size_t)c * w->segment->config.block_frames;
 }
@@ -86,13 +93,20 @@ static void publish_counters(PeWorker *w, uint64_t took_ns) {
   pe_counter_max(&c[PE_SLOT_COUNT_WORST_RENDER_NS], took_ns);
 }
 
-/* Render block `block` of the running plan, into the ring if it is wanted there. */
-static void render_block(PeWorker *w, uint64_t block) {
+static int is_silent(const PeWorker *w, const float *block) { /* not even -0 */
+  uint32_t bits = 0;
+  const uint32_t n = w->segment->config.block_frames * w->segment->config.n_channels;
+  for (uint32_t f = 0; f < n && bits == 0; f++) memcpy(&bits, &block[f], sizeof bits);
+  return bits == 0;
+}
+
+/* Render block `block` of the running plan, into the ring if it is wanted there; returns whether it is silent. */
+static int render_block(PeWorker *w, uint64_t block) {
   PeSegment *s = w->segment;
   const uint32_t n_frames = s->config.block_frames;
   float *planes[PE_MAX_CHANNELS];
   PeBlockHead *h = pe_block_head(s, w->seat, block);
-  const int is_wanted = wants_block(w, block);
+  const int is_wanted = w->rest == PE_AWAKE || block >= play_block(w) ? wants_block(w, block) : 0; /* the others were played as silence */
   const uint64_t was_not_finite = w->run->n_not_finite;
   if (is_wanted) {
     atomic_store_explicit(&h->stamp, 0, memory_order_relaxed); /* invalid, made visible before the data by the fence */
@@ -114,6 +128,7 @@ static void render_block(PeWorker *w, uint64_t block) {
     retire(w, done, NULL, NULL);
     event(w, PE_EVENT_FADED, block + 1, 0, 0);
   }
+  return is_silent(w, planes[0]);
 }
 
 static void serve_sync(PeWorker *w, uint64_t before, uint64_t after) {
@@ -145,23 +160,86 @@ static void serve_checkpoint(PeWorker *w) {
   pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_CHECKPOINT_NS], pe_now_ns() - start);
 }
 
+/* ---- rest ------------------------------------------------------------------------------------------ */
+
+static uint32_t blocks_of_ms(const PeWorker *w, uint32_t ms) {
+  const PeConfig *c = &w->segment->config;
+  return (uint32_t)(c->sample_rate_hz * ms / (1000.0 * c->block_frames)) + 1u;
+}
+
+static uint64_t period_ns(const PeWorker *w) {
+  return (uint64_t)(1.0e9 * w->segment->config.block_frames / w->segment->config.sample_rate_hz);
+}
+
+/* Nothing is to come, and nobody looks. */
+static int may_rest(const PeWorker *w) {
+  const PeSegment *s = w->segment;
+  return !s->config.is_free_running && w->run->fading == NULL && w->run->schedule.n == 0 &&
+         atomic_load_explicit(&s->newest, memory_order_acquire) == w->run->applied && /* a number, nothing else */
+         atomic_load_explicit(&s->watch_until, memory_order_acquire) <= w->head &&    /* a number, nothing else */
+         atomic_load_explicit(&w->joining, memory_order_acquire) == NULL;             /* a look, nothing else */
+}
+
+/* Rest from the block that comes next, if the plan repeats the silent one it has just rendered and is quick enough. */
+static void try_to_rest(PeWorker *w, uint64_t took_ns) {
+  const uint64_t n = period_ns(w) / REST_SHARE / (took_ns > 0 ? took_ns : 1), most = blocks_of_ms(w, PE_REST_MS);
+  w->n_silent = 0;
+  if (n < 2 || !may_rest(w) || !pe_plan_repeats(w->run->plan)) return;
+  w->rest = PE_RESTING;
+  w->rest_blocks = (uint32_t)(n < most ? n : most);
+  pe_rest_begin(w->segment, w->seat, w->head, w->run->applied, w->run->generation, w->rest_blocks);
+}
+
+/* Something came, or somebody looks: back to the present, and from the next block that is played on as always. */
+static void look_at_rest(PeWorker *w) {
+  const PeSegment *s = w->segment;
+  if (w->rest == PE_AWAKE) return;
+  atomic_thread_fence(memory_order_seq_cst); /* that it rests was said before it is looked, see pe_rest_wake */
+  const uint64_t play = play_block(w), lead = atomic_load_explicit(&s->effective_lead, memory_order_relaxed); /* a figure that only grows */
+  const int is_over = w->run->schedule.n > 0 ||
+                      atomic_load_explicit(&s->newest, memory_order_acquire) != w->run->applied || /* a number, nothing else */
+                      atomic_load_explicit(&s->watch_until, memory_order_acquire) > w->head;       /* a number, nothing else */
+  if (w->rest == PE_RESTING && is_over && !atomic_load_explicit(&s->clock_rests, memory_order_acquire)) { /* then play_block is the present */
+    w->rest = PE_WAKING;
+    w->woken_play = UINT64_MAX;
+  }
+  if (w->rest != PE_WAKING) return;
+  if (w->woken_play == UINT64_MAX && w->head >= play + lead) w->woken_play = play;
+  if (w->woken_play >= play) return; /* the callback may be deciding on the block that is due */
+  w->rest = PE_AWAKE;
+  w->n_silent = 0;
+  pe_rest_end(w->segment, w->seat);
+}
+
+/* ---- a block --------------------------------------------------------------------------------------- */
+
+static uint64_t decide(PeWorker *w, uint64_t applied) {
+  PeSegment *s = w->segment;
+  const int clock_rests = (int)atomic_load_explicit(&s->clock_rests, memory_order_acquire); /* play_block may be behind the time */
+  if (w->rest == PE_AWAKE && !clock_rests) return pe_journal_decide(s, w->head, applied);
+  return pe_journal_decide_quiet(s, w->head, applied, (int64_t)((w->head + 1) * s->config.block_frames));
+}
+
 /* One block: decide, take, render, publish. 0 when the journal has gone a lap further. */
 static int render_next(PeWorker *w) {
   PeSegment *s = w->segment;
   const uint64_t start = pe_now_ns();
   const uint64_t before = w->run->applied;
-  const uint64_t upto = pe_journal_decide(s, w->head, before);
+  const uint64_t upto = decide(w, before);
   if (upto == PE_JOURNAL_STALE || !take_records(w, w->run, upto, w->head, 1)) {
     event(w, PE_EVENT_STALE, w->head, 0, 0);
     return 0;
   }
-  render_block(w, w->head);
+  const int is_marked = w->rest == PE_AWAKE && w->n_silent == blocks_of_ms(w, PE_REST_MS) && may_rest(w) && pe_plan_mark(w->run->plan);
+  const uint64_t marked = pe_now_ns();
+  w->n_silent = render_block(w, w->head) ? w->n_silent + 1 : 0;
   w->head++;
   atomic_store_explicit(&w->shared->applied, w->run->applied, memory_order_release);  /* our reads of the records ended */
   atomic_store_explicit(&w->shared->render_head, w->head, memory_order_release);      /* the block is there before it */
   if (s->config.is_free_running) pe_wake(&s->done);
   serve_sync(w, before, w->run->applied);
   publish_counters(w, pe_now_ns() - start);
+  if (is_marked && w->n_silent > 0) try_to_rest(w, pe_now_ns() - marked);
   return 1;
 }
 
@@ -207,6 +285,9 @@ static void serve_join(PeWorker *w) {
     w->run->n_not_finite = old->n_not_finite;
     w->run->n_emit_full = old->n_emit_full;
   }
+  w->rest = PE_AWAKE;
+  w->n_silent = 0;
+  pe_rest_end(w->segment, w->seat);
   tell_generation(w, w->head, w->run ? w->run->generation : 0);
   if (w->run) {
     atomic_store_explicit(&w->shared->applied, w->run->applied, memory_order_release); /* what is above it is still to be read */
@@ -218,34 +299,24 @@ static void serve_join(PeWorker *w) {
 }
 
 static int may_render(const PeWorker *w) {
-  const uint64_t play = atomic_load_explicit(&w->segment->play_block, memory_order_acquire); /* the ring place was read */
+  const uint64_t play = play_block(w);
   const uint32_t lead = atomic_load_explicit(&w->segment->effective_lead, memory_order_relaxed); /* a figure that only grows */
-  const uint32_t rest = atomic_load_explicit(&w->segment->rest_blocks, memory_order_relaxed);    /* a figure */
-  return w->head < play + (rest > lead ? rest : lead);
+  return w->head < play + (w->rest == PE_RESTING ? 0 : lead);
 }
 
-/* While nothing plays: until no more than the lead is left of what was rendered ahead. */
-static uint64_t rest_ns(const PeWorker *w) {
-  const PeConfig *c = &w->segment->config;
-  const uint64_t play = atomic_load_explicit(&w->segment->play_block, memory_order_relaxed);     /* a figure that only grows */
-  const uint32_t lead = atomic_load_explicit(&w->segment->effective_lead, memory_order_relaxed); /* a figure that only grows */
-  if (atomic_load_explicit(&w->segment->rest_blocks, memory_order_relaxed) <= lead || w->head <= play + lead) return 0; /* a figure */
-  return (uint64_t)(1.0e9 * (double)(w->head - play - lead) * c->block_frames / c->sample_rate_hz);
-}
-
-/* How long to sleep. Where the clock does not wake, requests come at the distance of the largest one: sleep until
+/* How long to sleep. Who rests is woken when something comes, and keeps up meanwhile. Where the clock does not wake, requests come at the distance of the largest one: sleep until
  * shortly after the next one should have come, and look often from then on. What was asked for is in the ring. */
 static uint64_t sleep_ns(PeWorker *w) {
   if (w->run == NULL) return LONGEST_SLEEP_NS;
   if (w->segment->config.is_free_running) return w->wait_ns;
+  if (w->rest == PE_RESTING) return w->rest_blocks * period_ns(w);
   const PeConfig *c = &w->segment->config;
   const uint32_t request = atomic_load_explicit(&w->segment->largest_request, memory_order_relaxed); /* a figure that only grows */
   const uint64_t asked_ns = atomic_load_explicit(&w->segment->asked_ns, memory_order_relaxed);       /* a hint */
   const double frames = request > c->block_frames ? request : c->block_frames;
   const uint64_t expected = asked_ns + (uint64_t)(1.0e9 * frames / c->sample_rate_hz) + w->wait_ns / 8, now = pe_now_ns();
-  const uint64_t next = expected > now + w->wait_ns / 4 ? expected - now : w->wait_ns / 4, rest = rest_ns(w);
-  const uint64_t left = rest > next ? rest : next;
-  return left < LONGEST_SLEEP_NS ? left : LONGEST_SLEEP_NS;
+  const uint64_t next = expected > now + w->wait_ns / 4 ? expected - now : w->wait_ns / 4;
+  return next < LONGEST_SLEEP_NS ? next : LONGEST_SLEEP_NS;
 }
 
 void *pe_worker_main(void *worker) {
@@ -254,7 +325,10 @@ void *pe_worker_main(void *worker) {
     const uint32_t seen = pe_wake_seen(&w->segment->work);
     pe_counter_add(&w->shared->heartbeat, 1);
     serve_join(w);
-    if (w->run) serve_checkpoint(w);
+    if (w->run) {
+      serve_checkpoint(w);
+      look_at_rest(w);
+    }
     if (w->run && may_render(w)) {
       if (!render_next(w)) break;
     } else {

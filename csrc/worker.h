@@ -6,6 +6,7 @@
 
 #include "journal.h"
 #include "render.h"
+#include "rest.h"
 #include "segment.h"
 
 struct PeJoin { /* a run that is brought up to date beside the running one, or (no run) the wish to have none */
@@ -15,6 +16,12 @@ struct PeJoin { /* a run that is brought up to date beside the running one, or (
   PePlan **then;     /* plans that came after it, each turned to at its SWITCH */
   uint32_t n_then, at_then;
 };
+
+typedef enum PeRest { /* rest.h */
+  PE_AWAKE,
+  PE_RESTING, /* renders what was played, and nothing ahead of it */
+  PE_WAKING,  /* back to the present: takes nothing yet that changes a block which the callback may decide on */
+} PeRest;
 
 struct PeWorker {
   PeSegment    *segment;
@@ -29,6 +36,10 @@ struct PeWorker {
   float   *scratch;            /* a block that is not published */
   PeMeter  meter;
   uint64_t wait_ns;            /* longest sleep between two looks */
+  PeRest   rest;
+  uint64_t woken_play;         /* while it wakes: play_block when it stood at the present first */
+  uint32_t n_silent;           /* blocks in a row that were silent, since it was last looked at whether it may rest */
+  uint32_t rest_blocks;        /* that it may be behind while it rests */
 
   /* handed over: whoever exchanges the pointer for NULL owns what it pointed to */
   _Atomic(PePlan *) armed;     /* or pe_turning() while the render thread turns to it */

@@ -52,6 +52,7 @@ PeStatus pe_worker_start(PeWorker *w, int32_t priority, uint32_t *is_realtime) {
   atomic_store_explicit(&w->shared->generation, 0, memory_order_relaxed);             /* ordered by render_head */
   atomic_store_explicit(&w->shared->applied, 0, memory_order_release);                /* nothing yet: before we are taken for alive */
   atomic_store_explicit(&w->shared->render_head, 0, memory_order_release);            /* nothing yet: before we are taken for alive */
+  pe_rest_end(w->segment, w->seat); /* a predecessor's */
   for (uint32_t i = 0; i < PE_SLOT_COUNTERS; i++) pe_counter_set(&w->shared->counters[i], 0);
   if (!pe_thread_start(&w->thread, pe_worker_main, w, "pe-render", priority, &w->is_realtime)) return PE_NO_THREAD;
   w->is_started = 1;

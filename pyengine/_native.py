@@ -494,9 +494,9 @@ class Segment:
     pending_switch = property(lambda self: int(lib.pe_gate_pending_switch(self._pointer)))
     standby_ready = property(lambda self: int(lib.pe_gate_standby_ready(self._pointer)))
 
-    def rest(self, n_blocks: int) -> None:
-        """Let workers render so far ahead and sleep long, while nothing plays; 0: no longer."""
-        lib.pe_gate_rest(self._pointer, n_blocks)
+    def slot_rests(self, slot: int) -> bool:
+        """True while it is alive and silent until something is set: its render head may be behind."""
+        return bool(lib.pe_gate_slot_rests(self._pointer, slot))
 
     effective_lead = property(lambda self: int(lib.pe_gate_effective_lead(self._pointer)))
     largest_request = property(lambda self: int(lib.pe_gate_largest_request(self._pointer)))

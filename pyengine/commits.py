@@ -24,7 +24,6 @@ from pyengine.worker import prime_message
 logger = logging.getLogger(__name__)
 
 WARMUP_BLOCKS = 8
-REST_S = 0.02  # how far an engine without a patch renders ahead; its first commit is heard so much later
 SWAP_TIMEOUT_S = 2.0  # from the SWITCH record to the swap: the clock has stopped if it takes longer
 DRAIN_TIMEOUT_S = 5.0  # a worker that does not answer for so long after a commit was given up is replaced
 
@@ -137,7 +136,6 @@ class Commits:
 
     def advance(self) -> None:
         """Do what can be done now: called after everything that happened."""
-        self._rest()
         if self._attempt is None and self._queued is not None:
             queued, self._queued = self._queued, None
             self._board.desk.begin_queued()
@@ -154,12 +152,6 @@ class Commits:
         standby = self._board.standby
         if standby.state is State.REPLICA and standby.index not in self._draining:
             self._prime(attempt, standby)
-
-    def _rest(self) -> None:
-        """While nothing plays and nothing is on its way, workers need not look at every block."""
-        board, o = self._board, self._board.options
-        is_busy = self.needs_standby or self._mender.is_on_probation or board.desk.committed.nodes or o.device == "free"
-        board.segment.rest(0 if is_busy else round(REST_S * o.sample_rate_hz / o.block_frames))
 
     def _on_no_standby(self) -> None:
         attempt = self._attempt

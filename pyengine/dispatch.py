@@ -293,7 +293,8 @@ class Dispatcher:
         frame, active = self._group_frame, self._supervisor.board.active
         is_late = False
         if frame >= 0 and active is not None and not self._is_stamped:
-            head = self._supervisor.segment.render_head(active.index)
+            segment = self._supervisor.segment
+            head = max(segment.render_head(active.index), segment.play_block)  # behind it while it rests
             is_late = frame < head * self._supervisor.board.options.block_frames
             self.late_commands += is_late
         # What is held takes effect with the first frame of its module, if no time was asked for.

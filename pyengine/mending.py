@@ -698,7 +698,7 @@ class Mender:
         self._look_at_samples()
         for slot in board.slots:
             behind = board.segment.play_block - board.segment.render_head(slot.index)
-            is_lagging = slot.state is State.REPLICA and behind > 0
+            is_lagging = slot.state is State.REPLICA and behind > 0 and not board.segment.slot_rests(slot.index)
             self._lags[slot.index] = self._lags[slot.index] + 1 if is_lagging else 0
             if self._lags[slot.index] >= LAG_LOOKS:
                 self._lags[slot.index] = 0

@@ -164,8 +164,9 @@ class Segment:
     def set_seat(self, slot: int, seat: int) -> None:
         self.seat_of[slot] = seat
 
-    def rest(self, n_blocks: int) -> None:
-        """How far ahead is rendered changes no order of happenings."""
+    def slot_rests(self, slot: int) -> bool:
+        """A puppet is never behind."""
+        return False
 
     def slot_counters(self, slot: int) -> dict[str, int]:
         return {"not_finite_samples": 0}

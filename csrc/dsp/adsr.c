@@ -116,6 +116,12 @@ PE_RT static void adsr_open(void *state, const PeSmooth *p) {
   s->is_forced = 1;
 }
 
+PE_RT static int adsr_is_closed(const void *state, const PeSmooth *p) {
+  const Adsr *s = state;
+  (void)p;
+  return s->stage == STAGE_CLOSED && s->level.target == 0.0 && s->level.remaining == 0 && !s->is_open && !s->is_retriggered;
+}
+
 /* ---- banks ---------------------------------------------------------------------------------------- */
 
 /* Level i frames from now: target - step x (remaining - i). */
@@ -165,5 +171,5 @@ const PeModule pe_module_adsr = {
   .n_inputs = 1, .n_outputs = 1, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Adsr), .params = params,
   .prepare = adsr_prepare, .reset = adsr_reset, .changed = adsr_changed, .open = adsr_open,
-  .process = adsr_process_base, .isa = isa, .bank = &bank,
+  .process = adsr_process_base, .isa = isa, .bank = &bank, .is_closed = adsr_is_closed,
 };

@@ -113,6 +113,9 @@ typedef struct PeModule {
   void (*absorb)(void *state, const PeBlock *block);
 
   const PeEventOps  *events; /* it has no audio and no ports, but sets other nodes' parameters; `process` is not called; may be NULL */
+
+  /* Does it put out nothing but +0 whatever comes in, for as long as its state stays as it is? NULL: never. [rt] */
+  int (*is_closed)(const void *state, const PeSmooth *params);
 } PeModule;
 
 /* Value of a parameter i frames into the block, cables included, within [min, max]. NaN gives min. */
@@ -130,7 +133,7 @@ PE_RT_INLINE int pe_block_param_is_constant(const PeBlock *b, uint32_t param) {
 /* A shared object that pe_registry_load takes exports this symbol:
  *     const PeModule *const pe_modules[] = { &my_module, NULL };
  * built against the same PE_MODULE_ABI, which it exports too as `const uint32_t pe_module_abi`. */
-#define PE_MODULE_ABI 3u
+#define PE_MODULE_ABI 4u
 #define PE_MODULE_MAX_PORTS 64u /* inputs and parameters together; and outputs */
 
 #endif
