@@ -210,6 +210,7 @@ typedef struct PeConfig {
   uint64_t checkpoint_bytes; /* largest plan state */
   uint32_t is_free_running;  /* the clock waits for blocks and wants to be woken */
   uint32_t checkpoint_blocks; /* from one periodic checkpoint to the next; 0 for none */
+  uint32_t may_rest, reserved; /* workers and clock rest while a patch is silent until something is set: csrc/rest.h */
 } PeConfig;
 
 typedef struct PeSegment PeSegment;

@@ -34,7 +34,7 @@ static void rest(PeClock *c, uint32_t seen, uint64_t n_requests, uint64_t until_
   pe_timeline_draw_on(&c->output->timeline, (uint32_t)n_requests * c->request_frames);
   c->rests = 1;
   atomic_store_explicit(&c->segment->clock_rests, 1, memory_order_release); /* a flag, nothing else */
-  atomic_thread_fence(memory_order_seq_cst); /* said before it is looked, see pe_rest_wake */
+  atomic_thread_fence(memory_order_seq_cst); /* said before it is looked, see pe_wake_resting */
   const uint64_t now = pe_now_ns();
   if (requests_of_rest(c) > 0 && now < until_ns) pe_wake_wait(&c->segment->pace, seen, until_ns - now);
 }

@@ -41,7 +41,9 @@ PE_RT int pe_output_can_serve(PeOutput *o, uint32_t n_frames, int all) {
     for (uint32_t i = 0; i < PE_SLOTS; i++) {
       uint64_t generation;
       const int is_alive = atomic_load_explicit(&s->slots[i].alive, memory_order_acquire) != 0; /* a flag, nothing else */
-      const int has_it = pe_slot_has(s, i, k, &generation);
+      const uint32_t seat = pe_seat_of(s, i);
+      const int is_there = pe_block_is_there(s, seat, k, &generation) || pe_rest_covers(s, &o->gate.quiet[seat], seat, k, &generation);
+      const int has_it = is_there && pe_slot_plays(s, i, generation);
       n += (uint32_t)has_it;
       n_lacking += (uint32_t)(is_alive && !has_it && pe_slot_plays(s, i, PE_PLAY_ALL));
     }

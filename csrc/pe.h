@@ -12,6 +12,6 @@ _Static_assert(offsetof(PeCommand, reserved) == 48, "no padding in a command");
 _Static_assert(sizeof(PeEvent) == 64, "an event is one cache line");
 _Static_assert(offsetof(PeEvent, reserved) == 48, "no padding in an event");
 _Static_assert(sizeof(PeCheckpointInfo) == 48, "no padding in a checkpoint's head");
-_Static_assert(sizeof(PeConfig) == 48, "no padding in a config");
+_Static_assert(sizeof(PeConfig) == 56, "no padding in a config");
 
 #endif

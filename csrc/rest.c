@@ -1,4 +1,4 @@
-/* RT: no locks, no allocation, no syscalls but the wake, no unbounded loops. */
+/* RT: no locks, no allocation, no syscalls, no unbounded loops. */
 #include "rest.h"
 
 typedef struct Words {
@@ -31,30 +31,35 @@ PE_RT void pe_rest_end(PeSegment *s, uint32_t seat) {
   atomic_store_explicit(&s->seats[seat].rests_from, 0, memory_order_release); /* what it renders instead is there */
 }
 
-/* Look at the records that were not looked at yet. 0: something in (applied, upto] changes something before `end`. */
-static int is_quiet(PeSegment *s, PeQuiet *q, uint64_t applied, uint64_t upto, int64_t end) {
-  if (q->applied != applied || q->upto > upto) *q = (PeQuiet){.applied = applied, .upto = applied};
+/* Look at the records that were not looked at yet. 0: there are too many, or they are gone. */
+static int look_at(PeSegment *s, PeQuiet *q, uint64_t applied, uint64_t newest) {
+  if (q->applied != applied || q->upto > newest) *q = (PeQuiet){.applied = applied, .upto = applied};
   if (q->upto == applied) q->first_frame = INT64_MAX; /* at the start too, when all is 0 */
-  if (upto - q->upto > PE_COMMAND_BUDGET) return 0; /* more than one block takes: whoever rests was woken long ago */
-  for (; q->upto < upto; q->upto++) {
+  if (newest - q->upto > PE_COMMAND_BUDGET) return 0; /* more than one block takes: whoever rests was woken long ago */
+  for (; q->upto < newest; q->upto++) {
     const PeCommand *c = pe_stream_record(s, q->upto + 1);
-    if (c->seq != q->upto + 1) return 0; /* it is gone */
-    const int64_t frame = c->kind == PE_COMMAND_MARK ? INT64_MAX : c->kind == PE_COMMAND_PARAM ? c->frame : -1;
-    if (frame < q->first_frame) q->first_frame = frame;
+    if (c->seq != q->upto + 1) return 0;
+    if (c->kind == PE_COMMAND_MARK) continue;
+    if (c->kind == PE_COMMAND_PARAM && c->frame >= 0)
+      q->first_frame = c->frame < q->first_frame ? c->frame : q->first_frame;
+    else if (q->first_now == 0)
+      q->first_now = c->seq;
   }
-  return q->first_frame >= end;
+  return 1;
 }
 
 PE_RT int pe_rest_covers(PeSegment *s, PeQuiet *quiet, uint32_t seat, uint64_t block, uint64_t *generation) {
   Words words;
   if (!words_of(s, seat, &words) || block + 1 < words.from || block == 0) return 0;
   const int64_t end = (int64_t)((block + 1) * s->config.block_frames);
+  const uint64_t newest = atomic_load_explicit(&s->newest, memory_order_acquire); /* and the records up to it */
   const uint64_t before = pe_journal_read(s, block - 1);
-  if (before == PE_JOURNAL_STALE || before < words.applied || !is_quiet(s, quiet, words.applied, before, end)) return 0;
+  if (before == PE_JOURNAL_STALE || before < words.applied || newest < before) return 0;
+  if (!look_at(s, quiet, words.applied, newest) || quiet->first_frame < end || (quiet->first_now && quiet->first_now <= before)) return 0;
   const uint64_t upto = pe_journal_decide_quiet(s, block, before, end);
-  if (upto == PE_JOURNAL_STALE || upto < before || !is_quiet(s, quiet, words.applied, upto, end)) return 0;
+  if (upto == PE_JOURNAL_STALE || upto < before || (upto > newest && !look_at(s, quiet, words.applied, upto))) return 0;
   *generation = words.generation;
-  return 1;
+  return quiet->first_frame >= end && (quiet->first_now == 0 || quiet->first_now > upto);
 }
 
 static int is_to_swap(const PeSegment *s) {
@@ -74,17 +79,4 @@ PE_RT uint32_t pe_rest_of_clock(PeSegment *s) {
     if (n_alive++ == 0 || words.n_blocks < most) most = words.n_blocks;
   }
   return most;
-}
-
-PE_RT void pe_rest_wake(PeSegment *s) {
-  atomic_thread_fence(memory_order_seq_cst); /* what was stored comes before the look: who goes to rest does it the other way round */
-  if (atomic_load_explicit(&s->clock_rests, memory_order_acquire)) { /* a flag, nothing else */
-    pe_wake(&s->pace);
-    return;
-  }
-  for (uint32_t i = 0; i < PE_SLOTS; i++)
-    if (pe_slot_rests(s, i)) {
-      pe_wake(&s->work);
-      return;
-    }
 }

@@ -1,9 +1,10 @@
-/* Rest: while what a worker runs is silent, and will be until something is set, nobody renders a block until it is over.
+/* Rest, where the engine's config allows it: while what a worker runs is silent, and will be until something is set, nobody renders a block until it is over.
  *
  * A worker says so in its seat's words: from block B on, with records up to A applied, generation G puts out nothing but
  * +0. That stays true whatever becomes of the worker, since it follows from the records alone. The callback then takes
  * +0 for a block that no ring has, if the journal says of that block that nothing beyond A changes anything before its
- * end; where nothing is said yet, the callback decides, as a worker would. So a block is silent for all or for none.
+ * end; where nothing is said yet, the callback decides, as a worker would. So a block is silent for all or for none. A
+ * block in which a frame lies that a record waits for is never passed over, though no decision has come to that record.
  *
  * Who sends a record wakes the workers, or a clock that rests, which wakes them once it stands at the present. A worker
  * that wakes takes part in decisions as the callback did until the next block was played; from there on as always. */
@@ -14,9 +15,10 @@
 
 #define PE_REST_MS 20u /* silent for so long before it is looked whether a worker may rest; the longest sleep while it does */
 
-typedef struct PeQuiet { /* records (applied, upto] were looked at: none of them changes anything before first_frame */
+typedef struct PeQuiet { /* what records (applied, upto] do */
   uint64_t applied, upto;
-  int64_t  first_frame;
+  uint64_t first_now;   /* the first one that takes effect with the block that takes it; 0 for none */
+  int64_t  first_frame; /* of those that wait for a frame */
 } PeQuiet;
 
 /* Does a worker that has the seat, or had it, stand for the silence of this block? Decides for it if nobody has; the
@@ -29,14 +31,5 @@ PE_RT void pe_rest_end(PeSegment *s, uint32_t seat);
 
 /* How many blocks from the due one on a clock may sleep through: all that are alive rest, and nothing is to come. [rt] */
 PE_RT uint32_t pe_rest_of_clock(PeSegment *s);
-
-/* Wake whoever rests, after something was stored that ends it. [rt] */
-PE_RT void pe_rest_wake(PeSegment *s);
-
-/* Does a slot that is alive rest? [rt] */
-PE_RT static inline int pe_slot_rests(const PeSegment *s, uint32_t slot) {
-  const uint64_t from = atomic_load_explicit(&s->seats[pe_seat_of(s, slot)].rests_from, memory_order_acquire); /* and the words with it */
-  return from != 0 && atomic_load_explicit(&s->slots[slot].alive, memory_order_acquire) != 0; /* a flag, nothing else */
-}
 
 #endif

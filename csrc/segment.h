@@ -145,6 +145,12 @@ PE_RT static inline int pe_slot_has(PeSegment *s, uint32_t slot, uint64_t block,
   return pe_block_is_there(s, pe_seat_of(s, slot), block, generation) && pe_slot_plays(s, slot, *generation);
 }
 
+/* Does a slot that is alive rest? [rt] */
+PE_RT static inline int pe_slot_rests(const PeSegment *s, uint32_t slot) {
+  const uint64_t from = atomic_load_explicit(&s->seats[pe_seat_of(s, slot)].rests_from, memory_order_acquire); /* and the words with it */
+  return from != 0 && atomic_load_explicit(&s->slots[slot].alive, memory_order_acquire) != 0; /* a flag, nothing else */
+}
+
 PE_RT static inline PeCommand *pe_stream_record(PeSegment *s, uint64_t seq) {
   return (PeCommand *)pe_segment_at(s, s->commands_at) + (seq & (s->config.n_commands - 1));
 }
@@ -156,6 +162,8 @@ PE_RT void pe_event_push(PeSegment *s, const PeEvent *event);
 
 /* Wake whoever sleeps on it. [rt] */
 PE_RT void pe_wake(PeWake *w);
+/* Wake whoever rests (rest.h), after something was stored that ends it. [rt] */
+PE_RT void pe_wake_resting(PeSegment *s);
 /* Sleep while the word is `seen`, at most timeout_ns; a hint that may come early. [rt] */
 PE_RT void pe_wake_wait(PeWake *w, uint32_t seen, uint64_t timeout_ns);
 PE_RT static inline uint32_t pe_wake_seen(const PeWake *w) {

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "rest.h"
+#include "segment.h"
 
 #define PLACE_HEAD_BYTES (sizeof(PeCheckpointHead) + (uint64_t)PE_SCHEDULE_SIZE * sizeof(PeCommand))
 
@@ -177,7 +177,7 @@ void pe_gate_open(PeSegment *s, uint64_t generation) {
   PUT(s->standby_ready, generation);
   PUT(s->opening, GET(s->opening) + 1);
   PUT(s->pending_switch, generation);
-  pe_rest_wake(s);
+  pe_wake_resting(s);
 }
 
 void pe_gate_close(PeSegment *s) {
@@ -284,7 +284,7 @@ uint64_t pe_stream_send(PeSegment *s, const PeCommand *records, uint32_t n) {
       place->flags |= PE_COMMAND_BUNDLE_END;
   }
   PUT(s->newest, newest + n);
-  pe_rest_wake(s);
+  pe_wake_resting(s);
   return newest + n;
 }
 

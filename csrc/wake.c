@@ -34,6 +34,19 @@ PE_RT void pe_wake(PeWake *w) {
   if (atomic_load_explicit(&w->sleepers, memory_order_seq_cst) != 0) word_wake(&w->word); /* none asleep: no call */
 }
 
+PE_RT void pe_wake_resting(PeSegment *s) {
+  atomic_thread_fence(memory_order_seq_cst); /* what was stored comes before the look: who goes to rest does it the other way round */
+  if (atomic_load_explicit(&s->clock_rests, memory_order_acquire)) { /* a flag, nothing else */
+    pe_wake(&s->pace);
+    return;
+  }
+  for (uint32_t i = 0; i < PE_SLOTS; i++)
+    if (pe_slot_rests(s, i)) {
+      pe_wake(&s->work);
+      return;
+    }
+}
+
 PE_RT void pe_wake_wait(PeWake *w, uint32_t seen, uint64_t timeout_ns) {
   atomic_fetch_add_explicit(&w->sleepers, 1, memory_order_seq_cst); /* announced before the word is looked at */
   word_wait(&w->word, seen, timeout_ns);

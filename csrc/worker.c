@@ -174,17 +174,31 @@ static uint64_t period_ns(const PeWorker *w) {
 /* Nothing is to come, and nobody looks. */
 static int may_rest(const PeWorker *w) {
   const PeSegment *s = w->segment;
-  return !s->config.is_free_running && w->run->fading == NULL && w->run->schedule.n == 0 &&
+  return s->config.may_rest && w->run->fading == NULL && w->run->schedule.n == 0 &&
          atomic_load_explicit(&s->newest, memory_order_acquire) == w->run->applied && /* a number, nothing else */
          atomic_load_explicit(&s->watch_until, memory_order_acquire) <= w->head &&    /* a number, nothing else */
          atomic_load_explicit(&w->joining, memory_order_acquire) == NULL;             /* a look, nothing else */
 }
 
-/* Rest from the block that comes next, if the plan repeats the silent one it has just rendered and is quick enough. */
+/* It was silent for a while: look whether the states come back to what they are now. Modules may count frames modulo
+ * PE_CHUNK_FRAMES: so many blocks later, as at the end of a chunk. */
+static void mark(PeWorker *w) {
+  if (w->rest != PE_AWAKE || w->marked_until > w->head || w->n_silent < blocks_of_ms(w, PE_REST_MS) || !may_rest(w)) return;
+  if (!pe_plan_mark(w->run->plan)) return;
+  uint32_t n = 1;
+  while (n * w->segment->config.block_frames % PE_CHUNK_FRAMES != 0) n++; /* at most PE_CHUNK_FRAMES */
+  w->marked_until = w->head + n;
+  w->marked_applied = w->run->applied;
+  w->n_silent = 0;
+}
+
+/* Rest from the block that comes next, if all since the mark was silent and the plan repeats it, and is quick enough. */
 static void try_to_rest(PeWorker *w, uint64_t took_ns) {
   const uint64_t n = period_ns(w) / REST_SHARE / (took_ns > 0 ? took_ns : 1), most = blocks_of_ms(w, PE_REST_MS);
+  const uint64_t n_since = w->n_silent * (uint64_t)w->segment->config.block_frames;
+  const int is_silent = n_since > 0 && n_since % PE_CHUNK_FRAMES == 0;
   w->n_silent = 0;
-  if (n < 2 || !may_rest(w) || !pe_plan_repeats(w->run->plan)) return;
+  if (n < 2 || !is_silent || w->run->applied != w->marked_applied || !may_rest(w) || !pe_plan_repeats(w->run->plan)) return;
   w->rest = PE_RESTING;
   w->rest_blocks = (uint32_t)(n < most ? n : most);
   pe_rest_begin(w->segment, w->seat, w->head, w->run->applied, w->run->generation, w->rest_blocks);
@@ -194,7 +208,7 @@ static void try_to_rest(PeWorker *w, uint64_t took_ns) {
 static void look_at_rest(PeWorker *w) {
   const PeSegment *s = w->segment;
   if (w->rest == PE_AWAKE) return;
-  atomic_thread_fence(memory_order_seq_cst); /* that it rests was said before it is looked, see pe_rest_wake */
+  atomic_thread_fence(memory_order_seq_cst); /* that it rests was said before it is looked, see pe_wake_resting */
   const uint64_t play = play_block(w), lead = atomic_load_explicit(&s->effective_lead, memory_order_relaxed); /* a figure that only grows */
   const int is_over = w->run->schedule.n > 0 ||
                       atomic_load_explicit(&s->newest, memory_order_acquire) != w->run->applied || /* a number, nothing else */
@@ -230,8 +244,7 @@ static int render_next(PeWorker *w) {
     event(w, PE_EVENT_STALE, w->head, 0, 0);
     return 0;
   }
-  const int is_marked = w->rest == PE_AWAKE && w->n_silent == blocks_of_ms(w, PE_REST_MS) && may_rest(w) && pe_plan_mark(w->run->plan);
-  const uint64_t marked = pe_now_ns();
+  mark(w);
   w->n_silent = render_block(w, w->head) ? w->n_silent + 1 : 0;
   w->head++;
   atomic_store_explicit(&w->shared->applied, w->run->applied, memory_order_release);  /* our reads of the records ended */
@@ -239,7 +252,7 @@ static int render_next(PeWorker *w) {
   if (s->config.is_free_running) pe_wake(&s->done);
   serve_sync(w, before, w->run->applied);
   publish_counters(w, pe_now_ns() - start);
-  if (is_marked && w->n_silent > 0) try_to_rest(w, pe_now_ns() - marked);
+  if (w->marked_until == w->head) try_to_rest(w, pe_now_ns() - start);
   return 1;
 }
 
@@ -287,6 +300,7 @@ static void serve_join(PeWorker *w) {
   }
   w->rest = PE_AWAKE;
   w->n_silent = 0;
+  w->marked_until = 0;
   pe_rest_end(w->segment, w->seat);
   tell_generation(w, w->head, w->run ? w->run->generation : 0);
   if (w->run) {

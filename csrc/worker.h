@@ -38,6 +38,7 @@ struct PeWorker {
   uint64_t wait_ns;            /* longest sleep between two looks */
   PeRest   rest;
   uint64_t woken_play;         /* while it wakes: play_block when it stood at the present first */
+  uint64_t marked_until, marked_applied; /* the states were kept: looked at again when it comes to this block; with records up to here */
   uint32_t n_silent;           /* blocks in a row that were silent, since it was last looked at whether it may rest */
   uint32_t rest_blocks;        /* that it may be behind while it rests */
 

@@ -398,6 +398,7 @@ class Config:
     checkpoint_bytes: int = 1 << 25  # PE_MAX_NODES of 2 kB; memory is taken when a patch needs it
     is_free_running: bool = False
     checkpoint_blocks: int = 0
+    may_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,7 +442,8 @@ class Segment:
         native = ffi.new("PeConfig *")
         lib.pe_segment_config(pointer, native)
         fields = {name: getattr(native, name) for name in Config.__dataclass_fields__}
-        self.config = Config(**(fields | {"is_free_running": bool(native.is_free_running)}))
+        flags = {"is_free_running": bool(native.is_free_running), "may_rest": bool(native.may_rest)}
+        self.config = Config(**(fields | flags))
         self._event = ffi.new("PeEvent *")
 
     @classmethod

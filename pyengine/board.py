@@ -97,6 +97,7 @@ class Board:
             lead_blocks=o.lead_blocks,
             is_free_running=o.device == "free",
             checkpoint_blocks=max(1, round(CHECKPOINT_S * o.sample_rate_hz / o.block_frames)),
+            may_rest=o.device != "free",  # there frames are counted: a setting takes effect with the block that is due
         )
 
     def next_generation(self) -> int:

@@ -213,6 +213,7 @@ SLOT = (
     Field("render_head", "integer", "the block it renders next", "blocks"),
     Field("applied", "integer", "number of the newest command it has taken"),
     Field("heartbeat", "integer", "signs of life"),
+    Field("is_at_rest", "boolean", "silent until something is set: it sleeps, and its render head may be behind"),
     Field("prime_ready", "list", "generation, and 1 once it is primed"),
     Field("is_locked", "boolean", "its memory is locked; there once its worker has said so"),
     Field("is_realtime", "boolean", "it has real-time priority; there once its worker has said so"),

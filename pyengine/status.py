@@ -107,6 +107,7 @@ def _slot_status(supervisor: Supervisor, slot: Slot) -> dict[str, Any]:
         "render_head": s.render_head(i),
         "applied": s.applied(i),
         "heartbeat": s.heartbeat(i),
+        "is_at_rest": s.slot_rests(i),
         "prime_ready": [generation, is_ready],
         **(worker.facts if worker else {}),
         "counters": s.slot_counters(i),

@@ -40,6 +40,7 @@ class Rig:
         tap_frames: int = 1 << 18,
         priority: int = 0,
         checkpoint_blocks: int = 0,
+        may_rest: bool = False,
     ) -> None:
         config = _native.Config(
             sample_rate_hz=sample_rate_hz,
@@ -49,6 +50,7 @@ class Rig:
             tap_frames=tap_frames,
             is_free_running=device == "free",
             checkpoint_blocks=checkpoint_blocks,
+            may_rest=may_rest,
         )
         self.segment = _native.Segment.create(config)
         self.config = config
@@ -124,7 +126,9 @@ class Rig:
         segment = self.segment
         wait_until(
             lambda: all(
-                segment.render_head(slot) >= segment.play_block + segment.effective_lead for slot in self.rendering
+                segment.slot_rests(slot)
+                or segment.render_head(slot) >= segment.play_block + segment.effective_lead
+                for slot in self.rendering
             ),
             60.0,
         )

@@ -214,7 +214,7 @@ STATUS_KEYS = {
     "counters", "recording",
 }  # fmt: skip
 SLOT_KEYS = {
-    "state", "pid", "generation", "render_head", "applied", "heartbeat", "prime_ready", "is_realtime",
+    "state", "pid", "generation", "render_head", "applied", "heartbeat", "is_at_rest", "prime_ready", "is_realtime",
     "is_locked", "is_limited", "counters",
 }  # fmt: skip
 

@@ -1,0 +1,254 @@
+"""Rest: a patch that is silent until something is set is not rendered, and not one bit says so.
+
+On the free-running clock, where all is exact; what rest saves is seen on the real-time one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from live import assert_same, chain, stereo
+from rig import Rig
+from waiting import wait_until
+
+from pyengine import Engine, Patch
+from pyengine._native import NO_PIN, Record, lib
+
+RATE_HZ = 48000
+LONG = 4800  # frames: an envelope of `quiet_chain` has closed, and 20 ms more
+Samples = npt.NDArray[np.float32]
+
+
+def quiet_chain() -> Patch:
+    """A voice with a short release, so that it soon rests."""
+    return chain(3).set("env1", "release", 10.0).set("env1", "attack", 1.0).set("osc1", "freq", 333.0)
+
+
+GATE, CUTOFF = (2, 4), (3, 0)  # (handle, parameter)
+
+
+def seek(patch: Patch) -> None:
+    """The numbers above are those of the patch."""
+    assert patch.nodes["env1"].handle == GATE[0] and patch.nodes["filt1"].handle == CUTOFF[0]
+
+
+def set_gate(value: float, frame: int = -1) -> Record:
+    return Record(*GATE, value, frame)
+
+
+def rest(rig: Rig) -> None:
+    """Go on until both slots rest."""
+    rig._until(lambda: all(rig.segment.slot_rests(slot) for slot in rig.rendering))
+
+
+def frame_of(rig: Rig, seq: int) -> int:
+    """Return the first frame of the block that takes a record."""
+    for block in range(rig.segment.play_block + 1):
+        entry = int(lib.pe_journal_entry(rig.segment.pointer, block))
+        if entry >> 40 and entry & ((1 << 40) - 1) >= seq:
+            return block * rig.config.block_frames
+    raise AssertionError(f"{seq} was not taken")
+
+
+def events_of(rig: Rig, first: int, sent: list[tuple[int, Record]]) -> list[tuple[float, Any]]:
+    names = {GATE: ("env1", "gate"), CUTOFF: ("filt1", "cutoff")}
+    events = []
+    for seq, record in sent:
+        frame = record.frame if record.frame >= 0 else frame_of(rig, seq)
+        id, name = names[record.handle, record.param]
+        op = ("gate", id, None, record.value) if name == "gate" else ("mod", id, name, record.value)
+        events.append(((frame - first) / RATE_HZ, op))
+    return sorted(events, key=lambda event: event[0])
+
+
+@pytest.mark.parametrize("block_frames", [16, 64, 100, 256])
+@pytest.mark.parametrize("lead", [1, 2, 5])
+@pytest.mark.parametrize("requests", [(), (64, 480, 1, 1000)], ids=["blocks", "any requests"])
+def test_what_ends_a_rest_is_heard_to_the_sample(block_frames: int, lead: int, requests: tuple[int, ...]) -> None:
+    rng = random.Random(block_frames + lead)
+    patch = quiet_chain()
+    seek(patch)
+    with Rig(block_frames=block_frames, lead=lead, requests=requests, may_rest=True) as rig:
+        rig.record()
+        first = rig.commit(patch)
+        sent = [(rig.send(r), r) for r in (set_gate(0),)]
+        n_rests = 0
+        for i in range(12):
+            rest(rig)
+            n_rests += 1
+            rig.advance(rng.randrange(1, 5000))  # nobody renders, but as it is slept through
+            at = rig.output.frames + (lead + len(requests) * 20 + 2) * block_frames + rng.randrange(600)
+            if i % 3:
+                records = [set_gate(1, at), set_gate(0, at + 700)]
+            else:
+                records = [set_gate(1), set_gate(0, at + 700)]
+            if i % 5 == 0:
+                records.append(Record(*CUTOFF, rng.uniform(200, 5000), at + 2000))
+            if i % 4 == 0:
+                records.insert(0, Record(*CUTOFF, rng.uniform(200, 5000)))
+            sent += [(rig.send(record), record) for record in records]
+        rest(rig)
+        rig.advance(LONG)
+        x = rig.read_tap()
+        counters = rig.counters()
+        assert counters["frames_underrun"] == counters["diverged_blocks"] == counters["declicks"] == 0
+        late = [rig.segment.slot_counters(slot)["late_commands"] for slot in range(2)]
+        events = events_of(rig, first, sent)
+    assert late == [0, 0] and n_rests == 12
+    assert_same(x[first:], stereo(patch, len(x) - first, events=events))
+
+
+def test_blocks_of_a_rest_are_neither_rendered_nor_published() -> None:
+    with Rig(may_rest=True) as rig:
+        rig.commit(quiet_chain())
+        rig.send(set_gate(0))
+        rest(rig)
+        rig.advance(64 * 4)  # what was rendered ahead
+        before, play = rig.counters(), rig.segment.play_block
+        assert not rig.segment.has_block(play)
+        rig.advance(64 * 50)
+        after = rig.counters()
+        assert after["blocks_played"] - before["blocks_played"] == 50
+        assert after["compared_blocks"] == before["compared_blocks"] and after["frames_underrun"] == 0
+        assert all(rig.segment.slot_counters(slot)["discarded_blocks"] == 0 for slot in range(2))
+
+
+@pytest.mark.parametrize("victims", [("active",), ("standby",), ("active", "standby")])
+def test_a_death_in_a_rest_is_not_heard(victims: tuple[str, ...]) -> None:
+    """What a worker stood for stays true. One that is left wakes up; with none left, what follows is missing, and counted."""
+    patch = quiet_chain()
+    with Rig(may_rest=True) as rig:
+        rig.record()
+        first = rig.commit(patch)
+        sent = [(rig.send(set_gate(0)), set_gate(0))]
+        rest(rig)
+        active = rig.segment.active_slot
+        for victim in victims:
+            rig.stop(active if victim == "active" else 1 - active)
+        rig.output.process(64 * 20)  # by hand: the free-running clock waits for who is alive
+        assert rig.counters()["frames_underrun"] == 0
+        seq = rig.segment.send([set_gate(1)])
+        sent.append((seq, set_gate(1)))
+        if len(victims) == 2:
+            rig.output.process(64 * 20)
+            assert rig.counters()["frames_underrun"] == 0  # nobody took it: it has not taken effect
+            late = rig.segment.send([set_gate(0, rig.output.frames + 64)])
+            assert late
+            rig.output.process(64 * 20)
+            return
+        rig.advance(9600)
+        assert rig.counters()["frames_underrun"] == 0
+        x, events = rig.read_tap(), events_of(rig, first, sent)
+        assert np.abs(x[-64:]).max() > 0.01
+    assert_same(x[first:], stereo(patch, len(x) - first, events=events))
+
+
+def test_a_stamped_setting_that_nobody_is_there_to_render_is_missing_and_not_passed_over() -> None:
+    with Rig(may_rest=True) as rig:
+        rig.commit(quiet_chain())
+        rig.send(set_gate(0))
+        rest(rig)
+        for slot in range(2):
+            rig.stop(slot)
+        at = (rig.segment.play_block + 10) * 64
+        assert rig.segment.send([set_gate(1, at + 10)])
+        rig.output.process(64 * 64)
+        assert rig.segment.play_block * 64 == at  # silent up to the block in which it begins, to the sample
+        assert rig.counters()["frames_underrun"] > 0
+
+
+def test_a_joiner_comes_into_a_rest_and_out_of_it_with_the_same_bits() -> None:
+    patch = quiet_chain()
+    with Rig(may_rest=True, checkpoint_blocks=100) as rig:
+        rig.record()
+        first = rig.commit(patch)
+        sent = [(rig.send(set_gate(0)), set_gate(0))]
+        for turn in range(4):
+            rest(rig)
+            rig.advance(64 * 130 + turn)
+            slot = turn % 2
+            rig.segment.set_pin(slot, 0)
+            rig.stop(slot)
+            rig.start(slot, (rig.seats[slot] + 2) % 3 if turn % 2 else 2)
+            rig.advance(64 * 3)
+            rig.join(slot, [(rig.generation, patch, 0)])
+            rig.segment.set_pin(slot, NO_PIN)
+            for value in (1, 0):
+                sent.append((rig.send(set_gate(value)), set_gate(value)))
+                rig.advance(1000)
+        rest(rig)
+        rig.advance(1000)
+        x, events, counters = rig.read_tap(), events_of(rig, first, sent), rig.counters()
+    assert counters["frames_underrun"] == counters["diverged_blocks"] == 0
+    assert_same(x[first:], stereo(patch, len(x) - first, events=events))
+
+
+def test_a_commit_into_a_rest_swaps_at_its_block() -> None:
+    patch, other = quiet_chain(), quiet_chain().set("osc1", "freq", 500.0)
+    with Rig(may_rest=True) as rig:
+        rig.record()
+        rig.commit(patch)
+        rig.send(set_gate(0))
+        rest(rig)
+        rig.advance(64 * 100)
+        for _ in range(3):
+            rig.commit(other, 480)
+            rest(rig)
+        rig.send(set_gate(1))
+        rig.advance(9600)
+        counters = rig.counters()
+        assert np.abs(rig.read_tap()[-64:]).max() > 0.01
+    assert counters["late_swaps"] == counters["declicks"] == counters["frames_underrun"] == 0
+
+
+def running(what: str) -> Patch:
+    """Return a patch that is silent for a while and not at rest."""
+    patch = quiet_chain()
+    if what == "an echo on its way":
+        patch.create("echo", "delay").connect("filt1", "echo").set("echo", "time", 1500.0).set("echo", "mix", 1.0)
+    elif what == "a pattern that runs":
+        patch.create("clk", "clock").set("clk", "bpm", 40.0)
+        patch.create("pat", "seq").pattern("pat", "X...............", clock="clk", target="env1")
+    elif what == "a cable that opens the gate":
+        patch.create("slow", "lfo").set("slow", "freq", 0.4).connect("slow", "env1.gate")
+    return patch
+
+
+def test_the_clock_and_the_workers_of_an_engine_at_rest_sleep_through_it(tmp_path: Path) -> None:
+    """Each thread wakes a few dozen times a second, not once a block; an open gate ends it, a closed one begins it anew."""
+    if not Path("/proc/self/task").exists():
+        pytest.skip("needs Linux: how often a thread slept is in /proc")
+    with Engine("none", osc_port=0, recordings=tmp_path, probation_ms=0) as engine:
+        engine.create("osc1", "simple_sine")
+        engine.create("env1", "adsr")
+        engine.connect("osc1", "env1")
+        engine.commit()
+        for _ in range(2):
+            engine.gate("env1", 0)
+            wait_until(lambda: all(slot["is_at_rest"] for slot in engine.status()["slots"]), 20)
+            before, start = sleeps(engine), time.monotonic()
+            blocks = engine.status()["play_block"]
+            wait_until(lambda: engine.status()["play_block"] > blocks + 1500, 60, 0.1)
+            took = time.monotonic() - start
+            assert all(slot["is_at_rest"] for slot in engine.status()["slots"])
+            assert max(after - n for n, after in zip(before, sleeps(engine), strict=True)) < 200 * took  # 750 blocks a second
+            engine.gate("env1", 1)
+            wait_until(lambda: not any(slot["is_at_rest"] for slot in engine.status()["slots"]), 20)
+
+
+def sleeps(engine: Engine) -> list[int]:
+    """Return how often the clock and the render threads went to sleep so far."""
+    found = []
+    for pid in ["self", *(slot["pid"] for slot in engine.status()["slots"])]:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            if (task / "comm").read_text().strip() in ("pe-clock", "pe-render"):
+                lines = (task / "status").read_text().splitlines()
+                found += [int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches")]
+    assert len(found) == 3
+    return found
