@@ -137,8 +137,10 @@ def type_line(line: str, folder: Path) -> None:
     """Type a line; what goes on is ended once it says what it should."""
     until = next((says for begin, says in GOES_ON if re.search(begin, line)), None)
     allowed = next((codes for begin, codes in CODES if re.search(begin, line)), (OK, INTERRUPTED) if until else (OK,))
-    shell = "zsh" if "completion zsh" in line and shutil.which("zsh") else "bash"
-    with Terminal([shell, "-c", line], folder, environment() | {"HOME": str(folder)}) as terminal:
+    shell = ["bash", "-c", line]
+    if "completion zsh" in line and shutil.which("zsh"):
+        shell = ["zsh", "-fc", f"autoload -U compinit && compinit -D\n{line}"]  # "after compinit", it says
+    with Terminal(shell, folder, environment() | {"HOME": str(folder)}) as terminal:
         if until:
             terminal.await_text(until)
             terminal.interrupt()
