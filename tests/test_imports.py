@@ -35,6 +35,7 @@ MODULES = [
     "routing",
     "drawing",
     "commands",
+    "methods",
     "midi",
     "replies",
     "events",
