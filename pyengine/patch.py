@@ -711,7 +711,7 @@ def _cable_number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= _MAX_DEPTH:  # type: ignore[operator]
         text = f"{name}={shown(value)} of a cable is not a number within +-{number_text(_MAX_DEPTH)}; give one"
         raise PatchError(Fault(text, limit=_MAX_DEPTH))
-    return float(value)
+    return float(value) + 0.0  # -0.0 is 0.0: the same cable is the same text
 
 
 def _checked_handle(handle: object) -> int:

@@ -31,6 +31,7 @@ MODULES = [
     "samples",
     "playing",
     "positions",
+    "toml_text",
     "patch_file",
     "routing",
     "drawing",
