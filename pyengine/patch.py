@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -149,6 +148,8 @@ class Patch:
 
     def structure(self) -> tuple[tuple[tuple[str, int, str, str], ...], tuple[tuple[Cable, float, float, int], ...]]:
         """Return what two patches share when only values differ between them; hashable."""
+        import json  # here and below, so that who only renders does not load it
+
         nodes = tuple((n.id, n.handle, n.type, json.dumps(n.data, sort_keys=True)) for n in self._nodes.values())
         return nodes, tuple(c.wiring() for c in self._cables.values())
 
@@ -410,6 +411,8 @@ class Patch:
 
     def to_json(self, indent: int | None = None) -> str:
         """Return the patch as JSON. Handles are not in it."""
+        import json
+
         return json.dumps(self.to_dict(), indent=indent)
 
     @classmethod
@@ -766,6 +769,8 @@ class _Reader:
         self.sample_rate_hz = sample_rate_hz
         content: Any = data
         if isinstance(data, (str, bytes)):
+            import json
+
             if len(data) > MAX_JSON_BYTES:
                 text = f"the patch is {len(data)} bytes of JSON, the most that is read is {MAX_JSON_BYTES}"
                 raise PatchError(Fault(f"{text}; make it smaller", limit=MAX_JSON_BYTES))
