@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -55,16 +56,16 @@ class Disconnect(Command):
     dest: str
 
 
-class DataEdit(Command):
+class DataEdit(Command, ABC):
     """Change what a module of the pending patch is given besides parameters: `kind` says which modules take it."""
 
     __slots__ = ()
     kind: ClassVar[str]
     module_id: str
 
+    @abstractmethod
     def applied(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return the data as they are afterwards."""
-        raise NotImplementedError
 
 
 class _SeqEdit(DataEdit):

@@ -295,6 +295,41 @@ class Patch:
         self._nodes[id] = replace(node, data=checked)
         return self
 
+    def sequence(
+        self,
+        id: str,
+        *,
+        pattern: str | None = None,
+        notes: str | None = None,
+        velocities: str | None = None,
+        division: float | str | None = None,
+        lanes: Mapping[str, str] | None = None,
+        targets: Iterable[str] | None = None,
+        clock: str | None = None,
+    ) -> Patch:
+        """Give a `seq` what is named; "" takes it away, None leaves it as it is. Raises PatchError with all faults.
+
+        Takes what Engine.sequence takes, or nothing of it where a part is wrong: pattern 'X..x-.3.', notes
+        'C4 Eb3 . C4+E4+G4', velocities '1 0.5' (0..1), division: steps to a beat, 1..64, or '4/3', lanes
+        {'filt1.cutoff': '400 800 . 1200'} in the parameter's unit, targets: what it plays.
+        """
+        data = dict(self.node(id).data)
+        given = {"pattern": pattern, "notes": notes, "velocities": velocities, "division": division, "clock": clock}
+        data.update({key: value for key, value in given.items() if value is not None})
+        if lanes:
+            data["lanes"] = {**data.get("lanes", {}), **lanes}
+        if targets is not None:
+            data["targets"] = targets.split() if isinstance(targets, str) else list(targets)
+        return self.give(id, data)
+
+    def voices(self, id: str, n: int) -> Patch:
+        """Say how many notes of a `voices` sound at once, 1..64. Raises PatchError."""
+        return self.give(id, {"voices": n})
+
+    def sample(self, id: str, file: str) -> Patch:
+        """Give a `sampler` a file inside the samples folder, which is read when it is rendered. Raises PatchError."""
+        return self.give(id, {"file": file})
+
     def set(self, id: str, param: str, value: object, sample_rate_hz: float | None = None) -> Patch:
         """Set a parameter by name or alias. value: a number, the name of a choice, or as gate() takes it."""
         spec, number = self.resolve_value(id, param, value, sample_rate_hz)
@@ -679,7 +714,7 @@ def _cable_number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= _MAX_DEPTH:  # type: ignore[operator]
         text = f"{name}={shown(value)} of a cable is not a number within +-{number_text(_MAX_DEPTH)}; give one"
         raise PatchError(Fault(text, limit=_MAX_DEPTH))
-    return float(value)
+    return float(value) + 0.0  # -0.0 is 0.0: the same cable is the same text
 
 
 def _checked_handle(handle: object) -> int:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from math import copysign
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pyengine.errors import CommandError, Fault, PatchError, shown
 from pyengine.patch import MAX_JSON_BYTES, Patch
 from pyengine.positions import json_doubles, json_lines, toml_lines
 from pyengine.specs import ParamSpec, Registry
+from pyengine.toml_text import toml_of
 
 FORMATS = ("toml", "json")
 _AT_LINE = re.compile(r"at line (\d+)")
@@ -67,9 +69,7 @@ def text_of(patch: Patch, kind: str) -> str:
     data = {name: value for name, value in _for_people(patch).items() if value or name == "nodes"}
     if kind == "json":
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    import tomli_w
-
-    return tomli_w.dumps(data, indent=2)
+    return toml_of(data)
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
@@ -177,15 +177,25 @@ def _plain(param: ParamSpec, value: Any) -> Any:
         return value
     if param.choices:
         return param.choices[int(value)]
-    return int(value) if abs(value) < 1e15 and value == int(value) else value
+    return _number(value)
+
+
+def _number(value: int | float) -> int | float:
+    """Return a whole number without its point; -0.0 has a sign that would be lost."""
+    is_whole = abs(value) < 1e15 and value == int(value) and (value != 0 or copysign(1, value) > 0)
+    return int(value) if is_whole else value
 
 
 def _for_people(patch: Patch) -> dict[str, Any]:
-    """Return Patch.to_dict() without what says nothing, and with choices by name."""
+    """Return Patch.to_dict() without what says nothing, with choices by name; a row is id, type, params, data."""
     data = patch.to_dict()
-    for row in data["nodes"]:
-        spec = patch.spec(row["id"])
-        params = {name: _plain(spec.param(name), value) for name, value in row.pop("params").items()}
-        if params:
-            row["params"] = params
+    data["nodes"] = [_plain_row(patch, row) for row in data["nodes"]]
+    for row in data["cables"]:
+        row |= {name: _number(row[name]) for name in ("depth", "offset") if name in row}
     return data
+
+
+def _plain_row(patch: Patch, row: dict[str, Any]) -> dict[str, Any]:
+    spec = patch.spec(row["id"])
+    row["params"] = {name: _plain(spec.param(name), value) for name, value in row["params"].items()}
+    return {name: row[name] for name in ("id", "type", "params", "data") if row.get(name)}

@@ -217,8 +217,9 @@ class Builder:
         plan, self._plan = self._plan, None
         with plan:
             if plan.state_bytes > config.checkpoint_bytes:
-                text = f"its states take {plan.state_bytes} bytes, more than the {config.checkpoint_bytes}"
-                raise Refusal("invalid", f"{text} that a checkpoint holds; take modules out")
+                text = f"its states and memories take {plan.state_bytes} bytes, more than the {config.checkpoint_bytes}"
+                advice = "take modules out, those with long memories first: delay, reverb, pluck, limiter"
+                raise Refusal("invalid", f"{text} that a checkpoint holds; {advice}")
             plan.set_all(self._settings)
             warnings = prime(plan, self._patch, message["ops"], config.sample_rate_hz)
             warmup = self.worker.warm_up(plan, message["warmup"], hurry)

@@ -14,6 +14,7 @@ from shell import answer, pyengine
 
 from pyengine import Client, Engine, Patch, load_patch, save_patch
 from pyengine.measure import voices_patch
+from pyengine.patch_file import text_of
 
 TOML = """\
 version = 1
@@ -145,9 +146,10 @@ def test_run_begins_with_a_patch_file(file: Path, tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         port = json.loads(process.stdout.readline())["osc_port"]
-        assert '{ id = "osc1"' in pyengine("patch", "dump", "--port", str(port), "--timeout", "30").stdout
+        dumped = pyengine("patch", "dump", "--port", str(port), "--timeout", "30").stdout
         process.terminate()
         assert process.wait(20) == 0
+    assert dumped == text_of(load_patch(file), "toml")
     file.write_text(TOML.replace('"adsr"', '"adsl"'))
     assert pyengine("run", "--device", "none", "--osc-port", "0", "--patch", file).returncode == 3
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pyengine.commands import Commit, SetParam, Undo
+from pyengine.commands import Commit, DataEdit, SeqPattern, SetParam, Undo
 from pyengine.errors import CommandError, CommitRefused, NativeError, NoReplyError, PatchError, PortInUseError
 
 
@@ -56,3 +56,12 @@ def test_errors_are_the_builtins_they_resemble() -> None:
     assert isinstance(NoReplyError("silence"), TimeoutError)
     assert pickle.loads(pickle.dumps(NativeError("no memory", 1))).status == 1
     assert str(PatchError("one thing")) == "one thing"
+
+
+def test_an_edit_of_data_that_does_not_say_what_it_does_cannot_be_made() -> None:
+    class Mute(DataEdit):
+        kind = "pattern"
+
+    with pytest.raises(TypeError, match="applied"):
+        Mute()  # type: ignore[abstract]
+    assert SeqPattern("seq1", "x...").applied({"notes": "C4"}) == {"notes": "C4", "pattern": "x..."}

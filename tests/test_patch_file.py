@@ -89,6 +89,65 @@ def test_any_patch_survives_a_round_trip(patch: Patch, kind: str) -> None:
     assert patch_of(text_of(patch, kind), kind, registry=patch.registry) == patch
 
 
+WRITTEN = """\
+version = 1
+
+[[nodes]]
+id = "clock1"
+type = "clock"
+params = { bpm = 133.33333333333334 }
+
+[[nodes]]
+id = "seq1"
+type = "seq"
+params = { mute = "on", length = 0.1 }
+data = { pattern = "x..X", targets = ["osc1.freq"] }
+
+[[nodes]]
+id = "seq2"
+type = "seq"
+data.pattern = "x..x..x.x..x..xxx..x..x.x..x..xx"
+data.notes = "C4 Eb3 . C4+E4+G4"
+data.lanes."osc1.gain" = "0.1 0.2 . 0.30000000000000004"
+data.targets = ["osc1.freq"]
+
+[[nodes]]
+id = "osc1"
+type = "osc"
+params = { freq = 0.1, gain = 0.30000000000000004 }
+
+[[nodes]]
+id = "lfo1"
+type = "lfo"
+
+[[cables]]
+from = "lfo1"
+to = "osc1.freq"
+depth = 1e-07
+offset = -300
+"""
+
+
+def test_a_toml_file_has_the_nodes_first_then_the_cables_and_stays_as_it_is_written() -> None:
+    text = text_of(patch_of(WRITTEN, "toml"), "toml")
+    assert text == WRITTEN
+    assert text_of(patch_of(text, "toml"), "toml") == text
+    assert text_of(Patch(), "toml") == "version = 1\nnodes = []\n"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    depth=st.floats(-1e6, 1e6), offset=st.floats(-1e6, 1e6), freq=st.floats(10, 20_000), kind=st.sampled_from(FORMATS)
+)
+def test_every_number_comes_back_to_the_last_bit(depth: float, offset: float, freq: float, kind: str) -> None:
+    patch = Patch().create("a", "osc").create("b", "osc").connect("a", "b.freq", depth, offset)
+    patch.set("a", "freq", freq).set("b", "pitch", -0.0)
+    back = patch_of(text_of(patch, kind), kind)
+    numbers = [[c.depth, c.offset, p.nodes["a"].params["freq"]] for p in (patch, back) for c in p.cables]
+    assert [x.hex() for x in numbers[0]] == [x.hex() for x in numbers[1]]
+    assert back.nodes["b"].params["pitch"].hex() == "-0x0.0p+0"
+
+
 def test_every_fault_of_a_toml_file_is_told_with_its_line_and_key() -> None:
     text = TOML.replace("simple_sine", "simple_sin").replace("800", "90000").replace('"mode"', '"mod"')
     found = faults_of(text + '[[cables]]\nfrom = "filt1"\nto = "filt1.inn"\nfro = 1\n', "toml")
