@@ -159,6 +159,7 @@ SOURCES = {
     "bank": "plan_setup.h",
     "events": "plan_setup.h",
     "layout": "plan_setup.h",
+    "sampled": "plan.h",
     "warmup": "plan.h",
     "session": "journal.h",
     "replay": "swap.h",
