@@ -122,6 +122,7 @@ HEADERS = [
     "dsp/pan_simd.h",
     "dsp/noise_simd.h",
     "dsp/osc_simd.h",
+    "dsp/drive_curves.h",
     "dsp/drive_simd.h",
     "dsp/svf_simd.h",
     "mix_simd.h",
