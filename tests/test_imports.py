@@ -28,6 +28,7 @@ MODULES = [
     "patch",
     "sequence",
     "polyphony",
+    "cues",
     "samples",
     "playing",
     "positions",
