@@ -243,6 +243,7 @@ uint32_t pe_slot_set_prime_ready(PeSegment *s, uint32_t slot, uint64_t generatio
 #define PE_PLAY_NONE 0xfffffffffffffffeull
 void pe_slot_set_playable(PeSegment *s, uint32_t slot, uint64_t generation); /* which blocks of its ring the callback may take: of one generation, PE_PLAY_ALL or PE_PLAY_NONE; [any] */
 void pe_slot_set_alive(PeSegment *s, uint32_t slot, uint32_t is_on);       /* 0: known dead, the other one becomes active; [any] */
+uint32_t pe_slot_is_alive(const PeSegment *s, uint32_t slot);              /* [any] */
 uint64_t pe_slot_pin(const PeSegment *s, uint32_t slot);                   /* records above this are kept for a joiner; PE_KEEP_ALL: no pin; [any] */
 void pe_slot_set_pin(PeSegment *s, uint32_t slot, uint64_t seq);           /* [any] */
 void pe_slot_set_seat(PeSegment *s, uint32_t slot, uint32_t seat);         /* whose ring is the slot's from now on; [any] */

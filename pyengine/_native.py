@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 import tempfile
+import time
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ N_SEATS = int(lib.PE_SEATS)
 N_SLOTS = int(lib.PE_SLOTS)
 CALLBACK = int(lib.PE_SEATS)  # the source of the audio callback's events
 DECLICKED = int(lib.PE_HEARD_DECLICKED)
+AWAIT_MS = 2  # between two looks at whether a slot still lives
 KEEP_ALL = NO_PIN = 0xFFFFFFFFFFFFFFFF
 NO_LIMIT = 0xFFFFFFFFFFFFFFFF
 ISA_VARIABLE = "PYENGINE_ISA"  # an instruction set to be used instead of the best one
@@ -530,6 +532,9 @@ class Segment:
     def set_alive(self, slot: int, is_on: bool) -> None:
         lib.pe_slot_set_alive(self._pointer, slot, is_on)
 
+    def is_alive(self, slot: int) -> bool:
+        return bool(lib.pe_slot_is_alive(self._pointer, slot))
+
     def set_pin(self, slot: int, seq: int) -> None:
         lib.pe_slot_set_pin(self._pointer, slot, seq)
 
@@ -627,6 +632,20 @@ class Segment:
         if lib.pe_checkpoint_latest(self._pointer, generation, below, last_block, info) != lib.PE_OK:
             return None
         return int(info.block), int(info.seq)
+
+    def await_checkpoint(self, slot: int, generation: int, block: int, timeout_s: float) -> bool:
+        """Wait until there is one of a generation, of this block or a later one; False where the slot that was asked to
+        write it has died, or takes longer.
+        """
+        until = time.monotonic() + timeout_s
+        while True:
+            seen = self.signal_value
+            found = self.checkpoint(generation)
+            if found is not None and found[0] >= block:
+                return True
+            if not self.is_alive(slot) or time.monotonic() >= until:
+                return False
+            self.wait_signal(seen, AWAIT_MS)
 
     # what watches
     def watch(self, until_block: int) -> None:
