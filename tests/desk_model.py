@@ -5,11 +5,23 @@ Modules have a number of their own: an id that was deleted and created again is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from pyengine import specs
-from pyengine.commands import Abort, Clear, Command, Connect, Create, Delete, Disconnect, Gate, SetParam
+from pyengine.commands import (
+    Abort,
+    Clear,
+    Command,
+    Connect,
+    Create,
+    Delete,
+    Disconnect,
+    Gate,
+    PatchSample,
+    SetParam,
+)
 from pyengine.specs import ModuleSpec, ParamSpec
 
 RATE_HZ = 48000.0
@@ -20,6 +32,7 @@ class Module:
     number: int
     type: str
     params: dict[str, float] = field(default_factory=dict)
+    file: str = ""  # that a sampler plays
 
     @property
     def spec(self) -> ModuleSpec:
@@ -28,13 +41,13 @@ class Module:
 
 @dataclass
 class Sheet:
-    """A patch: modules by id in order of creation, cables in order of connection, ends by their short names."""
+    """A patch: modules by id in order of creation, cables in order of connection, their ends as a dump names them."""
 
     modules: dict[str, Module] = field(default_factory=dict)
     cables: list[tuple[str, str]] = field(default_factory=list)
 
     def copy(self) -> Sheet:
-        modules = {id: Module(m.number, m.type, dict(m.params)) for id, m in self.modules.items()}
+        modules = {id: Module(m.number, m.type, dict(m.params), m.file) for id, m in self.modules.items()}
         return Sheet(modules, list(self.cables))
 
     def plays(self, id: str, other: Sheet) -> bool:
@@ -44,20 +57,25 @@ class Sheet:
 
     @property
     def structure(self) -> Any:
-        return [(id, m.number, m.type) for id, m in self.modules.items()], self.cables
+        return [(id, m.number, m.type, m.file) for id, m in self.modules.items()], self.cables
 
     @property
     def is_cyclic(self) -> bool:
         left = set(self.modules)
+        ends = [(owner(source), owner(dest)) for source, dest in self.cables]
+        at_once = [(source, dest) for source, dest in ends if not self.modules[dest].spec.absorbs]
         while left:
-            free = {id for id in left if not any(d.split(".")[0] == id and s in left for s, d in self.cables)}
+            free = {id for id in left if not any(dest == id and source in left for source, dest in at_once)}
             if not free:
                 return True
             left -= free
         return False
 
     def as_dump(self) -> dict[str, Any]:
-        nodes = [{"id": id, "type": m.type, "params": m.params} for id, m in self.modules.items()]
+        nodes = [
+            {"id": id, "type": m.type, "params": m.params} | ({"data": {"file": m.file}} if m.file else {})
+            for id, m in self.modules.items()
+        ]
         return {"version": 1, "nodes": nodes, "cables": [{"from": s, "to": d} for s, d in self.cables]}
 
 
@@ -99,17 +117,21 @@ class Desk:
         elif isinstance(command, Delete):
             if modules.pop(command.module_id, None) is None:
                 return False
-            cables[:] = [c for c in cables if command.module_id not in (c[0], c[1].split(".")[0])]
+            cables[:] = [c for c in cables if command.module_id not in map(owner, c)]
         elif isinstance(command, Connect):
-            cable = self._cable(command.source, command.dest)
-            if cable is None or cable in cables or cable[0] == cable[1].split(".")[0]:
+            new = [c for c in self._cables(command.source, command.dest) if c not in cables]
+            if not new or owner(new[0][0]) == owner(new[0][1]):
                 return False
-            cables.append(cable)
+            cables.extend(new)
         elif isinstance(command, Disconnect):
-            cable = self._cable(command.source, command.dest)
-            if cable not in cables:
+            there = [c for c in self._cables(command.source, command.dest) if c in cables]
+            if not there:
                 return False
-            cables.remove(cable)
+            cables[:] = [c for c in cables if c not in there]
+        elif isinstance(command, PatchSample):
+            if command.module_id not in modules or modules[command.module_id].spec.data != "sample":
+                return False
+            modules[command.module_id].file = command.file
         elif isinstance(command, Clear):
             self.pending = Sheet()
         else:
@@ -117,17 +139,28 @@ class Desk:
             self.pending = self.committed.copy()
         return True
 
-    def _cable(self, source: str, dest: str) -> tuple[str, str] | None:
-        id, _, output = source.partition(".")
-        to, _, port = dest.partition(".")
-        modules = self.pending.modules
-        if id not in modules or to not in modules or output not in ("", *modules[id].spec.outputs):
-            return None
-        spec = modules[to].spec
-        if not port or port in spec.inputs:
-            return (id, to) if spec.inputs else None
+    def _cables(self, source: str, dest: str) -> list[tuple[str, str]]:
+        """Return the cables that two names mean, none where a name is wrong; two where either means left and right."""
+        outputs, inputs = self._outputs(source), self._inputs(dest)
+        n = max(len(outputs), len(inputs)) if outputs and inputs else 0
+        return [(outputs[k % len(outputs)], inputs[k % len(inputs)]) for k in range(n)]
+
+    def _outputs(self, source: str) -> list[str]:
+        id, dot, port = source.partition(".")
+        names = self.pending.modules[id].spec.outputs if id in self.pending.modules else ()
+        if dot:
+            return _named(id, names, [port]) if port in names else []
+        return _named(id, names, _meant(names))
+
+    def _inputs(self, dest: str) -> list[str]:
+        id, dot, port = dest.partition(".")
+        if id not in self.pending.modules:
+            return []
+        spec = self.pending.modules[id].spec
+        if not dot or port in spec.inputs:
+            return _named(id, spec.inputs, [port] if dot else _meant(spec.inputs))
         param = spec.find_param(port)
-        return (id, f"{to}.{param.name}") if param is not None and param.takes_cable else None
+        return [f"{id}.{param.name}"] if param is not None and param.takes_cable else []
 
     def _set(self, id: str, name: str | None, value: object) -> bool:
         sheets = [s for s in (self.committed, *self.in_flight, self.pending) if id in s.modules]
@@ -142,7 +175,7 @@ class Desk:
         if self._back is not None and self._back[0].plays(id, self.committed):
             sheets.append(self._back[0])
         for sheet in sheets:
-            if sheet.modules[id].type == type:
+            if sheet.modules[id].type == type and not param.is_event:
                 sheet.modules[id].params[param.name] = number
         return True
 
@@ -196,6 +229,29 @@ class Desk:
             values = {node["id"]: node["params"] for node in told["nodes"]}
             for id, module in sheet.modules.items():
                 module.params = dict(values.get(id, {}))
+
+
+def without_hashes(dump: dict[str, Any]) -> dict[str, Any]:
+    """Return a dump without the hashes of samples, which are filled in when their files have been read."""
+    for sheet in (dump["committed"], dump["pending"]):
+        for node in sheet["nodes"]:
+            node.get("data", {}).pop("sha256", None)
+    return dump
+
+
+def owner(end: str) -> str:
+    """Return the id of the module that an end of a cable belongs to."""
+    return end.split(".")[0]
+
+
+def _meant(ports: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which ports a module's name alone means."""
+    return ports[:2] if ports[:2] == ("left", "right") else ports[:1]
+
+
+def _named(id: str, ports: tuple[str, ...], wanted: Iterable[str]) -> list[str]:
+    """Return ends as a dump names them: by the id alone where it could be nothing but the first port."""
+    return [id if port == ports[0] and len(_meant(ports)) == 1 else f"{id}.{port}" for port in wanted]
 
 
 def _number(param: ParamSpec, value: object) -> float | None:

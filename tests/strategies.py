@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import settings
@@ -83,20 +84,23 @@ ids = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
 
 
 @st.composite
-def patches(draw: st.DrawFn, max_nodes: int = 8) -> Patch:
-    """Return a valid patch: any types, cables only from earlier to later nodes, some values set."""
-    patch = Patch(registry=REGISTRY)
+def patches(draw: st.DrawFn, max_nodes: int = 8, registry: Registry = REGISTRY, types: Sequence[str] = ()) -> Patch:
+    """Return a valid patch: any types, or these, cables only from earlier to later nodes, some values set."""
+    patch = Patch(registry=registry)
     names = draw(st.lists(ids, max_size=max_nodes, unique=True))
     for name in names:
-        patch.create(name, draw(st.sampled_from(REGISTRY.names)))
+        patch.create(name, draw(st.sampled_from(types or registry.names)))
     for number, dest in enumerate(names[1:], 1):
         spec = patch.spec(dest)
         ends = [*([dest] if spec.inputs else []), *(f"{dest}.{p.name}" for p in spec.cable_params)]
+        if not ends:
+            continue
         pairs = st.tuples(st.sampled_from(names[:number]), st.sampled_from(ends))
         for source, end in draw(st.lists(pairs, max_size=3, unique=True)):
             patch.connect(source, end)
     for name in names:
-        for param in draw(st.lists(st.sampled_from(patch.spec(name).params), max_size=4)):
+        params = patch.spec(name).params
+        for param in draw(st.lists(st.sampled_from(params), max_size=4)) if params else ():
             low, high = param.range_at(SAMPLE_RATE_HZ)
             if param.is_integer or param.is_gate:
                 patch.set(name, param.name, draw(st.integers(int(low), int(high))))

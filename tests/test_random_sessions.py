@@ -19,9 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
-from desk_model import Desk, Sheet
+from desk_model import Desk, Sheet, without_hashes
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -30,7 +31,20 @@ from strategies import patches
 from waiting import wait_until
 
 from pyengine import CommitRefused, EngineError, Patch, replay, specs
-from pyengine.commands import Abort, Clear, Command, Commit, Connect, Create, Delete, Disconnect, Gate, SetParam, Undo
+from pyengine.commands import (
+    Abort,
+    Clear,
+    Command,
+    Commit,
+    Connect,
+    Create,
+    Delete,
+    Disconnect,
+    Gate,
+    PatchSample,
+    SetParam,
+    Undo,
+)
 
 SOAK_S = float(os.environ.get("PYENGINE_SOAK_S", "0"))
 SOAK_SEED = int(os.environ.get("PYENGINE_SOAK_SEED", "0"))
@@ -40,9 +54,12 @@ APART_BLOCKS = 24  # played from one kill to the next: a patch whose workers die
 BUSY = {"late", "too slow"}  # why a machine that is busy with something else may refuse a commit
 IDS = [f"m{n}" for n in range(8)]
 WRONG = [Delete("nobody"), Create("a b", "adsr"), Create("m0", "granulator"), Connect("m0", "m0.no")]
-TYPES = ["simple_sine", "adsr", "biquad_filter", "svf", "kick", "snare", "hihat"]
+TYPES = [name for name in specs.registry().names if name != "voices"]  # those make modules of other modules
+SOUNDS = [name for name in TYPES if not specs.registry().get(name).events]
+SAMPLE = "pulse.wav"
 
 played: Counter[str] = Counter()  # by all machines of this process
+heard: set[str] = set()  # types of modules that were committed, by all of them
 
 numbers = st.integers(0, 1 << 16)  # taken modulo what there is: a draw never depends on how the engine fared
 shares = st.floats(0, 1, width=32)
@@ -81,7 +98,7 @@ class Sessions(RuleBasedStateMachine):
         probation_ms=st.sampled_from([0.0, 0.0, 100.0, 60_000.0]),
         standby=st.sampled_from(["hot", "hot", "hot", "cold"]),
         is_logged=st.booleans(),
-        wanted=patches(max_nodes=7),
+        wanted=patches(max_nodes=7, registry=specs.registry(), types=SOUNDS),
     )
     def start(self, is_logged: bool, wanted: Patch, **options: Any) -> None:
         self._tell("start", is_logged, options)
@@ -91,7 +108,8 @@ class Sessions(RuleBasedStateMachine):
             self.log_first = 0
             options["session"] = self.folder / "log.session"
         self.probation_ms = options["probation_ms"]
-        self.live = Live(self.folder, stall_ms=STALL_MS, **options)
+        write_sample(self.folder / SAMPLE)
+        self.live = Live(self.folder, stall_ms=STALL_MS, samples=self.folder, **options)
         self.take_first = 0
         self.block = int(options["block_frames"])
         self.is_hot = options["standby"] == "hot"
@@ -133,7 +151,7 @@ class Sessions(RuleBasedStateMachine):
         played["steps"] += 1
 
     def look(self) -> None:
-        dump = self.playing.client.dump()
+        dump = without_hashes(self.playing.client.dump())
         status = self.playing.status()
         if status["rollbacks"] != self.rollbacks:
             dump = self._roll_back()
@@ -146,7 +164,7 @@ class Sessions(RuleBasedStateMachine):
     def _roll_back(self) -> dict[str, Any]:
         """A patch on probation fell: a worker of it died twice, or its blocks did not come in time."""
         assert self.probation_ms
-        rollbacks, dump = self.playing.status()["rollbacks"], self.playing.client.dump()
+        rollbacks, dump = self.playing.status()["rollbacks"], without_hashes(self.playing.client.dump())
         self._tell("rolled back")
         if not self.is_unclear:
             assert rollbacks == self.rollbacks + 1
@@ -174,8 +192,8 @@ class Sessions(RuleBasedStateMachine):
         else:
             assert self.is_unclear or is_right, "it should have been refused"
 
-    def edit_of(self, kind: int, n: int, m: int) -> Command:
-        """Return an edit: mostly one that can be made."""
+    def edit_of(self, kind: int, n: int, m: int, *, may_wait: bool = False) -> Command:
+        """Return an edit: mostly one that can be made. may_wait: one that reads a file will do."""
         modules, cables = self.desk.pending.modules, self.desk.pending.cables
         kind %= 10
         if kind == 0 or len(modules) < 2:
@@ -189,20 +207,25 @@ class Sessions(RuleBasedStateMachine):
             return pick(n, WRONG)
         if kind == 5 and cables:
             return Disconnect(*pick(n, cables))
+        mute = [id for id, module in modules.items() if module.spec.data == "sample" and not module.file]
+        if kind == 6 and mute and may_wait:
+            return PatchSample(pick(n, mute), SAMPLE)
         order = list(modules)
         source = order[n % (len(order) - 1)]
         dests = order if m % 16 == 0 else order[order.index(source) + 1 :]
         ends = []
         for dest in dests:
             spec = modules[dest].spec
-            ends += [dest, f"{dest}.in"] if spec.inputs else []
+            ends += [dest, *(f"{dest}.{name}" for name in spec.inputs)] if spec.inputs else []
             ends += [f"{dest}.{name}" for p in spec.cable_params for name in (p.name, p.alias) if name]
-        return Connect(pick(m, [source, f"{source}.out"]), pick(m // 2, ends or [order[-1]]))
+        outputs = [source, *(f"{source}.{name}" for name in modules[source].spec.outputs)]
+        return Connect(pick(m, outputs), pick(m // 2, ends or [order[-1]]))
 
     def value_of(self, n: int, m: int, share: float, *, frozen: frozenset[str] = frozenset()) -> Command:
         """Return a setting of a module, playing or pending; sometimes one that nobody has or that is out of range."""
         sheets = [self.desk.committed, self.desk.pending]
         modules = {id: module for sheet in reversed(sheets) for id, module in sheet.modules.items() if id not in frozen}
+        modules = {id: module for id, module in modules.items() if module.spec.params}
         if not modules or n % 24 == 0:
             return SetParam("nobody", "freq", 1.0)
         id = pick(n, modules)
@@ -222,7 +245,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(kinds=st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=5))
     def edit(self, kinds: list[tuple[int, int, int]]) -> None:
         for kind, n, m in kinds:
-            self.give(self.edit_of(kind, n, m), through_engine=bool(n % 3 == 0))
+            self.give(self.edit_of(kind, n, m, may_wait=True), through_engine=bool(n % 3 == 0))
 
     @rule(values=st.lists(st.tuples(numbers, numbers, shares), min_size=1, max_size=5))
     def turn(self, values: list[tuple[int, int, float]]) -> None:
@@ -314,6 +337,7 @@ class Sessions(RuleBasedStateMachine):
         self._tell(f"heard at {report['frame']}")
         self._see_rollback()
         assert self.is_unclear or is_right, "it should have been refused"
+        heard.update(module.type for module in sheet.modules.values())
         told = self.desk.accept(sheet, is_undo=isinstance(command, Undo) and not self.is_unclear)
         assert self.is_unclear or {kind: report[kind] for kind in told} == told
         played["commits"] += 1
@@ -488,7 +512,7 @@ class Sessions(RuleBasedStateMachine):
         begin, x = self.takes[-1]
         if first is not None:
             x = x[first - begin :]
-            assert_same(x, stereo(self.wanted, len(x), events=events))
+            assert_same(x, stereo(self.wanted, len(x), events=events, samples=self.folder))
             played["frames == render"] += len(x)
         if self.log_first is not None:
             live.client.session_stop()
@@ -498,6 +522,8 @@ class Sessions(RuleBasedStateMachine):
         self.give(Clear())
         for node in self.wanted.nodes.values():
             self.give(Create(node.id, node.type))
+            if node.data:
+                self.give(PatchSample(node.id, SAMPLE))
             for name, value in node.params.items():
                 self.give(SetParam(node.id, name, value))
         for cable in self.wanted.cables:
@@ -512,7 +538,8 @@ class Sessions(RuleBasedStateMachine):
 
     def _play_events(self, rng: random.Random) -> tuple[int | None, list[Any]]:
         """Commit the patch, play it with settings at exact frames and deaths; return its first frame and the events."""
-        live, nodes = self.playing, self.wanted.nodes
+        live = self.playing
+        nodes = {id: node for id, node in self.wanted.nodes.items() if self.wanted.spec(id).params}
         command = Commit(0.0, True)
         sheet = self.desk.begin()
         report = self.settle(command, sheet, lambda: self._ask(command, True))
@@ -543,7 +570,7 @@ class Sessions(RuleBasedStateMachine):
 
     def _compare_with_replay(self) -> None:
         assert self.log_first is not None
-        replayed, facts = replay(self.folder / "log.session")
+        replayed, facts = replay(self.folder / "log.session", samples=self.folder)
         assert facts.warnings == [] and not facts.is_cut and not facts.is_damaged
         assert facts.silent_frames == 0
         n_compared = 0
@@ -564,11 +591,20 @@ def all_new(patch: Patch) -> Patch:
     data = patch.to_dict()
     for node in data["nodes"]:
         node["id"] = names[node["id"]]
+        if node["type"] == "sampler":
+            node["data"] = {"file": SAMPLE}
     for cable in data["cables"]:
         for end in ("from", "to"):
             id, dot, port = cable[end].partition(".")
             cable[end] = names[id] + dot + port
     return Patch.from_json(data)
+
+
+def write_sample(path: Path) -> None:
+    """Write a third of a second of a pulse train that falls in pitch, in stereo."""
+    seconds = np.arange(16_000) / RATE_HZ
+    phase = 200 * seconds - 150 * seconds**2
+    soundfile.write(path, np.stack([phase % 1 < 0.25, phase % 1 < 0.5], axis=1) * 0.5 - 0.2, RATE_HZ, subtype="FLOAT")
 
 
 def is_value(command: Command) -> bool:
@@ -603,3 +639,4 @@ def test_random_sessions_until_the_time_is_over() -> None:
         play(n_seed, 4, 40)
         n_seed += 1
         print(", ".join(f"{n} {what}" for what, n in sorted(played.items())), flush=True)
+        print(f"not heard yet: {', '.join(sorted(set(TYPES) - heard)) or 'none'}", flush=True)
