@@ -18,6 +18,7 @@ from pyengine.board import Options
 from pyengine.dispatch import Dispatcher
 from pyengine.errors import CommandError, EngineError, WorkerError, shown
 from pyengine.loop import Loop
+from pyengine.methods import Methods
 from pyengine.server import OscServer
 from pyengine.specs import number_text
 from pyengine.supervisor import Supervisor
@@ -30,13 +31,13 @@ logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
 MAX_LATENCY_MS = 1000.0
-LISTEN_TIMEOUT_S = 90.0
+DO_TIMEOUT_S, LISTEN_TIMEOUT_S = 60.0, 90.0
 GRANT_S = 0.0005  # how often a paused free-running clock is looked at while something waits for it
 CLOSED = "the engine is closed; make a new one"
 Command = commands.Command
 
 
-class Engine:
+class Engine(Methods):
     """A running engine; a context manager. Every method may be called from any thread.
 
     device: 'auto' (the default device, or the real-time clock without one), 'none' (that clock), 'free' (the
@@ -258,124 +259,21 @@ class Engine:
         self._call(run, [future])
         return future.result(START_TIMEOUT_S)
 
-    def do(self, command: Command, timeout_s: float = 60.0) -> Any:
+    def do(self, command: Command, timeout_s: float = DO_TIMEOUT_S) -> Any:
         """Execute a command and return its result. Raises the EngineError it was refused with."""
         try:
             return self.submit(command).result(timeout_s)
         except FutureTimeoutError:
             raise EngineError(f"no answer to {shown(command)} within {timeout_s:g} s") from None
 
-    def create(self, module_id: str, module_type: str) -> None:
-        """Add a module to the pending patch."""
-        self.do(commands.Create(module_id, module_type))
-
-    def delete(self, module_id: str) -> None:
-        """Remove a module and its cables from the pending patch."""
-        self.do(commands.Delete(module_id))
-
-    def connect(
-        self, source: str, dest: str, depth: float = 1.0, offset: float = 0.0, *, feedback: bool = False
-    ) -> None:
-        """Add a cable, or change the one that is there. dest: a module, MODULE.PORT or MODULE.PARAM.
-
-        What comes out of it is x * depth + offset, in the parameter's unit; feedback: 64 frames later, and then it may
-        close a cycle.
-        """
-        self.do(commands.Connect(source, dest, depth, offset, feedback))
-
-    def disconnect(self, source: str, dest: str) -> None:
-        """Remove a cable."""
-        self.do(commands.Disconnect(source, dest))
+    def _report(self, command: Command) -> dict[str, Any]:
+        """Execute a command and return its answer, {} where that has no parts."""
+        result = self.do(command, LISTEN_TIMEOUT_S if isinstance(command, commands.EngineListen) else DO_TIMEOUT_S)
+        return result if isinstance(result, dict) else {}
 
     def set(self, module_id: str, param: str, value: float | str, *, immediate: bool = False) -> None:
-        """Set a parameter, in its unit; immediate: without a ramp."""
+        """Set a parameter, in its unit; the value may be the name of a choice. immediate: without a ramp."""
         self.do(commands.SetParam(module_id, param, value, immediate))
-
-    def gate(self, module_id: str, value: object) -> None:
-        """Open or close a gate."""
-        self.do(commands.Gate(module_id, value))  # type: ignore[arg-type]
-
-    def commit(
-        self,
-        *,
-        crossfade_ms: float | None = None,
-        allow_silence: bool = False,
-        timeout_ms: float | None = None,
-    ) -> dict[str, Any]:
-        """Make the pending patch the one that sounds; return the report. Raises CommitRefused."""
-        result: dict[str, Any] = self.do(commands.Commit(crossfade_ms, allow_silence, timeout_ms))
-        return result
-
-    def undo(self, *, crossfade_ms: float | None = None, allow_silence: bool = False) -> dict[str, Any]:
-        """Commit the patch before this one; return the report. Raises CommitRefused."""
-        result: dict[str, Any] = self.do(commands.Undo(crossfade_ms, allow_silence))
-        return result
-
-    def abort(self) -> None:
-        """Throw the pending edits away, and a commit that is priming."""
-        self.do(commands.Abort())
-
-    def sample(self, module_id: str, file: str) -> dict[str, Any]:
-        """Give a `sampler` a file of the samples folder; return what was in it."""
-        result: dict[str, Any] = self.do(commands.PatchSample(module_id, file))
-        return result
-
-    def clear(self) -> None:
-        """Empty the pending patch."""
-        self.do(commands.Clear())
-
-    def dump(self) -> dict[str, Any]:
-        """Return the committed and the pending patch as data."""
-        result: dict[str, Any] = self.do(commands.PatchDump())
-        return result
-
-    def record_start(self, name: str, subtype: str = "float") -> dict[str, Any]:
-        """Record what is played to a file inside the recordings folder."""
-        result: dict[str, Any] = self.do(commands.RecordStart(name, subtype))
-        return result
-
-    def record_stop(self) -> dict[str, Any]:
-        """End the recording and return its figures, when the file is closed."""
-        result: dict[str, Any] = self.do(commands.RecordStop())
-        return result
-
-    def session_start(self, name: str) -> dict[str, Any]:
-        """Log the session to a file inside the recordings folder; returns when the log has begun."""
-        result: dict[str, Any] = self.do(commands.SessionStart(name))
-        return result
-
-    def session_stop(self) -> dict[str, Any]:
-        """End the session log and return its figures, when the file is closed."""
-        result: dict[str, Any] = self.do(commands.SessionStop())
-        return result
-
-    def session_status(self) -> dict[str, Any]:
-        """Return whether and what is logged."""
-        result: dict[str, Any] = self.do(commands.SessionStatus())
-        return result
-
-    def listen(self, seconds: float = 5.0, picture: str = "") -> dict[str, Any]:
-        """Return what the last seconds of the output are like: figures, and `summary` in words.
-
-        picture: of a new PNG inside the recordings folder, '' for none.
-        """
-        result: dict[str, Any] = self.do(commands.EngineListen(seconds, picture), LISTEN_TIMEOUT_S)
-        return result
-
-    def levels(self, first: int = 0) -> dict[str, Any]:
-        """Return how loud the output and the modules are, these from number `first` on; measured for 1 s more."""
-        result: dict[str, Any] = self.do(commands.EngineLevels(first))
-        return result
-
-    def sync(self) -> dict[str, Any]:
-        """Return when all sent before has been rendered by the active slot."""
-        result: dict[str, Any] = self.do(commands.EngineSync())
-        return result
-
-    def status(self) -> dict[str, Any]:
-        """Return what the engine is doing, with its counters."""
-        result: dict[str, Any] = self.do(commands.EngineStatus())
-        return result
 
     @property
     def osc_port(self) -> int | None:
