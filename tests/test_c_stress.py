@@ -65,7 +65,7 @@ class Builds:
         self._require(sanitizer)
         compiler = self._compiler(sanitizer)
         source = ROOT / "tests" / "c" / f"{name}.c"
-        flags = [*FLAGS, *SANITIZERS[sanitizer]]
+        flags = [*FLAGS, *SANITIZERS[sanitizer]] if SANITIZERS[sanitizer] else built.STRICT  # as it is shipped
         core = built.objects(compiler, flags, sorted(CSRC.rglob("*.c"))).values()
         command = [compiler, *flags, "-D_GNU_SOURCE", *WARNINGS, *extra, str(source), *map(str, core), *LIBRARIES]
 
