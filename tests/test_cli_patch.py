@@ -73,7 +73,7 @@ def test_check_looks_at_ranges_at_the_rate_that_is_given(file: Path) -> None:
 
 def test_show_draws_text_and_a_picture(file: Path, tmp_path: Path) -> None:
     drawn = pyengine("patch", "show", file).stdout
-    assert "│ osc1  simple_sine │──▶│ env1  adsr │──▶│ out │" in drawn
+    assert "│ osc1  simple_sine │──▶│ env1  adsr │──▶│ (out) │" in drawn
     assert "-> env1" in pyengine("patch", "show", file, "--list").stdout
     assert "-> env1" in pyengine("patch", "show", file, "--width", "20").stdout
     assert answer("patch", "show", file)["layers"] == [["osc1"], ["env1"]]
