@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
@@ -25,6 +26,7 @@ from pyengine.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from pyengine.eyes.feed import Feed
+    from pyengine.midi_in.launch import MidiIn
     from pyengine.oscquery.launch import OscQuery
 
 logger = logging.getLogger(__name__)
@@ -106,6 +108,7 @@ class Engine(Methods):
         self._dispatcher: Dispatcher | None = None
         self._oscquery: OscQuery | None = None
         self._feed: Feed | None = None
+        self._midi: MidiIn | None = None
         self._has_ended = threading.Event()
         self._unanswered: set[Future[Any]] = set()
         started: Future[None] = Future()
@@ -164,6 +167,8 @@ class Engine(Methods):
                 self._oscquery.close()
             if self._feed is not None:
                 self._feed.close()
+            if self._midi is not None:
+                self._midi.close()
             if self._dispatcher is not None:
                 self._dispatcher.notifier.close()
             if supervisor is not None:
@@ -300,6 +305,48 @@ class Engine(Methods):
         if self._supervisor is None or self._is_closed:
             raise EngineError(CLOSED)
         return self._supervisor
+
+    # ---- who plays ---------------------------------------------------------------------------------------
+
+    def open_midi(
+        self,
+        port: str = "",
+        *,
+        to: Iterable[str] = (),
+        cc: Iterable[str] = (),
+        bend_semitones: float = 2.0,
+    ) -> str:
+        """Play what comes from a MIDI input on the patch that sounds, and return the input's name.
+
+        port: its name or part of it, '' for the first. to: 'ID' for all channels, '10=drums' for one; where none is
+        given the patch's `voices` play. cc: '[CHANNEL:]NUMBER=MODULE.PARAM[=LOW..HIGH]', such as '74=filt1.cutoff'.
+        bend_semitones: 0..48, at the end of the wheel. Notes, pedal (64), wheel and controllers are heard at the
+        engine's latency and 2 ms after they came. Where the input goes away its notes end, and it is played again
+        when it is back. Needs `pip install 'pyengine[midi]'`. Raises MidiError, CommandError.
+        """
+        from pyengine.midi_in.launch import MidiIn, start
+        from pyengine.midi_in.player import Player
+
+        player = Player(to, cc, bend_semitones, self.options.sample_rate_hz)
+        if self._midi is not None:
+            raise CommandError("a MIDI input is open already; an engine has one")
+        started, name = start(port)
+
+        def adopt() -> None:
+            assert self._dispatcher is not None
+            group = self._dispatcher.group
+            self._midi = MidiIn(
+                started, name, player, self._running, self._loop, lambda pairs, at_s: group(pairs, at_s, None)
+            )
+            self._dispatcher.midi = self._midi
+
+        try:
+            self._ask(adopt)
+        except BaseException:
+            started.close()
+            raise
+        logger.info("midi input %r", name)
+        return name
 
     # ---- who watches ------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ pyengine run --patch bells.toml
 pyengine run --session evening.session
 pyengine run --oscquery                tools find every parameter on http://127.0.0.1:5006/
 pyengine run --midi                    play what comes from the first MIDI input
+pyengine run --midi keys --midi-to 10=drums --midi-cc 74=filt1.cutoff    part of its name; who plays what
 pyengine run --web                     and a page that shows it, on http://127.0.0.1:5080/
 """
 
@@ -66,6 +66,11 @@ def add(commands: Any) -> None:
     one.add_argument("--midi", nargs="?", const="", metavar="PORT", help=midi)
     to = "what plays MIDI, or a channel of it"
     one.add_argument("--midi-to", action="append", default=[], metavar="[CHANNEL=]ID", help=to)
+    cc = "let a controller (0 to 127, or pressure) turn a parameter, over its own range or this one"
+    form = "[CHANNEL:]NUMBER=MODULE.PARAM[=LOW..HIGH]"
+    one.add_argument("--midi-cc", action="append", default=[], metavar=form, help=cc)
+    bend = "of the pitch wheel at its end, 0 to 48 (2)"
+    one.add_argument("--midi-bend", type=float, default=2.0, metavar="SEMITONES", help=bend)
     one.add_argument("--session", type=Path, metavar="FILE", help="log the session, for `pyengine replay`")
 
 
@@ -102,25 +107,16 @@ def run(arguments: argparse.Namespace) -> int:
             for command in (*anew(patch).build, Commit(allow_silence=True)):
                 engine.do(command)
         page = None if arguments.web is None else engine.open_page(arguments.web)
-        with _midi(arguments, engine) as port:
-            _tell(arguments, engine, page, port)
-            while not ended.wait(0.5):
-                if engine.wait(0.0):
-                    raise EngineError("the engine has ended by itself; see the log above")
+        port = None
+        if arguments.midi is not None:
+            port = engine.open_midi(
+                arguments.midi, to=arguments.midi_to, cc=arguments.midi_cc, bend_semitones=arguments.midi_bend
+            )
+        _tell(arguments, engine, page, port)
+        while not ended.wait(0.5):
+            if engine.wait(0.0):
+                raise EngineError("the engine has ended by itself; see the log above")
     return EXIT_OK
-
-
-def _midi(arguments: argparse.Namespace, engine: pyengine.Engine) -> AbstractContextManager[str | None]:
-    """Return what plays a MIDI input while it is entered, and gives its name; None without one."""
-    if arguments.midi is None:
-        return nullcontext()
-    from pyengine.midi import Player, listening, parse_routes
-    from pyengine.patch import Patch
-
-    def look() -> Patch:
-        return Patch.from_json(engine.dump()["committed"])
-
-    return listening(arguments.midi, Player(look, engine.submit, parse_routes(arguments.midi_to)))
 
 
 def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | None, port: str | None) -> None:
