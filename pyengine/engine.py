@@ -46,6 +46,7 @@ class Engine(Methods):
     free-running clock, paused until `advance` or `run_free`), or the name of a device. sample_rate: Hz.
     block_frames: 1 to 8192. lead_blocks: 1 to 8. osc_port: UDP, None for no OSC, 0 for any free port.
     osc_tcp_port: for OSC over TCP besides. oscquery_port: for OSCQuery (HTTP), which needs `pip install pyengine[web]`.
+    announces: tell tools of OSCQuery by mDNS (_oscjson._tcp and _osc._udp), where osc_host is bound to.
     latency: ms from the arrival of a setting to its effect, the same to the sample for all; 'shortest' that device and
     lead allow, or 'asap': whenever a block is begun that does not play yet.
     session: file to log everything to from the first block on, for `pyengine replay`; it must not exist.
@@ -65,6 +66,7 @@ class Engine(Methods):
         osc_port: int | None = None,
         osc_tcp_port: int | None = None,
         oscquery_port: int | None = None,
+        announces: bool = False,
         recordings: str | Path = "recordings",
         samples: str | Path = ".",
         prime_timeout_ms: float = 500.0,
@@ -87,6 +89,7 @@ class Engine(Methods):
             osc_port=osc_port,
             osc_tcp_port=osc_tcp_port,
             oscquery_port=oscquery_port,
+            announces=announces,
             recordings=Path(recordings),
             samples=Path(samples),
             prime_timeout_ms=prime_timeout_ms,
@@ -134,7 +137,7 @@ class Engine(Methods):
                     self.options.osc_host, self.options.osc_port, self._group, self._loop, self.options.osc_tcp_port
                 )
                 if self.options.oscquery_port is not None:
-                    self._oscquery = _oscquery(self._server, self._loop, self.options.oscquery_port)
+                    self._oscquery = _oscquery(self._server, self._loop, self.options)
             supervisor = self._supervisor = Supervisor(self.options, self._loop)
             self._dispatcher = Dispatcher(supervisor, self._loop)
             self._dispatcher.osc = self._server
@@ -164,7 +167,7 @@ class Engine(Methods):
         finally:
             self._is_closed = True
             if self._oscquery is not None:
-                self._oscquery.close()
+                self._oscquery.withdraw()
             if self._feed is not None:
                 self._feed.close()
             if self._midi is not None:
@@ -175,6 +178,8 @@ class Engine(Methods):
                 supervisor.close()
             if self._server is not None:
                 self._server.close()
+            if self._oscquery is not None:
+                self._oscquery.close()
             self._loop.close()
             self._has_ended.set()
             self._refuse_unanswered()
@@ -294,6 +299,11 @@ class Engine(Methods):
     def oscquery_port(self) -> int | None:
         """The HTTP port that tools find the parameters at, None without OSCQuery."""
         return self._oscquery.port if self._oscquery else None
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether tools are told of OSCQuery by mDNS."""
+        return self._oscquery is not None and self._oscquery.announces
 
     @property
     def frames(self) -> int:
@@ -435,10 +445,10 @@ def _settler(future: Future[Any]) -> Any:
     return settle
 
 
-def _oscquery(server: OscServer, loop: Loop, port: int) -> OscQuery:
+def _oscquery(server: OscServer, loop: Loop, options: Options) -> OscQuery:
     from pyengine.oscquery.launch import OscQuery
 
-    return OscQuery(server, loop, port)
+    return OscQuery(server, loop, options.oscquery_port or 0, options.announces)
 
 
 def _fault(name: str, value: object, low: float, high: float, is_whole: bool) -> str:

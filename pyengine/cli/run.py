@@ -41,6 +41,8 @@ def add(commands: Any) -> None:
     one.add_argument("--osc-tcp-port", type=int, default=None, metavar="N", help=tcp)
     query = f"serve OSCQuery for tools on this HTTP port, 0 for any ({OSCQUERY_PORT})"
     one.add_argument("--oscquery", type=int, nargs="?", const=OSCQUERY_PORT, metavar="PORT", help=query)
+    silent = "do not announce OSCQuery by mDNS, by which tools find it"
+    one.add_argument("--no-announce", action="store_true", help=silent)
     one.add_argument("--osc-host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (127.0.0.1)")
     one.add_argument("--recordings", type=Path, default=Path("recordings"), metavar="DIR", help="folder of recordings")
     samples = "folder that the files of samplers lie in (.)"
@@ -89,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         osc_port=arguments.osc_port,
         osc_tcp_port=arguments.osc_tcp_port,
         oscquery_port=arguments.oscquery,
+        announces=not arguments.no_announce,
         recordings=arguments.recordings,
         samples=arguments.samples,
         prime_timeout_ms=arguments.prime_timeout,
@@ -129,6 +132,7 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
         "osc_port": engine.osc_port,
         "osc_tcp_port": engine.osc_tcp_port,
         "oscquery_port": engine.oscquery_port,
+        "is_announced": engine.is_announced,
         "recordings": str(arguments.recordings),
         "patch": None if arguments.patch is None else str(arguments.patch),
         "session": session,
@@ -142,7 +146,7 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
     if engine.osc_tcp_port is not None:
         lines.append(f"OSC over TCP on {arguments.osc_host}:{engine.osc_tcp_port}")
     if engine.oscquery_port is not None:
-        lines.append(f"OSCQuery on http://{arguments.osc_host}:{engine.oscquery_port}/")
+        lines.append(f"OSCQuery on http://{arguments.osc_host}:{engine.oscquery_port}/{_announced(arguments, engine)}")
     if arguments.patch is not None:
         lines.append(f"playing {arguments.patch}")
     if session is not None:
@@ -152,6 +156,15 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
     if page is not None:
         lines.append(f"page on {page}")
     print_result(arguments, facts, "\n".join(lines))
+
+
+def _announced(arguments: argparse.Namespace, engine: pyengine.Engine) -> str:
+    """Return who is told of it by mDNS."""
+    if not engine.is_announced:
+        return ""
+    if arguments.osc_host in ("127.0.0.1", "localhost"):
+        return ", announced to this machine alone (for others: --osc-host 0.0.0.0)"
+    return ", announced to the network"
 
 
 def _latency(text: str) -> float | str:

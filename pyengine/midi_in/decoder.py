@@ -61,4 +61,4 @@ class PortClock:
             self._offset_s += LEAK * since_last_s
         if self._offset_s is None or offset < self._offset_s or offset > self._offset_s + STALE_S:
             self._offset_s = offset
-        return self._port_s + self._offset_s
+        return min(found_s, self._port_s + self._offset_s)

@@ -33,6 +33,7 @@ class Reader:
     def __init__(self, sock: socket.socket, wanted: str) -> None:
         self._socket = sock
         self._wanted = wanted
+        self._name = ""  # of the port that was opened last
         self._port: Port | None = None
         self._input: Any = None
         self._inputs: dict[int, Any] = {}  # by library
@@ -72,6 +73,7 @@ class Reader:
         opened = self._inputs[port.api_number]
         opened.open_port(port.index, "midi in")
         self._input, self._port = opened, port
+        self._name = port.name
         self._wanted = self._wanted or port.lasting_name
         self._decoder, self._clock = Decoder(), PortClock()
 
@@ -94,7 +96,7 @@ class Reader:
         self._lines.append(json.dumps(facts).encode() + b"\n")
 
     def tell_port(self) -> None:
-        self.tell(is_there=self._port is not None, port=self._port.name if self._port else self._wanted)
+        self.tell(is_there=self._port is not None, port=self._name or self._wanted)
 
     def _send(self) -> None:
         """Send what the socket takes. Raises OSError where the engine has gone."""
