@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ from pyengine import Engine, Patch
 from pyengine.commands import AllOff, SetParam
 from pyengine.errors import CommandError
 from pyengine.midi import MidiError, command_of
+from pyengine.midi_in import launch
 from pyengine.midi_in.decoder import Decoder, PortClock
 from pyengine.midi_in.launch import ALLOWANCE_S
 from pyengine.midi_in.player import Player
@@ -179,9 +181,25 @@ class Playing:
         since = report["first_frame"] - status["counters"]["frames_underrun"] - status["time_origin_frame"]
         return samples[:, 0], status["time_origin_s"] + since / RATE_HZ
 
-    def played(self, n_messages: int) -> None:
-        """Wait until so many messages have come and all that they say has been rendered and heard."""
-        wait_until(lambda: self.midi()["messages"] >= n_messages and not self.midi()["waiting"], 30)
+    def play(self, messages: list[list[int]], n_messages: int, gap_s: float = 0.0) -> None:
+        """Send messages until n_messages of them have come; wait until all that they say has been rendered and heard.
+
+        A JACK server that the machine has held up drops what was to be passed on in that period: then they are sent
+        again. None of these tests minds.
+        """
+        for _ in range(ATTEMPTS):
+            wanted = self.midi()["messages"] + n_messages
+            self.keys.play(messages, gap_s)
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda wanted=wanted: self.midi()["messages"] >= wanted, 5)  # type: ignore[misc]
+                break
+        else:
+            pytest.fail(f"in none of {ATTEMPTS} times did {n_messages} messages come: {self.midi()}")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until all that came has been rendered and heard."""
+        wait_until(lambda: not self.midi()["waiting"], 30)
         self.engine.sync()
         until = self.engine.frames + RATE_HZ // 5
         wait_until(lambda: self.engine.frames >= until, 30)
@@ -192,8 +210,10 @@ class Playing:
 
 
 @pytest.fixture
-def jack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    with jack_server(tmp_path, f"pyengine-midi-{os.getpid()}") as (environment, _):
+def jack(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Start a JACK server, with the period in frames that the test asks for, and reach it from here."""
+    period = getattr(request, "param", 512)
+    with jack_server(tmp_path, f"pyengine-midi-{os.getpid()}", period) as (environment, _):
         for name in ("JACK_DEFAULT_SERVER", "JACK_NO_START_SERVER"):
             monkeypatch.setenv(name, environment[name])
         yield environment
@@ -205,6 +225,7 @@ def onsets(x: npt.NDArray[np.float32]) -> list[int]:
     return [int(frame) for frame in loud[np.diff(loud, prepend=-RATE_HZ) > RATE_HZ // 100]]
 
 
+@pytest.mark.parametrize("jack", [64], indirect=True, ids=["64"])
 def test_notes_of_a_port_sound_at_their_pitch_and_a_constant_time_after_they_came(
     jack: dict[str, str], tmp_path: Path
 ) -> None:
@@ -214,24 +235,29 @@ def test_notes_of_a_port_sound_at_their_pitch_and_a_constant_time_after_they_cam
     try:
         assert playing.port == playing.keys.port
         wanted_s = playing.engine.status()["latency_ms"] / 1e3 + ALLOWANCE_S
-        for attempt in range(1, ATTEMPTS + 1):
-            before = playing.engine.status()
+        late_s: list[float] = []
+        for _ in range(ATTEMPTS):
+            before, n_before = playing.engine.status(), playing.midi()["messages"]
             playing.record()
             sent_s = playing.keys.play(messages, gap_s=0.05)[::2]
-            playing.played(attempt * len(messages))
+            until = playing.engine.frames + RATE_HZ // 2
+            wait_until(lambda until=until: playing.engine.frames >= until, 30)  # type: ignore[misc]
+            playing.settle()
             x, begin_s = playing.samples()
             after = playing.engine.status()
-            assert playing.midi()["messages"] == attempt * len(messages)
             assert (playing.midi()["lost"], playing.midi()["refused"]) == (0, 0)
-            frames = onsets(x)
             is_whole = after["counters"]["frames_underrun"] == before["counters"]["frames_underrun"]
-            if is_whole:  # an underrun is a silence in the middle of a note
-                assert len(frames) == len(notes)
-                for frame, note in zip(frames, notes, strict=True):
-                    assert frequency_hz(x[frame + 960 : frame + 1920]) == pytest.approx(note_hz(note), rel=1e-3)
-            late_s = [begin_s + frame / RATE_HZ - at_s for frame, at_s in zip(frames, sent_s, strict=False)]
-            if is_whole and max(late_s) - min(late_s) < 2 * PERIOD_S and late_s and min(late_s) > wanted_s - PERIOD_S:
-                assert max(late_s) < wanted_s + 4 * PERIOD_S  # JACK's own way from port to port takes one or two
+            if not is_whole or playing.midi()["messages"] - n_before != len(messages):
+                continue  # the machine was held up: a silence in the middle, or a period of JACK's that was dropped
+            frames = onsets(x)
+            assert len(frames) == len(notes)
+            for frame, note in zip(frames, notes, strict=True):
+                assert frequency_hz(x[frame + 960 : frame + 1920]) == pytest.approx(note_hz(note), rel=1e-3)
+            late_s = [begin_s + frame / RATE_HZ - at_s for frame, at_s in zip(frames, sent_s, strict=True)]
+            # JACK's own way from port to port takes one or two periods
+            if wanted_s - PERIOD_S < min(late_s) and max(late_s) < min(
+                min(late_s) + 2 * PERIOD_S, wanted_s + 4 * PERIOD_S
+            ):
                 return
         pytest.fail(f"in none of {ATTEMPTS} runs did the machine keep up: {[round(1e3 * t, 2) for t in late_s]} ms")
     finally:
@@ -251,10 +277,9 @@ def test_chords_the_pedal_the_wheel_and_controllers_are_played(jack: dict[str, s
     try:
         playing.record()
         chord = [[0x90, 69, 100], [0xF8], [0x90, 73, 90], [0xFE], [0xF0, 1, 2, 0xF7], [0x90, 76, 80]]
-        playing.keys.play([[0xB0, 64, 127], *chord, [0x90, 69, 0], [0x80, 73, 64], [0x90, 76, 0]])
-        playing.played(7)
-        playing.keys.play([[0xB0, 64, 0], [0xE0, 127, 127], [0xD0, 127], [0xB0, 74, 127], [0xB1, 7, 127], [0xB0, 7, 0]])
-        playing.played(13)
+        playing.play([[0xB0, 64, 127], *chord, [0x90, 69, 0], [0x80, 73, 64], [0x90, 76, 0]], 7)
+        ends = [[0xB0, 64, 0], [0xE0, 127, 127], [0xD0, 127], [0xB0, 74, 127], [0xB1, 7, 127], [0xB0, 7, 0]]
+        playing.play(ends, len(ends))
         x, _ = playing.samples()
         (begin,) = onsets(x)
         # the three, held by the pedal though all of them have ended: their second strongest partials are far below
@@ -265,8 +290,7 @@ def test_chords_the_pedal_the_wheel_and_controllers_are_played(jack: dict[str, s
         assert value("poly", "bend") == pytest.approx(12, rel=1e-3)
         assert value("filt1", "cutoff") == pytest.approx(RATE_HZ / 2 - 10)
         assert value("filt1", "q") == 5
-        playing.keys.play([[0xB0, 121, 0], [0xB0, 74, 0], [0xD0, 0]])
-        playing.played(16)
+        playing.play([[0xB0, 121, 0], [0xB0, 74, 0], [0xD0, 0]], 3)
         assert (value("poly", "bend"), value("filt1", "cutoff")) == (0, 100)
         assert playing.midi()["refused"] == 0
     finally:
@@ -276,13 +300,19 @@ def test_chords_the_pedal_the_wheel_and_controllers_are_played(jack: dict[str, s
 def test_a_flood_of_messages_loses_none_of_them(jack: dict[str, str], tmp_path: Path) -> None:
     playing = Playing(tmp_path, jack, levels(4).create("osc1", "simple_sine"), cc=["1=osc1.freq=100..227"])
     try:
-        flood = [[0xB0, 1, n % 128] for n in range(999)] + [[0x90, 60, 127]]
-        for _ in range(20):
-            playing.keys.play(flood)
-        playing.keys.play([[0xB0, 1, 127]])
-        playing.played(20 * len(flood) + 1)
-        told = playing.midi()
-        assert (told["messages"], told["lost"], told["refused"]) == (20 * len(flood) + 1, 0, 0)
+        flood = [[0xB0, 1, n % 128] for n in range(498)] + [[0x90, 60, 127], [0xB0, 1, 127]]
+        for _ in range(ATTEMPTS):
+            before = playing.midi()["messages"]
+            with contextlib.suppress(AssertionError):
+                for turn in range(1, 41):  # no more at once than JACK takes in a period: what is beyond it drops itself
+                    playing.keys.play(flood)
+                    wanted = before + turn * len(flood)
+                    wait_until(lambda wanted=wanted: playing.midi()["messages"] >= wanted, 5)  # type: ignore[misc]
+                break
+        else:
+            pytest.fail(f"in none of {ATTEMPTS} times did JACK pass all of them on: {playing.midi()}")
+        playing.settle()
+        assert (playing.midi()["lost"], playing.midi()["refused"]) == (0, 0)
         nodes = {row["id"]: row["params"] for row in playing.engine.dump()["committed"]["nodes"]}
         assert nodes["osc1"]["freq"] == 227  # the last one
         assert playing.engine.status()["commands_lost"] == 0
@@ -290,32 +320,63 @@ def test_a_flood_of_messages_loses_none_of_them(jack: dict[str, str], tmp_path: 
         playing.close()
 
 
+def test_messages_that_come_faster_than_they_can_be_played_wait_and_none_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that has the port is one here that has very many messages at once."""
+    n = 20_000
+    code = """
+import json, socket
+sock = socket.socket(fileno=json.loads({arguments!r})["socket"])
+sock.sendall(b'{{"is_there": true, "port": "flood"}}\\n')
+sock.sendall(b"".join(b"%d 176 1 %d\\n" % (k, k % 127) for k in range(N - 1)) + b"0 176 1 127\\n")
+sock.recv(1)  # until the engine ends
+"""
+    monkeypatch.setattr(launch, "_BOOT", code.replace("range(N", f"range({n}"))
+    monkeypatch.setattr(launch, "MAX_SENT", 64)
+    with Engine("none", recordings=tmp_path, prime_timeout_ms=20_000) as engine:
+        engine.create("osc1", "simple_sine")
+        engine.commit()
+        assert engine.open_midi(cc=["1=osc1.freq=100..227"]) == "flood"
+        most_waiting = 0
+
+        def is_done() -> bool:
+            nonlocal most_waiting
+            told = engine.status()["midi"]
+            most_waiting = max(most_waiting, told["waiting"])
+            return bool(told["messages"] == n and not told["waiting"])
+
+        wait_until(is_done, 60)
+        told = engine.status()
+        assert (told["midi"]["lost"], told["midi"]["refused"], told["commands_lost"]) == (0, 0, 0)
+        assert launch.MAX_HELD < most_waiting < launch.MAX_HELD + launch.CHUNK_BYTES  # bounded: the rest waits there
+        (osc1,) = engine.dump()["committed"]["nodes"]
+        assert osc1["params"]["freq"] == 227
+
+
 def test_a_keyboard_that_is_unplugged_in_a_note_ends_it_and_plays_on_when_it_is_back(
     jack: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     playing = Playing(tmp_path, jack, levels(4))
     try:
-        playing.keys.play([[0xB0, 64, 127], [0x90, 60, 127]])
-        playing.played(2)
-        playing.keys.close()
+        playing.play([[0xB0, 64, 127], [0x90, 60, 127]], 2)
+        playing.keys.kill()
         wait_until(lambda: not playing.midi()["is_there"], 20)
         playing.record()
         until = playing.engine.frames + RATE_HZ // 2
         wait_until(lambda: playing.engine.frames >= until)
         x, _ = playing.samples()
         assert not x[-RATE_HZ // 10 :].any()
-        with Keyboard(jack) as keys:
-            wait_until(lambda: playing.midi()["is_there"], 20)
-            playing.record()
-            keys.play([[0x90, 62, 127], [0x90, 62, 0]], gap_s=0.1)  # the pedal is up too
-            playing.played(4)
-            x, _ = playing.samples()
-            assert len(onsets(x)) == 1 and not x[-RATE_HZ // 20 :].any()
-            os.kill(playing.engine._midi.pid, signal.SIGKILL)  # type: ignore[union-attr]
-            wait_until(lambda: not playing.midi()["is_there"], 20)
-            wait_until(lambda: playing.midi()["is_there"], 20)
-            keys.play([[0x90, 62, 127], [0x90, 62, 0]], gap_s=0.1)
-            playing.played(6)
+        playing.keys = Keyboard(jack)
+        wait_until(lambda: playing.midi()["is_there"], 20)
+        playing.record()
+        playing.play([[0x90, 62, 127], [0x90, 62, 0]], 2, gap_s=0.1)  # the pedal is up too
+        x, _ = playing.samples()
+        assert onsets(x) and not x[-RATE_HZ // 20 :].any()
+        os.kill(playing.engine._midi.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        wait_until(lambda: not playing.midi()["is_there"], 20)
+        wait_until(lambda: playing.midi()["is_there"], 20)
+        playing.play([[0x90, 62, 127], [0x90, 62, 0]], 2, gap_s=0.1)
     finally:
         playing.close()
     assert caplog.text.count("has gone") == 2
@@ -327,17 +388,17 @@ def test_a_jack_server_that_ends_takes_nothing_with_it_and_may_come_back(
     name = f"pyengine-gone-{os.getpid()}"
     monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
     monkeypatch.setenv("JACK_NO_START_SERVER", "1")
-    with jack_server(tmp_path, name) as (environment, server):
+    with jack_server(tmp_path, name, 512) as (environment, server):
         playing = Playing(tmp_path, environment, levels(1))
         server.terminate()
         server.wait(20)
     try:
         wait_until(lambda: not playing.midi()["is_there"], 20)
         playing.keys.close()
-        with jack_server(tmp_path, name) as (environment, _), Keyboard(environment) as keys:
+        with jack_server(tmp_path, name, 512) as (environment, _):
+            playing.keys = Keyboard(environment)
             wait_until(lambda: playing.midi()["is_there"], 30)
-            keys.play([[0x90, 60, 127]])
-            playing.played(1)
+            playing.play([[0x90, 60, 127]], 1)
     finally:
         playing.close()
 

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 START_S = 20.0
 RESTART_S = 1.0
+LEAVE_S = 1.0
 ALLOWANCE_S = 0.002  # from the arrival at the port to the engine's: so a message that was found late is not heard late
 AT_ONCE = 256  # messages played before others get their turn
 MAX_SENT = 8192  # records that may wait for the renderers; more messages wait here
@@ -68,11 +69,14 @@ class Started:
             raise MidiError(told["error"])
         return str(told["port"])
 
-    def close(self) -> None:
-        """End it; again does no harm."""
+    def close(self, leave_s: float = 0.0) -> None:
+        """End it; again does no harm. leave_s: for it to take leave of its server."""
         self.socket.close()
-        self.process.kill()
-        self.process.wait()
+        try:
+            self.process.wait(leave_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def start(port: str) -> tuple[Started, str]:
@@ -137,16 +141,16 @@ class MidiIn:
         if not self._is_closed:
             self._loop.after(RESTART_S, self._restart)
 
-    def _drop(self) -> None:
+    def _drop(self, leave_s: float = 0.0) -> None:
         started, self._started = self._started, None
         if started is not None:
             self._loop.unwatch(started.socket)
-            started.close()
+            started.close(leave_s)
 
     def close(self) -> None:
         """End it; a second call does no harm."""
         self._is_closed = True
-        self._drop()
+        self._drop(LEAVE_S)
 
     # ---- what it tells -------------------------------------------------------------------------------
 

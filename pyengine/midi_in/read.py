@@ -84,6 +84,7 @@ class Reader:
         jack.jack_client_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
         jack.jack_on_shutdown.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
         told = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: self._jack_has_gone.set())
+        jack.jack_client_close.argtypes = [ctypes.c_void_p]
         client = jack.jack_client_open(b"pyengine-midi-watch", 1, None)  # 1: start no server
         if client:
             jack.jack_on_shutdown(client, ctypes.cast(told, ctypes.c_void_p), None)
@@ -165,6 +166,17 @@ class Reader:
         except BlockingIOError:
             return False
 
+    def leave(self) -> None:
+        """Take leave of the servers, which would have to find out that we have gone. Not of one that has gone itself."""
+        if self._jack_has_gone.is_set():
+            return
+        for opened in self._inputs.values():
+            opened.close_port()
+            opened.delete()
+        if self._jack_watch is not None:
+            jack, _, client = self._jack_watch
+            jack.jack_client_close(client)
+
     def _flush(self) -> None:
         """Send all, for a second at most."""
         until_s = time.monotonic() + 1.0
@@ -205,4 +217,5 @@ def main(arguments: str) -> None:
         reader.run()
     except OSError:
         pass  # the engine has gone
+    reader.leave()
     os._exit(0)
