@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -149,6 +148,8 @@ class Patch:
 
     def structure(self) -> tuple[tuple[tuple[str, int, str, str], ...], tuple[tuple[Cable, float, float, int], ...]]:
         """Return what two patches share when only values differ between them; hashable."""
+        import json  # here and below, so that who only renders does not load it
+
         nodes = tuple((n.id, n.handle, n.type, json.dumps(n.data, sort_keys=True)) for n in self._nodes.values())
         return nodes, tuple(c.wiring() for c in self._cables.values())
 
@@ -445,6 +446,8 @@ class Patch:
 
     def to_json(self, indent: int | None = None) -> str:
         """Return the patch as JSON. Handles are not in it."""
+        import json
+
         return json.dumps(self.to_dict(), indent=indent)
 
     @classmethod
@@ -613,7 +616,7 @@ class Patch:
             names = [*spec.inputs, *(p.name for p in spec.cable_params)]
             raise unknown_name(f"input or parameter of {spec.name}", port, names, node=id)
         if not param.takes_cable and not is_followed:
-            text = f"parameter {param.name} takes no cable; parameters that do: {able}"
+            text = f"{param.name} is a deed, not a value that a cable could hold; parameters that take one: {able}"
             raise PatchError(Fault(text, node=id, param=param.name))
         return id, [param.index], True
 
@@ -646,8 +649,8 @@ class Patch:
 
     def _cycle_errors(self) -> Iterator[PatchError]:
         number = {id: n for n, id in enumerate(self._nodes)}
-        absorbs = {spec.name for spec in self._registry.modules if spec.absorbs}
-        at_once = [c for c in self._cables.values() if not c.feedback and self._nodes[c.dest].type not in absorbs]
+        late = {spec.name for spec in self._registry.modules if spec.is_late}
+        at_once = [c for c in self._cables.values() if not c.feedback and self._nodes[c.dest].type not in late]
         if all(number[cable.source] < number[cable.dest] for cable in at_once):
             return  # every cable leads onward: there is no way back
         following: dict[str, list[str]] = {id: [] for id in self._nodes}
@@ -801,6 +804,8 @@ class _Reader:
         self.sample_rate_hz = sample_rate_hz
         content: Any = data
         if isinstance(data, (str, bytes)):
+            import json
+
             if len(data) > MAX_JSON_BYTES:
                 text = f"the patch is {len(data)} bytes of JSON, the most that is read is {MAX_JSON_BYTES}"
                 raise PatchError(Fault(f"{text}; make it smaller", limit=MAX_JSON_BYTES))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cable_model
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -98,8 +99,14 @@ def run_alone(
 
     commands = [command(0, op) for op in patch.ops() if op[1] == id]
     commands += [command(frame, op) for frame, op in events if op[1] == id]
+    read = {name: mod for name, mod in mods.items() if patch.spec(id).param(name).cable_frames == 1}
+    for name in mods.keys() - read.keys():  # set in steps, by the plan
+        settings = [(c.frame, c.value) for c in commands if c.param == name]
+        commands = [c for c in commands if c.param != name]
+        found = cable_model.commands(patch.spec(id).param(name), mods[name], settings)
+        commands += [drive.Command(frame, name, value) for frame, value in found]
     out: Samples = drive.run(
-        patch.nodes[id].type, n_frames, commands=commands, inputs=inputs, cables=mods, splits=(64,)
+        patch.nodes[id].type, n_frames, commands=commands, inputs=inputs, cables=read, splits=(64,)
     ).out
     return out
 

@@ -167,7 +167,7 @@ class Reader:
             return False
 
     def leave(self) -> None:
-        """Take leave of the servers, which would have to find out that we have gone. Not of one that has gone itself."""
+        """Take leave of the servers, which would have to find out that we have gone; not of one that is gone itself."""
         if self._jack_has_gone.is_set():
             return
         for opened in self._inputs.values():
