@@ -639,6 +639,16 @@ class Segment:
         n = lib.pe_meter_levels(self._pointer, rows, len(rows))
         return {row.handle: (row.peak, row.rms) for row in rows[0:n]}
 
+    def shown(self) -> dict[int, tuple[int, int]]:
+        """Return by handle what clocks, sequences and voices show, as far as somebody watches: two numbers.
+
+        A clock: its beat in 2^-32, + 1; whether it runs. A seq: the number of its next step; 1, and 2 besides while it
+        holds a gate open. Voices: 128 bits, one for each note that is held.
+        """
+        rows = ffi.new("PeShown[]", int(lib.PE_METERS))
+        n = lib.pe_meter_shown(self._pointer, rows, len(rows))
+        return {row.handle: (int(row.words[0]), int(row.words[1])) for row in rows[0:n]}
+
     def output_level(self, n_frames: int) -> list[tuple[float, float]]:
         """Return (peak, rms) of each channel, of the newest frames that `tail` would return."""
         peak, rms = ffi.new("float *"), ffi.new("float *")
