@@ -225,6 +225,7 @@ class Dispatcher:
 
     def _edit(self, command: Any, reply: Reply, received_s: float) -> Any:
         self._supervisor.desk.edit(command)
+        self._supervisor.commits.edited()
         return ()
 
     def _sample(self, command: PatchSample, reply: Reply, received_s: float) -> None:
