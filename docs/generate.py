@@ -137,6 +137,11 @@ A process of its own serves this, and is started again if it ends; the engine's 
 its OSC. Requests whose Host is not an address of this machine or whose Origin is another are refused (403); at most 32 tools; one
 that sends more than 1000 messages a second is throttled, and then cut, as is one that reads too slowly.
 
+Tools find it by themselves: it is announced by mDNS as `_oscjson._tcp`, and the OSC port as `_osc._udp` (and `_osc._tcp` where
+there is one), under the name `pyengine MACHINE PORT`, on the interfaces that it is bound to and no others: on the loopback alone by
+default, so that only tools of this machine see it; `--osc-host 0.0.0.0` (or the address of one interface) for a tablet. A name
+that is taken gets a number behind. It is withdrawn when the engine ends, however it ends. `--no-announce` for none of it.
+
 ## Bundles and time tags
 The settings of one bundle take effect at the same frame. A time tag in the future schedules
 them to the sample: frame = origin frame + round((tag - origin time) x rate); the origin is in `/engine/status`
