@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import signal
+import socket
 import threading
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,10 @@ def add(commands: Any) -> None:
     one.add_argument("--block", type=int, default=64, metavar="FRAMES", help="frames of a block (64)")
     one.add_argument("--lead", type=int, default=2, metavar="BLOCKS", help="blocks rendered ahead, 1 to 8 (2)")
     one.add_argument("--osc-port", type=int, default=5005, metavar="N", help="UDP port, 0 for any (5005)")
-    tcp = "TCP port for OSC besides, 0 for any (none)"
-    one.add_argument("--osc-tcp-port", type=int, default=None, metavar="N", help=tcp)
+    tcp = (
+        "TCP port for OSC besides, 0 for any, or none (auto: on the loopback the number of UDP's, any if that is taken)"
+    )
+    one.add_argument("--osc-tcp-port", type=_tcp_port, default="auto", metavar="N|auto|none", help=tcp)
     query = f"serve OSCQuery for tools on this HTTP port, 0 for any ({OSCQUERY_PORT})"
     one.add_argument("--oscquery", type=int, nargs="?", const=OSCQUERY_PORT, metavar="PORT", help=query)
     silent = "do not announce OSCQuery by mDNS, by which tools find it"
@@ -89,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         lead_blocks=arguments.lead,
         osc_host=arguments.osc_host,
         osc_port=arguments.osc_port,
-        osc_tcp_port=arguments.osc_tcp_port,
+        osc_tcp_port=_chosen_tcp_port(arguments),
         oscquery_port=arguments.oscquery,
         announces=not arguments.no_announce,
         recordings=arguments.recordings,
@@ -156,6 +160,28 @@ def _tell(arguments: argparse.Namespace, engine: pyengine.Engine, page: str | No
     if page is not None:
         lines.append(f"page on {page}")
     print_result(arguments, facts, "\n".join(lines))
+
+
+def _tcp_port(text: str) -> int | str:
+    """Return a port, or a word."""
+    return text if text in ("auto", "none") else int(text)
+
+
+def _chosen_tcp_port(arguments: argparse.Namespace) -> int | None:
+    """Return what was asked for; without a word, on the loopback, the number of the UDP port, or 0 if that is taken."""
+    if arguments.osc_tcp_port != "auto":
+        return None if arguments.osc_tcp_port == "none" else int(arguments.osc_tcp_port)
+    try:
+        if not ip_address(socket.gethostbyname(arguments.osc_host)).is_loopback:
+            return None
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((arguments.osc_host, arguments.osc_port))
+    except OverflowError:  # no port: the engine will say so
+        return None
+    except OSError:
+        return 0
+    return int(arguments.osc_port)
 
 
 def _announced(arguments: argparse.Namespace, engine: pyengine.Engine) -> str:
