@@ -132,6 +132,7 @@ HEADERS = [
     "dsp/drive_curves.h",
     "dsp/drive_simd.h",
     "dsp/sampler_simd.h",
+    "dsp/reverb_simd.h",
     "dsp/svf_simd.h",
     "mix_simd.h",
     "dsp/simd_each.h",
