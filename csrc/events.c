@@ -135,6 +135,18 @@ static void emit_at(PePlan *plan, uint32_t now, _Atomic uint32_t *marker) {
   }
 }
 
+/* What they show is read and never written, as levels are. */
+static void show(PePlan *plan) {
+  for (uint32_t i = 0; i < plan->n_events; i++) {
+    const PeStep *step = &plan->steps[plan->events[i]];
+    if (step->module->events->show == NULL || !pe_meter_wants(plan->meter, plan->events[i])) continue;
+    const PeEmit e = emit_of(plan, step, 0, 0, 0);
+    uint64_t shown[2] = {0};
+    step->module->events->show(step->own, &e, shown);
+    pe_meter_show(plan->meter, plan->events[i], step->handle, shown);
+  }
+}
+
 PE_RT void pe_events_run(PePlan *plan, uint32_t n_frames, const PeDue *due, uint32_t first, uint32_t last, uint32_t at, _Atomic uint32_t *marker) {
   Outside o = {.due = due, .next = first, .last = last, .at = at};
   uint32_t left = PE_EMIT_SIZE; /* moments of one chunk: none goes on for ever at one frame */
@@ -153,6 +165,7 @@ PE_RT void pe_events_run(PePlan *plan, uint32_t n_frames, const PeDue *due, uint
     const PeStep *step = &plan->steps[plan->events[i]];
     if (step->module->events->advance) step->module->events->advance(step->own, n_frames);
   }
+  if (plan->meter) show(plan);
 }
 
 /* ---- from plan to plan ------------------------------------------------------------------------------ */
