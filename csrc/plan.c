@@ -127,6 +127,10 @@ PE_RT PeEmitted pe_due_at(const PePlan *plan, const PeDue *due, uint32_t d, uint
 }
 
 static void run_split(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
+  if (step->n_sampled) {
+    pe_sampled_run(plan, step, n_frames, due, at);
+    return;
+  }
   uint32_t done = 0;
   for (uint32_t d = step->first_due; d != PE_NONE; d = plan->next_due[d]) {
     const PeEmitted c = pe_due_at(plan, due, d, at);
@@ -146,9 +150,7 @@ static void measure(PePlan *plan, const PeStep *step, uint32_t n_frames) {
 
 PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
   for (uint32_t k = 0; k < step->n_sums && step->module->absorb == NULL; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
-  if (step->n_sampled) {
-    pe_sampled_run(plan, step, n_frames, due, at);
-  } else if (step->first_due != PE_NONE) {
+  if (step->first_due != PE_NONE) {
     run_split(plan, step, n_frames, due, at);
   } else {
     const PeBlock block = block_of(step, n_frames, step->inputs, step->outputs, step->mods);
@@ -201,7 +203,7 @@ static int run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue *
 /* ---- all of it ------------------------------------------------------------------------------------ */
 
 static void link_one(PePlan *plan, PeStep *step, uint32_t d) {
-  if (step->first_due == PE_NONE)
+  if (step->last_due == PE_NONE)
     step->first_due = d;
   else
     plan->next_due[step->last_due] = d;

@@ -43,6 +43,16 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         yield engine
 
 
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A page of an engine that tests share: they ask for nothing that is done."""
+    folder = tmp_path_factory.mktemp("shared")
+    with Engine("none", osc_port=0, recordings=folder, prime_timeout_ms=20_000, probation_ms=0) as engine:
+        engine.create("osc1", "simple_sine")
+        engine.commit()
+        yield engine.open_page()
+
+
 def page_at(address: str, **options: Any) -> Any:
     return connect(address.replace("http", "ws") + "ws", compression=None, max_size=None, **options)
 
@@ -377,8 +387,8 @@ def test_a_browser_that_floods_is_throttled_and_cut_and_the_sound_goes_on(engine
         "[" * 4000,
     ],
 )
-def test_a_message_that_is_none_is_answered_with_the_reason_and_the_page_goes_on(engine: Engine, text: str) -> None:
-    with page_at(engine.open_page()) as page:
+def test_a_message_that_is_none_is_answered_with_the_reason_and_the_page_goes_on(address: str, text: str) -> None:
+    with page_at(address) as page:
         line_of(page, "patch")
         page.send(text)
         assert line_of(page, "reply")["ok"] is False
