@@ -116,6 +116,37 @@ static void lay_memory(Layout *l, PeStep *step) {
   p->n_memories++;
 }
 
+/* Bit p: cables set parameter p in steps. */
+static uint64_t sampled_params(const Build *b, uint32_t node) {
+  uint64_t params = 0;
+  for (uint32_t i = b->first_cable[node]; i < b->first_cable[node + 1]; i++) {
+    const PeCableSpec *c = &b->spec->cables[b->into[i]];
+    if (pe_is_sampled(b, c)) params |= 1ull << c->dest_port;
+  }
+  return params;
+}
+
+static void lay_sampled(Layout *l, PeStep *step, uint32_t node) {
+  PePlan *p = l->p;
+  uint64_t left = sampled_params(l->b, node);
+  const uint32_t n = (uint32_t)__builtin_popcountll(left);
+  if (n == 0) return;
+  const uint64_t at = p->state_bytes;
+  p->state_bytes += pe_align_up(n * sizeof(PeSampled), 32);
+  p->n_sampled += n;
+  step->sampled = arena_take(&l->steps, n * sizeof *step->sampled);
+  if (!is_real(l)) return;
+  for (; left; left &= left - 1) {
+    PeSampledParam *s = &step->sampled[step->n_sampled];
+    *s = (PeSampledParam){.param = (uint32_t)__builtin_ctzll(left), .state = (PeSampled *)(void *)(p->states + at) + step->n_sampled};
+    step->n_sampled++;
+    for (uint32_t i = l->b->first_cable[node]; i < l->b->first_cable[node + 1]; i++) {
+      const PeCableSpec *c = &l->b->spec->cables[l->b->into[i]];
+      if (c->to_param && c->dest_port == s->param) s->rest += c->offset;
+    }
+  }
+}
+
 static void lay_state(Layout *l, PeStep *step, uint32_t node) {
   const PeModule *m = l->b->modules[node];
   PePlan *p = l->p;
@@ -123,6 +154,7 @@ static void lay_state(Layout *l, PeStep *step, uint32_t node) {
                    .process = m->isa ? m->isa[l->b->isa].process : m->process,
                    .bank = PE_NONE, .first_due = PE_NONE, .last_due = PE_NONE};
   p->state_bytes += pe_state_bytes(m);
+  lay_sampled(l, step, node);
   lay_memory(l, step);
   step->inputs = arena_take(&l->steps, m->n_inputs * sizeof *step->inputs);
   step->outputs = arena_take(&l->steps, m->n_outputs * sizeof *step->outputs);
@@ -142,12 +174,16 @@ static void lay_step(Layout *l, PeStep *step, uint32_t node) {
   Build *b = l->b;
   const PeModule *m = b->modules[node];
   uint32_t sum_buffers[PE_MODULE_MAX_PORTS], n_sum_buffers = 0;
+  const uint32_t n_cables = b->first_cable[node + 1] - b->first_cable[node];
   for (uint32_t i = 0; i < m->n_inputs + m->n_params; i++) {
     const uint32_t to_param = i >= m->n_inputs;
     const uint32_t port = to_param ? i - m->n_inputs : i;
     const float *from = wire(l, step, node, port, to_param, sum_buffers, &n_sum_buffers);
     if (!is_real(l)) continue;
-    if (to_param) {
+    PeSampledParam *sampled = to_param ? pe_sampled_find(step, port) : NULL;
+    if (sampled) {
+      sampled->cable = from;
+    } else if (to_param) {
       step->mods[port] = from;
       step->has_mods |= from != NULL;
     } else
@@ -156,7 +192,7 @@ static void lay_step(Layout *l, PeStep *step, uint32_t node) {
   b->first_buffer[node] = take_buffers(b, m->n_outputs);
   for (uint32_t i = 0; is_real(l) && i < m->n_outputs; i++) step->outputs[i] = buffer_at(l->p, b->first_buffer[node] + i);
   /* Outputs were taken before inputs are given back: no step writes where it reads. */
-  if (m->absorb) { /* reads all of it when all has run */
+  if (m->absorb || (m->events && n_cables > 0)) { /* reads all of it when all has run */
     if (is_real(l)) l->p->absorbing[l->p->n_absorbing] = (uint32_t)(step - l->p->steps);
     l->p->n_absorbing++;
     return;
@@ -403,7 +439,7 @@ static void lay_out(Layout *l, uint32_t *step_of) {
   PeStep scratch;
   b->n_free = b->n_buffers = b->n_bank_buffers = 0;
   p->state_bytes = l->memory_bytes = 0;
-  p->n_units = p->n_memories = p->n_absorbing = 0;
+  p->n_units = p->n_memories = p->n_absorbing = p->n_sampled = 0;
   for (uint32_t i = 0; i < n; i++) b->users[i] = b->n_out_cables[i] + b->is_kept[i]; /* a kept one is never given back */
   p->steps = arena_take(&l->steps, n * sizeof *p->steps);
   p->by_handle = arena_take(&l->steps, n * sizeof *p->by_handle);

@@ -57,14 +57,24 @@ static double param_max(const PePlan *plan, const PeParam *p) {
   return p->flags & PE_PARAM_NYQUIST ? plan->sample_rate_hz * 0.5 - 10.0 : p->max;
 }
 
+PE_RT double pe_step_value(const PePlan *plan, const PeParam *p, double value) {
+  const double max = param_max(plan, p);
+  value = (value < p->min ? p->min : value > max ? max : value) + 0.0; /* never -0: whether a ramp ends on it would depend on how it was split */
+  if (p->flags & PE_PARAM_GATE) return value >= 0.5 ? 1.0 : 0.0;
+  return p->flags & PE_PARAM_INTEGER ? (double)(int64_t)(value + 0.5) : value;
+}
+
 PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value, int is_immediate) {
   const PeParam *p = &step->module->params[param];
-  const double max = param_max(plan, p);
   const int is_new = !plan->has_run && !step->is_carried;
   if (step->bank != PE_NONE) pe_bank_settle(&plan->banks[step->bank]);
-  value = (value < p->min ? p->min : value > max ? max : value) + 0.0; /* never -0: whether a ramp ends on it would depend on how it was split */
-  if (p->flags & PE_PARAM_GATE) value = value >= 0.5 ? 1.0 : 0.0;
-  if (p->flags & PE_PARAM_INTEGER) value = (double)(int64_t)(value + 0.5);
+  value = pe_step_value(plan, p, value);
+  PeSampledParam *sampled = pe_sampled_find(step, param);
+  if (sampled) {
+    sampled->state->set = value;
+    sampled->state->is_due = 1;
+    return;
+  }
   const int at_once = is_immediate || !(p->flags & PE_PARAM_RAMPED) || is_new;
   pe_smooth_set(&step->params[param], value, at_once ? 0 : (uint32_t)(p->ramp_us * plan->sample_rate_hz / 1.0e6 + 0.5));
   if (step->module->changed) step->module->changed(step->own, step->params, param, is_immediate || is_new);
@@ -91,8 +101,7 @@ static void process(PeStep *step, PeBlock *block, uint32_t n_frames) {
   if (step->is_moving) pe_step_advance(step, n_frames);
 }
 
-/* Frames `from` to `to` of the chunk. */
-static void process_part(PeStep *step, uint32_t from, uint32_t to) {
+PE_RT void pe_step_run_part(PeStep *step, uint32_t from, uint32_t to) {
   const PeModule *m = step->module;
   const float *inputs[PE_MODULE_MAX_PORTS], *mods[PE_MODULE_MAX_PORTS];
   float *outputs[PE_MODULE_MAX_PORTS];
@@ -108,8 +117,8 @@ static void process_part(PeStep *step, uint32_t from, uint32_t to) {
 
 static uint32_t due_frame(const PeDue *due, uint32_t d, uint32_t at) { return (uint32_t)(due->commands[d].frame - due->first_frame) - at; }
 
-/* Due command d as one of the chunk: an emitted one as it is, one from outside by its frame. */
-static PeEmitted due_at(const PePlan *plan, const PeDue *due, uint32_t d, uint32_t at) {
+/* An emitted one as it is, one from outside by its frame. */
+PE_RT PeEmitted pe_due_at(const PePlan *plan, const PeDue *due, uint32_t d, uint32_t at) {
   if (d >= PE_SCHEDULE_SIZE) return plan->emitted[d - PE_SCHEDULE_SIZE];
   const PeCommand *c = &due->commands[d];
   return (PeEmitted){.value = c->value, .frame = due_frame(due, d, at), .param = (uint16_t)c->param, .is_immediate = (c->flags & PE_COMMAND_IMMEDIATE) != 0};
@@ -118,12 +127,12 @@ static PeEmitted due_at(const PePlan *plan, const PeDue *due, uint32_t d, uint32
 PE_RT_APART static void run_split(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
   uint32_t done = 0;
   for (uint32_t d = step->first_due; d != PE_NONE; d = plan->next_due[d]) {
-    const PeEmitted c = due_at(plan, due, d, at);
-    if (c.frame > done) process_part(step, done, c.frame);
+    const PeEmitted c = pe_due_at(plan, due, d, at);
+    if (c.frame > done) pe_step_run_part(step, done, c.frame);
     done = c.frame;
     pe_step_set(plan, step, c.param, c.value, c.is_immediate);
   }
-  process_part(step, done, n_frames);
+  pe_step_run_part(step, done, n_frames);
   step->first_due = step->last_due = PE_NONE;
 }
 
@@ -135,7 +144,9 @@ PE_RT_APART static void measure(PePlan *plan, const PeStep *step, uint32_t n_fra
 
 PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
   for (uint32_t k = 0; k < step->n_sums && step->module->absorb == NULL; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
-  if (step->first_due != PE_NONE)
+  if (step->n_sampled)
+    pe_sampled_run(plan, step, n_frames, due, at);
+  else if (step->first_due != PE_NONE)
     run_split(plan, step, n_frames, due, at);
   else
     process(step, &step->block, n_frames);
@@ -145,6 +156,10 @@ PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDu
 /* What closes no cycle takes its inputs when all is rendered. */
 static void absorb(PeStep *step, uint32_t n_frames) {
   for (uint32_t k = 0; k < step->n_sums; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
+  if (step->module->events) {
+    pe_sampled_take(step, n_frames);
+    return;
+  }
   step->block.n_frames = n_frames;
   step->block.is_unchanged = !step->is_moving && !step->has_mods;
   step->module->absorb(step->own, &step->block);
@@ -255,7 +270,7 @@ static void run_straight(PePlan *plan, float *const *planes, uint32_t n_frames, 
   for (uint32_t i = 0; i < plan->n_units; i++) {
     PeStep *step = &plan->steps[plan->units[i].step];
     atomic_store_explicit(marker, step->handle, memory_order_relaxed); /* read after a death only */
-    if (step->n_sums > 0 || plan->meter)
+    if (step->n_sums > 0 || step->n_sampled > 0 || plan->meter)
       pe_step_run(plan, step, n_frames, NULL, 0);
     else
       process(step, &step->block, n_frames);
@@ -348,4 +363,5 @@ PE_RT void pe_plan_carry(PePlan *plan, PePlan *before) {
   }
   pe_events_carry(plan, before);
   pe_plan_touched(plan);
+  pe_sampled_carry(plan, before);
 }

@@ -161,7 +161,8 @@ static int render_next(PeWorker *w) {
   atomic_store_explicit(&w->shared->render_head, w->head, memory_order_release);      /* the block is there before it */
   if (s->config.is_free_running) pe_wake(&s->done);
   serve_sync(w, before, w->run->applied);
-  publish_counters(w, pe_now_ns() - start);
+  w->took_ns = pe_now_ns() - start;
+  publish_counters(w, w->took_ns);
   return 1;
 }
 
@@ -233,16 +234,34 @@ static uint64_t rest_ns(const PeWorker *w) {
   return (uint64_t)(1.0e9 * (double)(w->head - play - lead) * c->block_frames / c->sample_rate_hz);
 }
 
-/* How long to sleep. Where the clock does not wake, requests come at the distance of the largest one: sleep until
- * shortly after the next one should have come, and look often from then on. What was asked for is in the ring. */
+/* When the newest request should have come: one that came late by jitter does not put the next look off. */
+static uint64_t asked_ns(PeWorker *w, uint64_t period_ns) {
+  const uint64_t asked = atomic_load_explicit(&w->segment->asked_ns, memory_order_relaxed); /* a hint */
+  if (asked == w->asked_ns) return w->line_ns;
+  const uint64_t due = w->line_ns + period_ns + period_ns / 64; /* it follows a clock that drifts */
+  w->asked_ns = asked;
+  w->line_ns = asked > due && asked - due < period_ns ? due : asked;
+  return w->line_ns;
+}
+
+/* How long after a request to look: the later a block is begun, the newer are the commands it takes. What rendering took is
+ * left twice, in the time that is to be had. */
+static uint64_t late_ns(const PeWorker *w, uint64_t block_ns) {
+  const uint64_t soonest = w->wait_ns / 8, latest = w->wait_ns;
+  const uint64_t left = block_ns > 2 * w->took_ns ? block_ns - 2 * w->took_ns : 0, late = left * latest / block_ns;
+  return late > soonest ? late : soonest;
+}
+
+/* How long to sleep. Where the clock does not wake, requests come at the distance of the largest one: sleep until some
+ * time after the next one should have come, and look often from then on. What was asked for is in the ring. */
 static uint64_t sleep_ns(PeWorker *w) {
   if (w->run == NULL) return LONGEST_SLEEP_NS;
   if (w->segment->config.is_free_running) return w->wait_ns;
   const PeConfig *c = &w->segment->config;
   const uint32_t request = atomic_load_explicit(&w->segment->largest_request, memory_order_relaxed); /* a figure that only grows */
-  const uint64_t asked_ns = atomic_load_explicit(&w->segment->asked_ns, memory_order_relaxed);       /* a hint */
   const double frames = request > c->block_frames ? request : c->block_frames;
-  const uint64_t expected = asked_ns + (uint64_t)(1.0e9 * frames / c->sample_rate_hz) + w->wait_ns / 8, now = pe_now_ns();
+  const uint64_t period_ns = (uint64_t)(1.0e9 * frames / c->sample_rate_hz), block_ns = (uint64_t)(1.0e9 * c->block_frames / c->sample_rate_hz);
+  const uint64_t expected = asked_ns(w, period_ns) + period_ns + late_ns(w, block_ns), now = pe_now_ns();
   const uint64_t next = expected > now + w->wait_ns / 4 ? expected - now : w->wait_ns / 4, rest = rest_ns(w);
   const uint64_t left = rest > next ? rest : next;
   return left < LONGEST_SLEEP_NS ? left : LONGEST_SLEEP_NS;

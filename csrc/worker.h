@@ -28,7 +28,9 @@ struct PeWorker {
   uint64_t checkpoint_block;   /* the last periodic one's */
   float   *scratch;            /* a block that is not published */
   PeMeter  meter;
-  uint64_t wait_ns;            /* longest sleep between two looks */
+  uint64_t wait_ns;            /* longest sleep between two looks, and the longest from a request to one */
+  uint64_t asked_ns, line_ns;  /* the newest request seen: when it came, and when it should have */
+  uint64_t took_ns;            /* to render the newest block */
 
   /* handed over: whoever exchanges the pointer for NULL owns what it pointed to */
   _Atomic(PePlan *) armed;     /* or pe_turning() while the render thread turns to it */

@@ -36,9 +36,9 @@ OSC_TAIL = """
 - `/mod/ID/PARAM` takes a number in the parameter's unit (see modules.md) or, where the parameter has named
   choices, a name. Aliases: `frequency` = `freq`, `resonance` = `q`, `filter_mode` = `mode`.
 - `/gate/ID` takes 0, 1, true, false, `on`, `off`; anything else is refused. Opening an open gate retriggers.
-- `/patch/connect SOURCE DEST`: SOURCE is a module (or `ID.PORT`), DEST a module, `ID.PORT`, or `ID.PARAM` for a
-  parameter that takes a cable: its value is then the setting plus the cable, sample by sample; a gate input with a
-  cable follows the cable alone.
+- `/patch/connect SOURCE DEST`: SOURCE is a module (or `ID.PORT`), DEST a module, `ID.PORT`, or `ID.PARAM` for any
+  parameter but deeds: its value is then the setting plus the cable, sample by sample or, where modules.md says so, looked at
+  every 16 or 64 frames; a gate with a cable follows the cable alone.
 - Options of `/patch/commit` and `/patch/undo` are pairs: `crossfade` ms (0 to 1000; default 5), `allow_silence`
   0 or 1, `timeout` ms (for the commit to be ready; default 500).
 
@@ -169,7 +169,10 @@ the parameter's unit or the name of a choice.
 MODULES_HEAD = """# Modules
 
 Read from the descriptors in csrc/dsp. Ranges are for 48000 Hz where they depend on the rate. A change of a ramped
-parameter takes the time given, in frames, whatever the block size. "cable": a cable may drive it.
+parameter takes the time given, in frames, whatever the block size.
+
+"cable": a cable drives it at every frame. "cable / 16": the engine looks at the cables every 16 frames and sets the parameter,
+as a command for that frame would; "cable / 64" the same, 64 frames later. docs/patches.md has more on both.
 
 """
 
@@ -247,7 +250,7 @@ def modules_page() -> str:
             choices = ", ".join(f"{i} {c}" for i, c in enumerate(p.choices))
             text = f"{p.help}{': ' + choices if choices else ''}"
             unit = f" {p.unit}" if p.unit else ""
-            cable = "cable" if p.takes_cable else ""
+            cable = {0: "", 1: "cable"}.get(p.cable_frames, f"cable / {p.cable_frames}")
             rows.append(f"| {name} | {p.range_text(48000)} | {p.default:g}{unit} | {ramp} | {cable} | {text} |")
         parts.append(f"## {module.name}\n{module.help}\n\n{ports}\n\n" + "\n".join(rows) + "\n")
     return NOTE + MODULES_HEAD + "\n".join(parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import struct
+import time
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ N_SEATS = int(lib.PE_SEATS)
 N_SLOTS = int(lib.PE_SLOTS)
 CALLBACK = int(lib.PE_SEATS)  # the source of the audio callback's events
 DECLICKED = int(lib.PE_HEARD_DECLICKED)
+AWAIT_MS = 2  # between two looks at whether a slot still lives
 KEEP_ALL = NO_PIN = 0xFFFFFFFFFFFFFFFF
 NO_LIMIT = 0xFFFFFFFFFFFFFFFF
 ISA_VARIABLE = "PYENGINE_ISA"  # an instruction set to be used instead of the best one
@@ -505,6 +507,9 @@ class Segment:
     def set_alive(self, slot: int, is_on: bool) -> None:
         lib.pe_slot_set_alive(self._pointer, slot, is_on)
 
+    def is_alive(self, slot: int) -> bool:
+        return bool(lib.pe_slot_is_alive(self._pointer, slot))
+
     def set_pin(self, slot: int, seq: int) -> None:
         lib.pe_slot_set_pin(self._pointer, slot, seq)
 
@@ -605,6 +610,20 @@ class Segment:
             return None
         return int(info.block), int(info.seq)
 
+    def await_checkpoint(self, slot: int, generation: int, block: int, timeout_s: float) -> bool:
+        """Wait until there is one of a generation, of this block or a later one; False where the slot that was asked to
+        write it has died, or takes longer.
+        """
+        until = time.monotonic() + timeout_s
+        while True:
+            seen = self.signal_value
+            found = self.checkpoint(generation)
+            if found is not None and found[0] >= block:
+                return True
+            if not self.is_alive(slot) or time.monotonic() >= until:
+                return False
+            self.wait_signal(seen, AWAIT_MS)
+
     # what watches
     def watch(self, until_block: int) -> None:
         """Let the levels of blocks below this one be measured."""
@@ -619,6 +638,16 @@ class Segment:
         rows = ffi.new("PeLevel[]", int(lib.PE_METERS))
         n = lib.pe_meter_levels(self._pointer, rows, len(rows))
         return {row.handle: (row.peak, row.rms) for row in rows[0:n]}
+
+    def shown(self) -> dict[int, tuple[int, int]]:
+        """Return by handle what clocks, sequences and voices show, as far as somebody watches: two numbers.
+
+        A clock: its beat in 2^-32, + 1; whether it runs. A seq: the number of its next step; 1, and 2 besides while it
+        holds a gate open. Voices: 128 bits, one for each note that is held.
+        """
+        rows = ffi.new("PeShown[]", int(lib.PE_METERS))
+        n = lib.pe_meter_shown(self._pointer, rows, len(rows))
+        return {row.handle: (int(row.words[0]), int(row.words[1])) for row in rows[0:n]}
 
     def output_level(self, n_frames: int) -> list[tuple[float, float]]:
         """Return (peak, rms) of each channel, of the newest frames that `tail` would return."""

@@ -40,6 +40,7 @@ class Attempt:
     phase: str = "waiting"
     generation: int = 0
     slot: int = -1
+    onto: int | None = None  # sent ahead, to a slot on its way to this generation
     stage: Stage | None = None  # from priming on
     held: list[_native.Record] = field(default_factory=list)
     ready_ms: float = 0.0
@@ -144,7 +145,11 @@ class Commits:
             self._begin(queued)
             return
         attempt = self._attempt
-        if attempt is None or attempt.phase != "waiting" or self._mender.is_mending:
+        if attempt is None or attempt.phase != "waiting":
+            return
+        if attempt.onto is not None and not self._may_go_on(attempt):
+            self._take_back(attempt)
+        if self._mender.is_mending:
             return
         if self._board.desk.is_undone_already:
             self._refuse("rolled back", "what it was to undo was taken back already")
@@ -152,8 +157,24 @@ class Commits:
         if self._mender.is_on_probation:
             self._mender.end_probation()  # comes back here when the old slot has joined
         standby = self._board.standby
-        if standby.state is State.REPLICA and standby.index not in self._draining:
+        if standby.index in self._draining:
+            return
+        if standby.state is State.REPLICA:
             self._prime(attempt, standby)
+        elif attempt.onto is None and self._mender.is_joining(standby.index):
+            self._send(attempt, standby, self._board.lineage.last.generation)
+
+    def _may_go_on(self, attempt: Attempt) -> bool:
+        """What was sent ahead is still for the standby, which joins or has joined what it is to follow."""
+        board = self._board
+        standby = board.standby
+        is_there = standby.index == attempt.slot and board.lineage.last.generation == attempt.onto
+        return is_there and (standby.state is State.REPLICA or self._mender.is_joining(standby.index))
+
+    def _take_back(self, attempt: Attempt) -> None:
+        """What was sent ahead comes to nothing; it may be sent again."""
+        attempt.onto = None
+        self._abandon(attempt.slot)
 
     def _rest(self) -> None:
         """While nothing plays and nothing is on its way, workers need not look at every block."""
@@ -171,10 +192,19 @@ class Commits:
     # ---- prime --------------------------------------------------------------------------------------------
 
     def _prime(self, attempt: Attempt, standby: Slot) -> None:
+        if attempt.onto is None:
+            self._send(attempt, standby, None)
+        attempt.phase = "priming"
+        self._board.move(standby.index, Happening.COMMIT)
+        self._set_timer(attempt, self._timeout_ms(attempt.command) / 1e3, self._on_prime_timeout)
+
+    def _send(self, attempt: Attempt, standby: Slot, onto: int | None) -> None:
+        """Let a worker build and prime. onto: it is still on its way to that generation, and does this right after: the
+        answers come in this order too.
+        """
         board, options = self._board, self._board.options
-        attempt.generation, attempt.slot, attempt.phase = board.next_generation(), standby.index, "priming"
+        attempt.generation, attempt.slot, attempt.onto = board.next_generation(), standby.index, onto
         board.segment.reset_prime_ready(standby.index, attempt.generation)
-        board.move(standby.index, Happening.COMMIT)
         same = attempt.patch.is_built_like(board.desk.committed)
         crossfade_ms = attempt.command.crossfade_ms
         fade_ms = options.crossfade_ms if crossfade_ms is None else crossfade_ms
@@ -185,9 +215,10 @@ class Commits:
             fade_frames=fade_frames,
             allow_silence=attempt.command.allow_silence,
             max_share=options.max_block_share,
+            onto=onto,
+            may_hurry=options.on_prime_timeout == "swap",
         )
         self._crew.send(standby.index, [*attempt.stage.build_messages(), prime])
-        self._set_timer(attempt, self._timeout_ms(attempt.command) / 1e3, self._on_prime_timeout)
 
     def _set_timer(self, attempt: Attempt, seconds: float, action: Callable[[], None]) -> None:
         if attempt.timer is not None:
@@ -212,9 +243,9 @@ class Commits:
         """Tell a worker to forget what it builds; it may be in the midst of it and answers later."""
         board = self._board
         board.segment.reset_prime_ready(slot, board.next_generation())
+        self._draining[slot] = time.monotonic()
+        board.loop.after(DRAIN_TIMEOUT_S, lambda: self._on_drain_timeout(slot))
         if board.slots[slot].state is State.PRIMING:
-            self._draining[slot] = time.monotonic()
-            board.loop.after(DRAIN_TIMEOUT_S, lambda: self._on_drain_timeout(slot))
             board.move(slot, Happening.REFUSED)
         self._crew.send(slot, [{"type": "abort"}])
 
@@ -227,6 +258,13 @@ class Commits:
         """A worker tells its verdict."""
         attempt, board = self._attempt, self._board
         if self._draining.pop(slot, None) is not None or attempt is None or attempt.generation != message["generation"]:
+            self.advance()
+            return
+        if attempt.phase == "waiting":  # it was sent ahead, and what it was to follow is not there
+            attempt.onto = None
+            if message["is_ready"]:
+                board.segment.reset_prime_ready(slot, board.next_generation())
+                self._crew.send(slot, [{"type": "abort"}])
             self.advance()
             return
         self.prime_warnings += len(message.get("warnings", ()))
@@ -352,7 +390,11 @@ class Commits:
         """A worker has died: a commit that it primes or is to play is refused."""
         self._draining.pop(was.index, None)
         attempt = self._attempt
-        if attempt is None or attempt.phase == "waiting":
+        if attempt is None:
+            return
+        if attempt.phase == "waiting":
+            if was.index == attempt.slot:
+                attempt.onto = None  # it has gone with it
             return
         other = self._board.slots[was.other]
         if was.index == attempt.slot:
@@ -381,6 +423,8 @@ class Commits:
         assert attempt is not None
         if attempt.timer is not None:
             attempt.timer.cancel()
+        if attempt.phase == "waiting" and attempt.onto is not None:
+            self._take_back(attempt)
         self._board.segment.close_gate()
         self._board.desk.refuse()
         self._count_refusal(reason)

@@ -64,8 +64,6 @@ class Joining:
     slot: int
     generation: int
     tries: int = 1
-    awaits_seat: int = -1  # whose checkpoint was asked for
-    is_sent: bool = False  # the worker has been told: it needs nobody else any more
     restarts: Stage | None = None
 
 
@@ -217,24 +215,24 @@ class Mender:
         self._joins[slot] = joining
         board.segment.set_pin(slot, board.segment.keep)
         board.loop.after(2 * JOIN_TIMEOUT_MS / 1e3, lambda: self._on_join_timeout(joining))
-        provider = board.slots[1 - slot]
+        self._send_join(joining)
+
+    def _ask_for_checkpoint(self, joining: Joining) -> Message | None:
+        """Let the other slot write one, if it can; return what the joiner is to wait for."""
+        segment, provider = self._board.segment, self._board.slots[1 - joining.slot]
         is_there = provider.state is State.ACTIVE or provider.is_replica
-        generation = joining.generation
-        if generation and is_there and board.segment.slot_generation(provider.index) == generation:
-            joining.awaits_seat = board.segment.seat(provider.index)
-            board.segment.request_checkpoint(provider.index, generation)
-            board.loop.after(CHECKPOINT_WAIT_S, lambda: self._send_join(joining))
-        else:
-            self._send_join(joining)
+        if not joining.generation or not is_there or segment.slot_generation(provider.index) != joining.generation:
+            return None
+        block = segment.render_head(provider.index)
+        segment.request_checkpoint(provider.index, joining.generation)
+        return {"slot": provider.index, "block": block, "timeout_s": CHECKPOINT_WAIT_S}
 
     def _send_join(self, joining: Joining) -> None:
-        if self._joins.get(joining.slot) is not joining or joining.is_sent:
-            return
-        joining.is_sent = True
         board = self._board
         message: Message = {
             "type": "join",
             "generation": joining.generation,
+            "awaited": self._ask_for_checkpoint(joining),
             "timeout_ms": JOIN_TIMEOUT_MS,
             "is_to_be_swapped": self._is_recommit(joining),
             "is_alone": board.active is None,
@@ -250,6 +248,12 @@ class Mender:
         if self._is_recommit(joining):
             board.segment.reset_prime_ready(joining.slot, joining.generation)
         self._crew.send(joining.slot, [message])
+
+    def is_joining(self, slot: int) -> bool:
+        """True while a slot is on its way to render what is heard, and nothing else is to happen there."""
+        joining, last = self._joins.get(slot), self._board.lineage.last.generation
+        is_plain = joining is not None and joining.restarts is None and joining.generation == last
+        return is_plain and not self._awaits_recommit
 
     def _is_recommit(self, joining: Joining) -> bool:
         """The slot that is heard renders the patch before; this one brings the new one back."""
@@ -323,9 +327,6 @@ class Mender:
         self._has_asked = False
         self._assign_keepers()
         self.on_hash(event)
-        for joining in list(self._joins.values()):
-            if joining.awaits_seat == event.source and joining.generation == event.generation:
-                self._send_join(joining)
 
     def on_hash(self, event: _native.Event) -> None:
         """Both replicas tell the hash of their states at the same blocks: they must be the same."""
@@ -401,8 +402,6 @@ class Mender:
             self._joiners_lost += 1
             if not self._joins or self._joiners_lost > JOINERS_ALLOWED:
                 self._on_extinction()
-        for other in list(self._joins.values()):  # nobody will write what it waits for
-            self._send_join(other)
         if is_own_fault and not is_of_candidate and self._is_killing(of):
             self._give_up()
         self._let_play(worker)  # what is to be heard may be another patch now

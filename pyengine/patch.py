@@ -616,7 +616,7 @@ class Patch:
             names = [*spec.inputs, *(p.name for p in spec.cable_params)]
             raise unknown_name(f"input or parameter of {spec.name}", port, names, node=id)
         if not param.takes_cable and not is_followed:
-            text = f"parameter {param.name} takes no cable; parameters that do: {able}"
+            text = f"{param.name} is a deed, not a value that a cable could hold; parameters that take one: {able}"
             raise PatchError(Fault(text, node=id, param=param.name))
         return id, [param.index], True
 
@@ -649,8 +649,8 @@ class Patch:
 
     def _cycle_errors(self) -> Iterator[PatchError]:
         number = {id: n for n, id in enumerate(self._nodes)}
-        absorbs = {spec.name for spec in self._registry.modules if spec.absorbs}
-        at_once = [c for c in self._cables.values() if not c.feedback and self._nodes[c.dest].type not in absorbs]
+        late = {spec.name for spec in self._registry.modules if spec.is_late}
+        at_once = [c for c in self._cables.values() if not c.feedback and self._nodes[c.dest].type not in late]
         if all(number[cable.source] < number[cable.dest] for cable in at_once):
             return  # every cable leads onward: there is no way back
         following: dict[str, list[str]] = {id: [] for id in self._nodes}

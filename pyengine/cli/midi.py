@@ -27,7 +27,7 @@ from pyengine.patch_file import load_patch
 EXAMPLES = """
 pyengine midi tune.mid                                   play it on the engine that runs
 pyengine midi tune.mid --to 1=bass --to 2=lead           channel by channel
-pyengine midi tune.mid --patch synth.toml -o tune.wav    render it without an engine
+pyengine midi tune.mid --patch fm.toml -o tune.wav       render it without an engine
 pyengine midi tune.mid --describe --json                 what is in it
 """
 ABOUT = """Without --to the patch's `voices` play it: one all channels, of several the first channel 1, and so on. A

@@ -233,6 +233,7 @@ class Server:
             int(self._patch["revision"]),
             self._handles,
             segment.levels(),
+            segment.shown(),
             output,
             n_fed,
             segment.play_block,
