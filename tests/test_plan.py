@@ -484,7 +484,7 @@ def test_a_handle_that_the_core_would_refuse_is_refused_by_the_patch(handle: obj
 
 @pytest.mark.parametrize("mode", ["lowpass", "highpass", "peak"])
 def test_a_node_that_is_all_that_is_heard_has_the_bits_of_a_sum(mode: str) -> None:
-    """A filter that puts out the sum itself, and one whose sum with a silent node is taken: no bit differs, none is -0."""
+    """A filter that puts out the sum itself, and one that is summed with a silent node: no bit differs, none is -0."""
     patch = Patch().create("osc1", "simple_sine").create("env1", "adsr").create("filt1", "biquad_filter")
     patch.connect("osc1", "env1").connect("env1", "filt1").set("filt1", "mode", mode)
     patch.set("osc1", "gain", 1.0)
