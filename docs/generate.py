@@ -104,12 +104,14 @@ All that match are set at one frame, or none: one that does not take the value i
 later request overtakes a pattern. Patterns do not stand for commands: `/patch/*` is refused.
 
 ## Over TCP
-`pyengine run --osc-tcp-port N` (or `Engine(osc_tcp_port=N)`) takes the same requests over TCP, beside UDP, and answers on
-the same connection. Packets stand with their length as 4 bytes before them (OSC 1.0), or between END bytes (OSC 1.1,
+`pyengine run` on the loopback, with `--osc-tcp-port N` anywhere (or `Engine(osc_tcp_port=N)`), takes the same requests over
+TCP beside UDP, by itself at the port of the same number (or any, if that is taken: `osc.tcp.port` in `/engine/status`;
+`--osc-tcp-port none`: not at all), and answers on the same connection. Packets stand with their length as 4 bytes before them (OSC 1.0), or between END bytes (OSC 1.1,
 SLIP); the first byte of a connection says which, and the answers follow it. `Client(transport="tcp", port=N)` does so.
 
 Requests take effect in the order they came in, over each connection, and for each module with those of all others. Requests
-are at most 65507 bytes; answers are not: a `/patch/dump` that fits no datagram comes whole, and reports are not cut. Up to
+are at most 65507 bytes; answers are not: a `/patch/dump` that fits no datagram comes whole, and reports are not cut. Over UDP such a
+question is refused with the TCP port to ask it at; `Client` and the command line do so by themselves. Up to
 32 connections; one that takes no byte for 10 s while answers wait for it, or for which more than 64 MB wait, is dropped, with
 a line in the log. While more than 1 MB waits for it, nothing more is read from it. What cannot be read is told with a
 `/fail` and, where the borders of packets are lost, closed.
@@ -134,6 +136,11 @@ begin and end the telling of a value, as a binary OSC message, at once and whene
 A process of its own serves this, and is started again if it ends; the engine's processes do nothing for it but answer
 its OSC. Requests whose Host is not an address of this machine or whose Origin is another are refused (403); at most 32 tools; one
 that sends more than 1000 messages a second is throttled, and then cut, as is one that reads too slowly.
+
+Tools find it by themselves: it is announced by mDNS as `_oscjson._tcp`, and the OSC port as `_osc._udp` (and `_osc._tcp` where
+there is one), under the name `pyengine MACHINE PORT`, on the interfaces that it is bound to and no others: on the loopback alone by
+default, so that only tools of this machine see it; `--osc-host 0.0.0.0` (or the address of one interface) for a tablet. A name
+that is taken gets a number behind. It is withdrawn when the engine ends, however it ends. `--no-announce` for none of it.
 
 ## Bundles and time tags
 The settings of one bundle take effect at the same frame. A time tag in the future schedules

@@ -41,6 +41,7 @@ _START = {
     "udp": "start the engine (pyengine run) or give its port",
     "tcp": "start the engine with a TCP port (pyengine run --osc-tcp-port N) or give that",
 }
+_QUESTIONS = ("/patch/dump", "/seq/dump", "/engine/status", "/engine/levels", "/engine/modules", "/engine/commands")
 _LISTEN_S = 70.0  # an engine gives up after 60
 _SPARE_S = 1.0  # beyond a commit's own time-out
 MAX_EVENTS = 100_000  # kept until they are asked for; then the oldest go
@@ -54,7 +55,7 @@ class Client(Methods):
     refuses, and NoReplyError where it does not answer within timeout_s.
 
     transport: "udp", or "tcp" for an engine with a TCP port, over which answers of any size come (`dump` of
-    a large patch).
+    a large patch). A question whose answer fits no datagram is asked again over TCP where the engine takes it.
 
     rollbacks: what the engine said, unasked, of commits of this client that it had to take back after its answer
     (the patch failed on probation); seen with the next request.
@@ -68,6 +69,7 @@ class Client(Methods):
             raise EngineError(f"transport {shown(transport)} is none of {', '.join(TRANSPORTS)}")
         self.transport = transport
         self.rollbacks: list[CommitRefused] = []
+        self._wide: Client | None = None  # over TCP, for answers that fit no datagram
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
             raise EngineError(f"port {port!r} is outside 1..65535; check host and port")
@@ -92,6 +94,8 @@ class Client(Methods):
     def close(self) -> None:
         """Close the socket; again does no harm."""
         self._link.close()
+        if self._wide is not None:
+            self._wide.close()
 
     # ---- what happens ----
 
@@ -126,6 +130,8 @@ class Client(Methods):
     def send(self, command: Command) -> Reply:
         """Send one command and return its answer. Raises what the engine refuses."""
         reply = self._commanded([osc.encode(command)], [command])[0]
+        if _is_too_long(reply) and (wide := self._over_tcp()) is not None:
+            return wide.send(command)
         if not reply.ok:
             raise _error(reply)
         return reply
@@ -138,7 +144,18 @@ class Client(Methods):
             text = f"the address has {len(address)} characters; the longest taken has {messages.MAX_ADDRESS_BYTES}"
             raise CommandError(text)
         wait_s = self.timeout_s if timeout_s is None else timeout_s
-        return self._exchange([messages.build(address, args)], [address], wait_s)[0]
+        reply = self._exchange([messages.build(address, args)], [address], wait_s)[0]
+        if _is_too_long(reply) and (wide := self._over_tcp()) is not None:
+            return wide.ask(address, *args, timeout_s=timeout_s)
+        return reply
+
+    def _over_tcp(self) -> Client | None:
+        """Return a client over TCP, None where the engine has no such port or this one is it."""
+        if self._wide is None and self.transport == "udp":
+            tcp = self._report(commands.EngineStatus()).get("osc", {}).get("tcp")
+            if tcp:
+                self._wide = Client(self.host, tcp["port"], self.timeout_s, "tcp")
+        return self._wide
 
     def send_bundle(self, bundle: Iterable[Command], at: float | None = None) -> list[Reply]:
         """Send commands that take effect at one frame; return the answers in their order.
@@ -249,6 +266,11 @@ class Client(Methods):
             reply = self._keep(packet)
             if reply is not None:
                 self._is_rollback(reply)
+
+
+def _is_too_long(reply: Reply) -> bool:
+    """Return whether a question, which changes nothing, was answered with more than a datagram holds."""
+    return not reply.ok and reply.address in _QUESTIONS and osc.TOO_LONG in _text(reply)
 
 
 def _wait_s(command: Command) -> float:

@@ -13,11 +13,12 @@ from pyengine.board import Board, Reply
 from pyengine.channel import Message
 from pyengine.commands import Commit, Undo
 from pyengine.crew import Crew
-from pyengine.errors import CommitRefused, PatchError
+from pyengine.errors import CommitRefused, EngineError, PatchError
 from pyengine.lineage import Stage
 from pyengine.loop import Timer
 from pyengine.mending import Mender
 from pyengine.patch import Patch
+from pyengine.plan import Blueprint
 from pyengine.slots import Happening, Slot, State
 from pyengine.worker import prime_message
 
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 WARMUP_BLOCKS = 8
 REST_S = 0.02  # how far an engine without a patch renders ahead; its first commit is heard so much later
+FORESEEN_S = 0.004  # from an edit or a swap to what is built ahead for the commit or the join that will follow
+FORESEEN_NODES = 256  # more is not built ahead: the loop has other things to do
 SWAP_TIMEOUT_S = 2.0  # from the SWITCH record to the swap: the clock has stopped if it takes longer
 DRAIN_TIMEOUT_S = 5.0  # a worker that does not answer for so long after a commit was given up is replaced
 
@@ -60,6 +63,7 @@ class Commits:
         self._attempt: Attempt | None = None
         self._queued: Attempt | None = None
         self._draining: dict[int, float] = {}
+        self._foresight: Timer | None = None
         self.refused: dict[str, int] = {}
         self.done = 0
         self.prime_warnings = 0
@@ -188,6 +192,35 @@ class Commits:
             standby = self._board.standby
             text = f"slot {standby.index} is {standby.state.value} and was no replica in time; try again"
             self._refuse("no standby", text)
+
+    # ---- what will be asked for -----------------------------------------------------------------------------
+
+    def edited(self) -> None:
+        """The pending patch was changed: what it is a moment later is built ahead."""
+        if self._foresight is None:
+            self._foresight = self._board.loop.after(FORESEEN_S, self._foresee)
+
+    def _foresee(self) -> None:
+        """Let the standby build what it will be asked to join and to prime, and forget it if that is not what comes. It
+        is only built: nothing of a patch that nobody has committed is run.
+        """
+        self._foresight = None
+        board, pending = self._board, self._board.desk.pending
+        standby = board.standby
+        if self._attempt is not None or standby.state not in (State.REPLICA, State.PROBATION):
+            return
+        if standby.state is State.PROBATION:
+            self._mender.foresee_join(standby.index)
+        if not pending.nodes or len(pending.nodes) > FORESEEN_NODES or pending.is_built_like(board.desk.committed):
+            return
+        if any(pending.spec(id).data == "sample" for id in pending.nodes):  # their files may not have been read
+            return
+        try:
+            pending.validate(board.options.sample_rate_hz)
+            blueprint = Blueprint.of(pending)
+        except EngineError:  # told when it is committed
+            return
+        self._crew.send(standby.index, [{"type": "prepare", "blueprint": blueprint}])
 
     # ---- prime --------------------------------------------------------------------------------------------
 
@@ -345,6 +378,8 @@ class Commits:
         self._mender.begin_probation(event.generation, lambda why: self._on_rollback(attempt, why))
         attempt.reply(report)
         self.on_commit(report)
+        self._mender.block_cpu_ns = attempt.verdict["warmup"].get("block_cpu_ns", 0.0)
+        self.edited()
 
     def _on_rollback(self, attempt: Attempt, why: str) -> None:
         self._count_refusal("rolled back")

@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
@@ -25,6 +26,7 @@ from pyengine.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from pyengine.eyes.feed import Feed
+    from pyengine.midi_in.launch import MidiIn
     from pyengine.oscquery.launch import OscQuery
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class Engine(Methods):
     free-running clock, paused until `advance` or `run_free`), or the name of a device. sample_rate: Hz.
     block_frames: 1 to 8192. lead_blocks: 1 to 8. osc_port: UDP, None for no OSC, 0 for any free port.
     osc_tcp_port: for OSC over TCP besides. oscquery_port: for OSCQuery (HTTP), which needs `pip install pyengine[web]`.
+    announces: tell tools of OSCQuery by mDNS (_oscjson._tcp and _osc._udp), where osc_host is bound to.
     latency: ms from the arrival of a setting to its effect, the same to the sample for all; 'shortest' that device and
     lead allow, or 'asap': whenever a block is begun that does not play yet.
     session: file to log everything to from the first block on, for `pyengine replay`; it must not exist.
@@ -63,6 +66,7 @@ class Engine(Methods):
         osc_port: int | None = None,
         osc_tcp_port: int | None = None,
         oscquery_port: int | None = None,
+        announces: bool = False,
         recordings: str | Path = "recordings",
         samples: str | Path = ".",
         prime_timeout_ms: float = 500.0,
@@ -85,6 +89,7 @@ class Engine(Methods):
             osc_port=osc_port,
             osc_tcp_port=osc_tcp_port,
             oscquery_port=oscquery_port,
+            announces=announces,
             recordings=Path(recordings),
             samples=Path(samples),
             prime_timeout_ms=prime_timeout_ms,
@@ -106,6 +111,7 @@ class Engine(Methods):
         self._dispatcher: Dispatcher | None = None
         self._oscquery: OscQuery | None = None
         self._feed: Feed | None = None
+        self._midi: MidiIn | None = None
         self._has_ended = threading.Event()
         self._unanswered: set[Future[Any]] = set()
         started: Future[None] = Future()
@@ -131,7 +137,7 @@ class Engine(Methods):
                     self.options.osc_host, self.options.osc_port, self._group, self._loop, self.options.osc_tcp_port
                 )
                 if self.options.oscquery_port is not None:
-                    self._oscquery = _oscquery(self._server, self._loop, self.options.oscquery_port)
+                    self._oscquery = _oscquery(self._server, self._loop, self.options)
             supervisor = self._supervisor = Supervisor(self.options, self._loop)
             self._dispatcher = Dispatcher(supervisor, self._loop)
             self._dispatcher.osc = self._server
@@ -161,15 +167,19 @@ class Engine(Methods):
         finally:
             self._is_closed = True
             if self._oscquery is not None:
-                self._oscquery.close()
+                self._oscquery.withdraw()
             if self._feed is not None:
                 self._feed.close()
+            if self._midi is not None:
+                self._midi.close()
             if self._dispatcher is not None:
                 self._dispatcher.notifier.close()
             if supervisor is not None:
                 supervisor.close()
             if self._server is not None:
                 self._server.close()
+            if self._oscquery is not None:
+                self._oscquery.close()
             self._loop.close()
             self._has_ended.set()
             self._refuse_unanswered()
@@ -291,6 +301,11 @@ class Engine(Methods):
         return self._oscquery.port if self._oscquery else None
 
     @property
+    def is_announced(self) -> bool:
+        """Whether tools are told of OSCQuery by mDNS."""
+        return self._oscquery is not None and self._oscquery.announces
+
+    @property
     def frames(self) -> int:
         """Frames put out so far, silence included."""
         return self._running.frames
@@ -300,6 +315,48 @@ class Engine(Methods):
         if self._supervisor is None or self._is_closed:
             raise EngineError(CLOSED)
         return self._supervisor
+
+    # ---- who plays ---------------------------------------------------------------------------------------
+
+    def open_midi(
+        self,
+        port: str = "",
+        *,
+        to: Iterable[str] = (),
+        cc: Iterable[str] = (),
+        bend_semitones: float = 2.0,
+    ) -> str:
+        """Play what comes from a MIDI input on the patch that sounds, and return the input's name.
+
+        port: its name or part of it, '' for the first. to: 'ID' for all channels, '10=drums' for one; where none is
+        given the patch's `voices` play. cc: '[CHANNEL:]NUMBER=MODULE.PARAM[=LOW..HIGH]', such as '74=filt1.cutoff'.
+        bend_semitones: 0..48, at the end of the wheel. Notes, pedal (64), wheel and controllers are heard at the
+        engine's latency and 2 ms after they came. Where the input goes away its notes end, and it is played again
+        when it is back. Needs `pip install 'pyengine[midi]'`. Raises MidiError, CommandError.
+        """
+        from pyengine.midi_in.launch import MidiIn, start
+        from pyengine.midi_in.player import Player
+
+        player = Player(to, cc, bend_semitones, self.options.sample_rate_hz)
+        if self._midi is not None:
+            raise CommandError("a MIDI input is open already; an engine has one")
+        started, name = start(port)
+
+        def adopt() -> None:
+            assert self._dispatcher is not None
+            group = self._dispatcher.group
+            self._midi = MidiIn(
+                started, name, player, self._running, self._loop, lambda pairs, at_s: group(pairs, at_s, None)
+            )
+            self._dispatcher.midi = self._midi
+
+        try:
+            self._ask(adopt)
+        except BaseException:
+            started.close()
+            raise
+        logger.info("midi input %r", name)
+        return name
 
     # ---- who watches ------------------------------------------------------------------------------------
 
@@ -388,10 +445,10 @@ def _settler(future: Future[Any]) -> Any:
     return settle
 
 
-def _oscquery(server: OscServer, loop: Loop, port: int) -> OscQuery:
+def _oscquery(server: OscServer, loop: Loop, options: Options) -> OscQuery:
     from pyengine.oscquery.launch import OscQuery
 
-    return OscQuery(server, loop, port)
+    return OscQuery(server, loop, options.oscquery_port or 0, options.announces)
 
 
 def _fault(name: str, value: object, low: float, high: float, is_whole: bool) -> str:

@@ -25,6 +25,8 @@ from pyengine.worker import WorkerProcess
 logger = logging.getLogger(__name__)
 
 JOIN_TIMEOUT_MS = 2000
+REPLAY_NS = 200e3  # that a join may render of what was played since a checkpoint, rather than wait for a fresh one
+REPLAY_BLOCKS = 32
 CHECKPOINT_WAIT_S = 0.03  # for a fresh checkpoint; then the newest there is has to do
 PARK_TIMEOUT_MS = 1000
 RESUMES_ALLOWED = 3  # deaths of both workers, one after the other, without PROGRESS_BLOCKS played in between
@@ -102,6 +104,7 @@ class Mender:
         self._faults: deque[tuple[float, int, int]] = deque()  # (time, generation, block that was due)
         self._not_finite_at, self._not_finite_looks = (0, 0), 0
         self._lost_at, self._lost_looks = 0, 0
+        self.block_cpu_ns = 0.0  # what a block of the patch that is heard takes; 0: not known
         self.rollbacks = 0
         self.restarts = 0
         self.states_diverged = 0
@@ -224,8 +227,26 @@ class Mender:
         if not joining.generation or not is_there or segment.slot_generation(provider.index) != joining.generation:
             return None
         block = segment.render_head(provider.index)
+        found = segment.checkpoint(joining.generation)
+        if found is not None and 0 <= block - found[0] <= self._replay_blocks:
+            return None
         segment.request_checkpoint(provider.index, joining.generation)
         return {"slot": provider.index, "block": block, "timeout_s": CHECKPOINT_WAIT_S}
+
+    @property
+    def _replay_blocks(self) -> int:
+        """How far behind what is rendered a checkpoint may lie to serve a join as well as a fresh one."""
+        return min(REPLAY_BLOCKS, int(REPLAY_NS / self.block_cpu_ns)) if self.block_cpu_ns > 0 else 0
+
+    def foresee_join(self, slot: int) -> None:
+        """A commit may end the probation soon: let the slot that renders the patch before have what it will need."""
+        board, last = self._board, self._board.lineage.last
+        active = board.active
+        if active is None or active.generation != last.generation or last.restart is not None:
+            return
+        board.segment.request_checkpoint(active.index, last.generation)
+        message = {"type": "prepare_join", "generation": last.generation, "blueprint": last.blueprint}
+        self._crew.send(slot, [message])
 
     def _send_join(self, joining: Joining) -> None:
         board = self._board

@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 from pyengine import _native
@@ -147,6 +147,8 @@ class Builder:
         self._slot = -1
         self._worker: _native.Worker | None = None
         self._samples: dict[str, _native.Data] = {}
+        self._prepared: tuple[Blueprint, _native.Plan] | None = None  # nothing was set or rendered in either of them
+        self._prepared_join: tuple[int, _native.Join] | None = None  # with its generation
         self._forget()
 
     def _forget(self) -> None:
@@ -170,6 +172,8 @@ class Builder:
         return {"type": "assigned", "is_realtime": self._worker.start(self._priority)}
 
     def close(self) -> None:
+        self._drop_prepared()
+        self._drop_prepared_join()
         if self._worker is not None:
             self._worker.close()
 
@@ -182,6 +186,45 @@ class Builder:
     def build(self, message: Message) -> None:
         """Take a patch whole."""
         self._blueprint = message["blueprint"]
+
+    def prepare(self, message: Message) -> None:
+        """Build ahead what may be committed next. What is at fault in it is told when it is."""
+        blueprint = message["blueprint"]
+        if self._prepared is None or not self._prepared[0].is_built_like(blueprint):
+            self._drop_prepared()
+            with suppress(EngineError):
+                self._prepared = (blueprint, self._built(blueprint))
+
+    def prepare_join(self, message: Message) -> None:
+        """Build ahead what is to be joined when its probation is over."""
+        generation = message["generation"]
+        if self._prepared_join is None or self._prepared_join[0] != generation:
+            self._drop_prepared_join()
+            with suppress(EngineError):
+                self._prepared_join = (generation, _native.Join(self._built(message["blueprint"]), generation))
+
+    def _drop_prepared(self) -> None:
+        if self._prepared is not None:
+            self._prepared[1].close()
+        self._prepared = None
+
+    def _drop_prepared_join(self) -> None:
+        if self._prepared_join is not None:
+            self._prepared_join[1].close()
+        self._prepared_join = None
+
+    def _built(self, blueprint: Blueprint) -> _native.Plan:
+        """Return a plan, and the one that was built ahead if it is like it."""
+        if self._prepared is not None and self._prepared[0].is_built_like(blueprint):
+            plan, self._prepared = self._prepared[1], None
+            return plan
+        config = self._segment.config
+        return blueprint.plan(
+            sample_rate_hz=config.sample_rate_hz,
+            max_block_frames=config.block_frames,
+            n_channels=config.n_channels,
+            samples=self._samples,
+        )
 
     def sample(self, message: Message) -> None:
         """Take what was in a file, for plans to come."""
@@ -200,16 +243,10 @@ class Builder:
     def commit(self, message: Message) -> None:
         """Build the plan of what was created and connected, or taken whole."""
         start = time.perf_counter()
-        config = self._segment.config
         self._generation = message["generation"]
         if self._blueprint is None:
             self._blueprint = Blueprint.of(self._patch)
-        self._plan = self._blueprint.plan(
-            sample_rate_hz=config.sample_rate_hz,
-            max_block_frames=config.block_frames,
-            n_channels=config.n_channels,
-            samples=self._samples,
-        )
+        self._plan = self._built(self._blueprint)
         self._build_ms = 1e3 * (time.perf_counter() - start)
 
     def prime(self, message: Message, hurry: _native.Stop) -> Message:
@@ -312,7 +349,7 @@ class Builder:
             is_there = self._segment.checkpoint(generation, below, last_block) is not None
             if not is_there and generation > 0:
                 continue
-            join = _native.Join(self._build(stages[first]), generation)
+            join = self._new_join(stages[first])
             if is_there:
                 try:
                     join.load(self._segment, generation, below, last_block)
@@ -325,6 +362,13 @@ class Builder:
                 join.then(plan, stage["generation"], stage["fade_frames"])
             return join
         raise EngineError("there is no checkpoint of any generation to start from")
+
+    def _new_join(self, stage: Message) -> _native.Join:
+        if self._prepared_join is not None and self._prepared_join[0] == stage["generation"]:
+            join, self._prepared_join = self._prepared_join[1], None
+            self.abort(stage)
+            return join
+        return _native.Join(self._build(stage), stage["generation"])
 
     def _begun(self, stage: Message) -> _native.Join:
         """Build a stage, and prime it as it was for its commit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -11,29 +11,30 @@ MESSAGES_A_S = 1000.0  # of one tool
 BURST = 1000
 
 
-def refusal(headers: Mapping[str, str], port: int, is_loopback: bool) -> str:
+def refusal(headers: Mapping[str, str], port: int, is_loopback: bool, names: Collection[str] = ()) -> str:
     """Return why a request is refused, '' if it is not.
 
     Tools ask by address. A page in a browser whose name was made to resolve to this machine (DNS rebinding) tells that
-    name in Host, and a page from elsewhere its origin: both are refused. is_loopback: only this machine may ask.
+    name in Host, and a page from elsewhere its origin: both are refused. is_loopback: only this machine may ask. names:
+    that we announce ourselves, which only the local network resolves.
     """
     host = headers.get("Host", "")
-    if not _is_ours(host, port, is_loopback):
+    if not _is_ours(host, port, is_loopback, names):
         return f"host {host[:100]!r} is not this one; ask by address, as in http://127.0.0.1:{port}/"
     origin = headers.get("Origin")
     if origin is not None:
         parts = urlsplit(origin)
-        if parts.scheme != "http" or not _is_ours(parts.netloc, port, is_loopback):
+        if parts.scheme != "http" or not _is_ours(parts.netloc, port, is_loopback, names):
             return f"a page from {origin[:100]!r} may not ask this engine"
     return ""
 
 
-def _is_ours(netloc: str, port: int, is_loopback: bool) -> bool:
+def _is_ours(netloc: str, port: int, is_loopback: bool, names: Collection[str]) -> bool:
     try:
         parts = urlsplit(f"//{netloc}")
         if parts.port != port or parts.username is not None:
             return False
-        if parts.hostname == "localhost":
+        if parts.hostname == "localhost" or parts.hostname in names:
             return True
         address = ip_address(parts.hostname or "")
     except ValueError:

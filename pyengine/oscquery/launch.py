@@ -17,6 +17,7 @@ from pyengine.streams import Connection
 logger = logging.getLogger(__name__)
 
 RESTART_S = 1.0
+WITHDRAW_S = 2.0
 NAME = "pyengine"
 _BOOT = "import sys; sys.path[:] = {path!r}; from pyengine.oscquery.serve import main; main({arguments!r})"
 
@@ -24,10 +25,13 @@ _BOOT = "import sys; sys.path[:] = {path!r}; from pyengine.oscquery.serve import
 class OscQuery:
     """The listening socket and the process. Raises CommandError, PortInUseError."""
 
-    def __init__(self, server: OscServer, loop: Loop, port: int) -> None:
+    def __init__(self, server: OscServer, loop: Loop, port: int, announces: bool = False) -> None:
         if importlib.util.find_spec("websockets") is None:
             text = "OSCQuery needs the package websockets, which is not installed"
             raise CommandError(f"{text}: pip install 'pyengine[web]'")
+        self.announces = announces and importlib.util.find_spec("zeroconf") is not None
+        if announces and not self.announces:
+            logger.warning("OSCQuery is not announced: that needs zeroconf; pip install 'pyengine[web]'")
         self._server = server
         self._loop = loop
         self._listener = _listen(server.host, port)
@@ -48,7 +52,13 @@ class OscQuery:
         if self._is_closed:
             return
         ours, theirs = socket.socketpair()
-        facts = {"name": NAME, "osc_host": self._server.host, "osc_port": self._server.port}
+        facts = {
+            "name": NAME,
+            "osc_host": self._server.host,
+            "osc_port": self._server.port,
+            "osc_tcp_port": self._server.streams.port,
+            "announces": self.announces,
+        }
         fds = {"engine": theirs.fileno(), "listener": self._listener.fileno()}
         arguments = json.dumps({**fds, "facts": facts})
         with theirs:
@@ -65,8 +75,8 @@ class OscQuery:
         if connection is not self._connection:
             return
         self._connection = None
-        self._end_process()
         if not self._is_closed:
+            self._end_process()
             logger.error("the OSCQuery process has ended; it is started again in %g s", RESTART_S)
             self._loop.after(RESTART_S, self.start)
 
@@ -76,9 +86,23 @@ class OscQuery:
             process.kill()
             process.wait()
 
+    def withdraw(self) -> None:
+        """Begin to end it: what was announced is withdrawn by the process, for which `close` waits."""
+        self._is_closed = True
+        if self._connection is not None:
+            try:
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has gone already
+
     def close(self) -> None:
         """End it; a second call does no harm."""
-        self._is_closed = True
+        self.withdraw()
+        if self.announces and self._process is not None:
+            try:
+                self._process.wait(WITHDRAW_S)
+            except subprocess.TimeoutExpired:
+                pass
         self._end_process()
         self._listener.close()
 

@@ -23,6 +23,7 @@ from websockets.http11 import Request, Response
 from pyengine import osc
 from pyengine.framing import framed
 from pyengine.messages import MAX_DATAGRAM_BYTES, build
+from pyengine.oscquery.announce import JSON, TCP, UDP, Announcer
 from pyengine.oscquery.guard import Throttle, refusal
 from pyengine.oscquery.namespace import ATTRIBUTES, Changes, Namespace
 
@@ -142,6 +143,7 @@ class Server:
         self._is_stale = False
         self._is_fetching = False
         self._generation = -1
+        self._announcer: Announcer | None = None
 
     # ---- the engine ----------------------------------------------------------------------------------
 
@@ -217,6 +219,12 @@ class Server:
         self._is_loopback = ip_address(listener.getsockname()[0]).is_loopback
         reading = asyncio.ensure_future(self._engine.run())
         following = asyncio.ensure_future(self.follow())
+        announced = None
+        if self._facts["announces"]:
+            ports = {JSON: self._port, UDP: self._facts["osc_port"], TCP: self._facts["osc_tcp_port"]}
+            there = {kind: port for kind, port in ports.items() if port is not None}
+            self._announcer = Announcer(self._facts["name"], self._facts["osc_host"], there)
+            announced = asyncio.ensure_future(self._announcer.start())
         async with serve(
             self._talk,
             sock=listener,
@@ -232,6 +240,10 @@ class Server:
             server_header=None,
         ):
             await asyncio.wait([reading, following], return_when=asyncio.FIRST_COMPLETED)
+            if self._announcer is not None and announced is not None:
+                announced.cancel()
+                await asyncio.gather(announced, return_exceptions=True)
+                await self._announcer.close()
             reading.cancel()
             if following.done():
                 following.result()
@@ -239,7 +251,8 @@ class Server:
 
     async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a question; None lets a WebSocket through."""
-        why = refusal(request.headers, self._port, self._is_loopback)
+        names = (self._announcer.host_name,) if self._announcer is not None else ()
+        why = refusal(request.headers, self._port, self._is_loopback, names)
         if why:
             return _response(HTTPStatus.FORBIDDEN, {"ERROR": why})
         await self._is_ready.wait()
@@ -268,7 +281,7 @@ class Server:
         here = connection.local_address[0]
         host = here if self._facts["osc_host"] == "0.0.0.0" else self._facts["osc_host"]
         return {
-            "NAME": self._facts["name"],
+            "NAME": self._announcer.name if self._announcer is not None else self._facts["name"],
             "OSC_IP": host,
             "OSC_PORT": self._facts["osc_port"],
             "OSC_TRANSPORT": "UDP",
