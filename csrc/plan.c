@@ -125,6 +125,10 @@ PE_RT PeEmitted pe_due_at(const PePlan *plan, const PeDue *due, uint32_t d, uint
 }
 
 PE_RT_APART static void run_split(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
+  if (step->n_sampled) {
+    pe_sampled_run(plan, step, n_frames, due, at);
+    return;
+  }
   uint32_t done = 0;
   for (uint32_t d = step->first_due; d != PE_NONE; d = plan->next_due[d]) {
     const PeEmitted c = pe_due_at(plan, due, d, at);
@@ -144,9 +148,7 @@ PE_RT_APART static void measure(PePlan *plan, const PeStep *step, uint32_t n_fra
 
 PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
   for (uint32_t k = 0; k < step->n_sums && step->module->absorb == NULL; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
-  if (step->n_sampled)
-    pe_sampled_run(plan, step, n_frames, due, at);
-  else if (step->first_due != PE_NONE)
+  if (step->first_due != PE_NONE)
     run_split(plan, step, n_frames, due, at);
   else
     process(step, &step->block, n_frames);
@@ -199,7 +201,7 @@ static int run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue *
 /* ---- all of it ------------------------------------------------------------------------------------ */
 
 static void link_one(PePlan *plan, PeStep *step, uint32_t d) {
-  if (step->first_due == PE_NONE)
+  if (step->last_due == PE_NONE)
     step->first_due = d;
   else
     plan->next_due[step->last_due] = d;
@@ -270,7 +272,7 @@ static void run_straight(PePlan *plan, float *const *planes, uint32_t n_frames, 
   for (uint32_t i = 0; i < plan->n_units; i++) {
     PeStep *step = &plan->steps[plan->units[i].step];
     atomic_store_explicit(marker, step->handle, memory_order_relaxed); /* read after a death only */
-    if (step->n_sums > 0 || step->n_sampled > 0 || plan->meter)
+    if (step->n_sums > 0 || step->first_due != PE_NONE || plan->meter)
       pe_step_run(plan, step, n_frames, NULL, 0);
     else
       process(step, &step->block, n_frames);

@@ -15,6 +15,7 @@
 
 #define PE_ACCUMULATORS 16u /* cable i of a sum goes to accumulator i mod 16: DESIGN.md, same bits */
 #define PE_NONE 0xffffffffu
+#define PE_NONE_YET 0xfffffffeu /* see PeStep.first_due */
 #define PE_BANK_NODES 64u    /* most nodes of one tree in a bank */
 #define PE_EMIT_SIZE 4096u   /* most commands that event nodes put out in a chunk */
 
@@ -58,7 +59,8 @@ typedef struct PeStep { /* a node */
   const float   **mods;
   PeSum          *sums;       /* done before the step */
   uint32_t        bank, node, lane;   /* its place in a bank; bank is PE_NONE where it runs by itself */
-  uint32_t        first_due, last_due; /* commands for it in this chunk: places in PePlan.next_due, or PE_NONE */
+  uint32_t        first_due, last_due; /* commands for it in this chunk: places in PePlan.next_due, or PE_NONE. Without any the
+                                        * first is PE_NONE_YET where the plan has to look at cables: one test for both */
   uint32_t        n_sampled;
   PeSampledParam *sampled;  /* [n_sampled]; those parameters' mods are NULL */
   const struct PeStep *clock; /* that it follows, of an event node; NULL without */

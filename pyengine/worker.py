@@ -7,6 +7,7 @@ and the constants below are shared by both.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -493,6 +494,7 @@ def main(arguments: str) -> None:
     # No limit on the CPU, no real-time priority: a fault of ours must not starve the machine.
     builder = Builder(segment, given["priority"] if is_limited else 0)
     registry()  # read now, not when it is needed
+    gc.freeze()  # nothing of all that was loaded is looked through again
     is_locked = _native.lock_memory(segment)
     channel.send([{"type": "hello", "is_locked": is_locked, "is_limited": is_limited}])
     inbox = _Inbox(channel)

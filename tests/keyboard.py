@@ -73,7 +73,13 @@ def jack_server(folder: Path, name: str, period_frames: int) -> Iterator[tuple[d
     with running(*command, environment=environment, log=log) as server:
         wait_until(lambda: server.poll() is not None or (Path("/dev/shm") / f"jack_{name}_0_0").exists(), 20.0)
         assert server.poll() is None, log.read_text(errors="replace")[-500:]
-        yield environment, server
+        try:
+            yield environment, server
+        finally:
+            server.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(1)
+            server.kill()  # one that has had two clients at once does not end by itself
     if server.returncode == -signal.SIGKILL:
         forget_killed_server(name, environment, log)
 

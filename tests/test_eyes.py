@@ -30,9 +30,9 @@ from pyengine import Client, Engine, render  # noqa: E402
 from pyengine.commands import SeqNotes, SeqPattern, SeqTarget  # noqa: E402
 from pyengine.errors import CommandError, PortInUseError  # noqa: E402
 from pyengine.eyes import picture  # noqa: E402
-from pyengine.eyes.guard import Throttle, refusal  # noqa: E402
 from pyengine.eyes.scene import MAX_DRAWN, draw  # noqa: E402
 from pyengine.patch import Patch  # noqa: E402
+from pyengine.serving.guard import Throttle, refusal  # noqa: E402
 
 
 @pytest.fixture
@@ -41,6 +41,16 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         engine.create("osc1", "simple_sine")
         engine.commit()
         yield engine
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A page of an engine that tests share: they ask for nothing that is done."""
+    folder = tmp_path_factory.mktemp("shared")
+    with Engine("none", osc_port=0, recordings=folder, prime_timeout_ms=20_000, probation_ms=0) as engine:
+        engine.create("osc1", "simple_sine")
+        engine.commit()
+        yield engine.open_page()
 
 
 def page_at(address: str, **options: Any) -> Any:
@@ -110,7 +120,7 @@ def counts_of(page: ClientConnection) -> dict[str, int]:
     ],
 )
 def test_only_this_host_and_this_origin_are_served(headers: dict[str, str], is_refused: bool) -> None:
-    assert bool(refusal(headers, 5080)) == is_refused
+    assert bool(refusal(headers, 5080, is_loopback=True)) == is_refused
 
 
 def test_a_request_from_elsewhere_gets_403_with_the_reason_and_is_counted(engine: Engine) -> None:
@@ -377,8 +387,8 @@ def test_a_browser_that_floods_is_throttled_and_cut_and_the_sound_goes_on(engine
         "[" * 4000,
     ],
 )
-def test_a_message_that_is_none_is_answered_with_the_reason_and_the_page_goes_on(engine: Engine, text: str) -> None:
-    with page_at(engine.open_page()) as page:
+def test_a_message_that_is_none_is_answered_with_the_reason_and_the_page_goes_on(address: str, text: str) -> None:
+    with page_at(address) as page:
         line_of(page, "patch")
         page.send(text)
         assert line_of(page, "reply")["ok"] is False

@@ -116,7 +116,6 @@ class Reader:
         """Read until the engine has gone, or the JACK server has: then nothing here is of use any more."""
         look_s = 0.0
         while True:
-            self._send()
             if time.monotonic() >= look_s:
                 if self._engine_has_gone():
                     return
@@ -129,6 +128,7 @@ class Reader:
                 look_s = time.monotonic() + (LOOK_S if self._port else ABSENT_S)
             if self._port is not None:
                 self._read()
+            self._send()  # before the sleep, which they would wait for
             time.sleep(POLL_S if self._port else LOOK_S)
 
     def _read(self) -> None:
