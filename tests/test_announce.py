@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyengine.oscquery.guard import refusal
 from waiting import wait_until
 
 from pyengine import Client, Engine
 from pyengine.oscquery.announce import JSON, TCP, UDP, addresses_of, host_name, service_name
-from pyengine.oscquery.guard import refusal
 
 zeroconf = pytest.importorskip("zeroconf", reason="there is no zeroconf; pip install 'pyengine[web]'")
 
