@@ -67,6 +67,7 @@ typedef struct PeStep { /* a node */
   uint8_t         is_carried; /* its state came from another plan: it has sounded */
   uint8_t         is_moving;  /* 2: a parameter may be on its ramp; 1: all stand, but the module has not seen them so */
   uint8_t         has_mods;   /* the module reads cables of a parameter */
+  PeBlock         block;      /* all of a run that stays the same */
 } PeStep;
 
 typedef struct PeBankPort { /* an input of all lanes: a sum of nodes of the bank and of what comes from outside */
@@ -141,7 +142,7 @@ typedef struct PeEmitted { /* a command that an event node put out */
 struct PePlan {
   double    sample_rate_hz;
   uint32_t  max_block_frames, n_channels, n_steps, n_handles;
-  uint32_t  chunk_frames, position; /* frames rendered so far, modulo PE_CHUNK_FRAMES */
+  uint32_t  chunk_frames, position; /* the former a power of two; frames rendered so far, modulo PE_CHUNK_FRAMES */
   PeStep   *steps;         /* in the order of their states: chains stay together */
   uint32_t *by_handle;     /* step numbers in order of handle */
   PeUnit   *units;         /* in the order they run */
@@ -156,6 +157,7 @@ struct PePlan {
   PeSum    *sides;         /* [n_channels]: what is heard there alone; NULL where nothing is */
   uint32_t  n_data;
   PeData  **data;
+  PeStep   *finisher;      /* all that is heard, and puts it out as it is to be heard; NULL without */
   PeSum     output;        /* what is heard in all channels, where nothing of it is in a bank; dest is unused */
   PeHeardSource *heard;    /* the same, where one is: [n_heard] */
   float    *accumulators;  /* [PE_CHUNK_FRAMES][PE_ACCUMULATORS] */
