@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data.h"
 #include "plan_setup.h"
 
 typedef struct Arena { /* bump allocation over one block; a null block only measures */
@@ -164,6 +165,9 @@ static void lay_state(Layout *l, PeStep *step, uint32_t node) {
   step->own = p->states + step->state_at + pe_params_bytes(m);
   const uint32_t data = l->b->spec->nodes[node].data;
   step->data = data ? l->b->spec->data[data - 1] : NULL;
+  step->block = (PeBlock){.inputs = step->inputs, .outputs = step->outputs, .params = step->params, .mods = step->mods,
+                          .memory = step->memory, .memory_slots = step->memory_slots,
+                          .data = step->data ? step->data->bytes : NULL, .data_bytes = step->data ? step->data->n_bytes : 0, .zero = -0.0f};
 }
 
 static void lay_step(Layout *l, PeStep *step, uint32_t node) {
@@ -395,6 +399,18 @@ static void lay_output(Layout *l) {
   p->n_heard = n_heard;
 }
 
+/* Where one node is all that is heard, it may put it out itself. What takes part in a cycle reads that later. */
+static void lay_finisher(Layout *l, const uint32_t *step_of) {
+  const Build *b = l->b;
+  PePlan *p = l->p;
+  if (!is_real(l) || p->n_banks > 0 || p->output.n_sources != 1 || p->sides || p->n_absorbing > 0) return;
+  for (uint32_t i = 0; i < b->spec->n_nodes; i++) {
+    if (b->n_out_cables[i] != 0 || !b->modules[i]->finishes) continue;
+    p->finisher = &p->steps[step_of[i]];
+    p->finisher->block.zero = 0.0f;
+  }
+}
+
 /* What is heard in one channel alone, in the patch's order. */
 static void lay_sides(Layout *l) {
   const Build *b = l->b;
@@ -451,6 +467,7 @@ static void lay_out(Layout *l, uint32_t *step_of) {
     }
   lay_output(l);
   lay_sides(l);
+  lay_finisher(l, step_of);
   p->plain_bytes = l->memory_bytes ? pe_align_up(p->state_bytes, 64) : p->state_bytes;
   p->state_bytes = p->plain_bytes + l->memory_bytes;
 }

@@ -15,6 +15,7 @@
 
 #define PE_ACCUMULATORS 16u /* cable i of a sum goes to accumulator i mod 16: DESIGN.md, same bits */
 #define PE_NONE 0xffffffffu
+#define PE_NONE_YET 0xfffffffeu /* see PeStep.first_due */
 #define PE_BANK_NODES 64u    /* most nodes of one tree in a bank */
 #define PE_EMIT_SIZE 4096u   /* most commands that event nodes put out in a chunk */
 
@@ -58,13 +59,15 @@ typedef struct PeStep { /* a node */
   const float   **mods;
   PeSum          *sums;       /* done before the step */
   uint32_t        bank, node, lane;   /* its place in a bank; bank is PE_NONE where it runs by itself */
-  uint32_t        first_due, last_due; /* commands for it in this chunk: places in PePlan.next_due, or PE_NONE */
+  uint32_t        first_due, last_due; /* commands for it in this chunk: places in PePlan.next_due, or PE_NONE. Without any the
+                                        * first is PE_NONE_YET where the plan has to look at cables: one test for both */
   uint32_t        n_sampled;
   PeSampledParam *sampled;  /* [n_sampled]; those parameters' mods are NULL */
   const struct PeStep *clock; /* that it follows, of an event node; NULL without */
   uint8_t         is_carried; /* its state came from another plan: it has sounded */
   uint8_t         is_moving;  /* 2: a parameter may be on its ramp; 1: all stand, but the module has not seen them so */
   uint8_t         has_mods;   /* the module reads cables of a parameter */
+  PeBlock         block;      /* all of a run that stays the same */
 } PeStep;
 
 typedef struct PeBankPort { /* an input of all lanes: a sum of nodes of the bank and of what comes from outside */
@@ -139,7 +142,7 @@ typedef struct PeEmitted { /* a command that an event node put out */
 struct PePlan {
   double    sample_rate_hz;
   uint32_t  max_block_frames, n_channels, n_steps, n_handles;
-  uint32_t  chunk_frames, position; /* frames rendered so far, modulo PE_CHUNK_FRAMES */
+  uint32_t  chunk_frames, position; /* the former a power of two; frames rendered so far, modulo PE_CHUNK_FRAMES */
   PeStep   *steps;         /* in the order of their states: chains stay together */
   uint32_t *by_handle;     /* step numbers in order of handle */
   PeUnit   *units;         /* in the order they run */
@@ -154,6 +157,7 @@ struct PePlan {
   PeSum    *sides;         /* [n_channels]: what is heard there alone; NULL where nothing is */
   uint32_t  n_data;
   PeData  **data;
+  PeStep   *finisher;      /* all that is heard, and puts it out as it is to be heard; NULL without */
   PeSum     output;        /* what is heard in all channels, where nothing of it is in a bank; dest is unused */
   PeHeardSource *heard;    /* the same, where one is: [n_heard] */
   float    *accumulators;  /* [PE_CHUNK_FRAMES][PE_ACCUMULATORS] */

@@ -112,13 +112,14 @@ static PeStatus index_handles(PePlan *p);
 
 static PeStatus plan_prepare(PePlan *p) {
   for (uint32_t i = 0; i < p->n_steps; i++) {
-    const PeStep *step = &p->steps[i];
+    PeStep *step = &p->steps[i];
     PeSmooth *params = step->params;
     for (uint32_t k = 0; k < step->module->n_params; k++) {
       params[k].target = step->module->params[k].default_value;
       const double max = p->sample_rate_hz * 0.5 - 10.0;
       if ((step->module->params[k].flags & PE_PARAM_NYQUIST) && params[k].target > max) params[k].target = max;
     }
+    if (step->n_sampled > 0) step->first_due = PE_NONE_YET;
     for (uint32_t k = 0; k < step->n_sampled; k++) {
       const PeSampledParam *s = &step->sampled[k];
       *s->state = (PeSampled){.set = params[s->param].target, .held = s->rest, .taken = s->rest, .is_due = 1};

@@ -50,7 +50,7 @@ static uint32_t pass(PeStep *step, uint32_t n) {
 }
 
 PE_RT void pe_sampled_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
-  uint32_t done = 0, d = step->first_due;
+  uint32_t done = 0, d = step->last_due == PE_NONE ? PE_NONE : step->first_due;
   for (uint32_t now = 0; now < n_frames;) {
     uint32_t next = n_frames;
     for (; d != PE_NONE; d = plan->next_due[d]) {
@@ -67,7 +67,8 @@ PE_RT void pe_sampled_run(PePlan *plan, PeStep *step, uint32_t n_frames, const P
     now += pass(step, next - now);
   }
   pe_step_run_part(step, done, n_frames);
-  step->first_due = step->last_due = PE_NONE;
+  step->first_due = PE_NONE_YET;
+  step->last_due = PE_NONE;
 }
 
 /* A chunk has one such frame at most. */

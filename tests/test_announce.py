@@ -19,7 +19,7 @@ from waiting import wait_until
 
 from pyengine import Client, Engine
 from pyengine.oscquery.announce import JSON, TCP, UDP, addresses_of, host_name, service_name
-from pyengine.oscquery.guard import refusal
+from pyengine.serving.guard import refusal
 
 zeroconf = pytest.importorskip("zeroconf", reason="there is no zeroconf; pip install 'pyengine[web]'")
 

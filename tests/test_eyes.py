@@ -30,9 +30,9 @@ from pyengine import Client, Engine, render  # noqa: E402
 from pyengine.commands import SeqNotes, SeqPattern, SeqTarget  # noqa: E402
 from pyengine.errors import CommandError, PortInUseError  # noqa: E402
 from pyengine.eyes import picture  # noqa: E402
-from pyengine.eyes.guard import Throttle, refusal  # noqa: E402
 from pyengine.eyes.scene import MAX_DRAWN, draw  # noqa: E402
 from pyengine.patch import Patch  # noqa: E402
+from pyengine.serving.guard import Throttle, refusal  # noqa: E402
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def counts_of(page: ClientConnection) -> dict[str, int]:
     ],
 )
 def test_only_this_host_and_this_origin_are_served(headers: dict[str, str], is_refused: bool) -> None:
-    assert bool(refusal(headers, 5080)) == is_refused
+    assert bool(refusal(headers, 5080, is_loopback=True)) == is_refused
 
 
 def test_a_request_from_elsewhere_gets_403_with_the_reason_and_is_counted(engine: Engine) -> None:

@@ -82,6 +82,7 @@ MODULES = [
     "dispatch",
     "streams",
     "server",
+    "serving",
     "oscquery",
     "eyes",
     "midi_in",

@@ -480,3 +480,25 @@ def test_a_handle_that_the_core_would_refuse_is_refused_by_the_patch(handle: obj
     with pytest.raises(CommandError, match="is no handle"):
         patch.renew("osc1", handle)  # type: ignore[arg-type]
     assert list(patch.nodes) == ["osc1"] and patch.nodes["osc1"].handle == 7
+
+
+@pytest.mark.parametrize("mode", ["lowpass", "highpass", "peak"])
+def test_a_node_that_is_all_that_is_heard_has_the_bits_of_a_sum(mode: str) -> None:
+    """A filter that puts out the sum itself, and one that is summed with a silent node: no bit differs, none is -0."""
+    patch = Patch().create("osc1", "simple_sine").create("env1", "adsr").create("filt1", "biquad_filter")
+    patch.connect("osc1", "env1").connect("env1", "filt1").set("filt1", "mode", mode)
+    patch.set("osc1", "gain", 1.0)
+    events: list[tuple[int, Op]] = [
+        (70, ("mod", "filt1", "cutoff", 300.0)),
+        (1999, ("mod", "osc1", "gain", 0.0)),
+        (2500, ("gate", "env1", None, 0)),
+        (2600, ("mod", "osc1", "freq", 80.0)),
+    ]
+    seconds = [(frame / SAMPLE_RATE_HZ, op) for frame, op in events]
+    summed = patch.copy().create("mix1", "mixer")
+    for channels in (1, 2):
+        for block in (64, 48, 7):
+            options = {"frames": 40_000, "events": seconds, "block_frames": block, "channels": channels}
+            out = render(patch, sample_rate=SAMPLE_RATE_HZ, **options)
+            assert same_bits(out, render(summed, sample_rate=SAMPLE_RATE_HZ, **options))
+            assert np.abs(out[:1000]).max() > 0.1 and not out[-100:].any() and not np.signbit(out[out == 0.0]).any()

@@ -25,6 +25,7 @@ typedef struct PeBlock {
   const void         *data;    /* of data_bytes, which never change; NULL where the node has none */
   uint64_t            data_bytes;
   uint32_t            memory_slots;
+  float               zero; /* what a module that `finishes` adds to all it puts out: -0, which changes nothing, or +0 */
   uint32_t            is_unchanged; /* a hint: since the last call no parameter was set, none moves, and no cable drives one */
 } PeBlock;
 
@@ -112,6 +113,7 @@ typedef struct PeModule {
   /* Takes the inputs when all nodes have run, which then close no cycle. May be NULL. [rt & active] */
   void (*absorb)(void *state, const PeBlock *block);
 
+  uint32_t           finishes; /* it has one output, adds PeBlock.zero to it, and puts out nothing that is not finite: where nothing else is heard it is the sum */
   const PeEventOps  *events; /* it has no audio and no ports, but sets other nodes' parameters; `process` is not called; may be NULL */
 } PeModule;
 
@@ -130,7 +132,7 @@ PE_RT_INLINE int pe_block_param_is_constant(const PeBlock *b, uint32_t param) {
 /* A shared object that pe_registry_load takes exports this symbol:
  *     const PeModule *const pe_modules[] = { &my_module, NULL };
  * built against the same PE_MODULE_ABI, which it exports too as `const uint32_t pe_module_abi`. */
-#define PE_MODULE_ABI 3u
+#define PE_MODULE_ABI 4u
 #define PE_MODULE_MAX_PORTS 64u /* inputs and parameters together; and outputs */
 
 #endif

@@ -1,14 +1,11 @@
-"""Whom the OSCQuery server answers, and how much it takes of one tool. Pure, time is an argument."""
+"""Whom a server beside the engine answers, and how much it takes of one client. Pure, time is an argument."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
-
-MESSAGES_A_S = 1000.0  # of one tool
-BURST = 1000
 
 
 def refusal(headers: Mapping[str, str], port: int, is_loopback: bool, names: Collection[str] = ()) -> str:
@@ -32,7 +29,7 @@ def refusal(headers: Mapping[str, str], port: int, is_loopback: bool, names: Col
 def _is_ours(netloc: str, port: int, is_loopback: bool, names: Collection[str]) -> bool:
     try:
         parts = urlsplit(f"//{netloc}")
-        if parts.port != port or parts.username is not None:
+        if parts.port != port or parts.username is not None or parts.path or parts.query or parts.fragment:
             return False
         if parts.hostname == "localhost" or parts.hostname in names:
             return True
@@ -44,23 +41,33 @@ def _is_ours(netloc: str, port: int, is_loopback: bool, names: Collection[str]) 
 
 @dataclass
 class Throttle:
-    """How many messages one tool may send: a bucket that fills with time."""
+    """How many messages one client may send: a bucket that fills with time. Beyond most_dropped it is to be cut."""
 
-    rate_a_s: float = MESSAGES_A_S
-    burst: float = BURST
-    refused: int = 0
-    _room: float = -1.0
+    rate_a_s: float
+    burst: float
+    most_dropped: int
+    received: int = 0
+    taken: int = 0
+    dropped: int = 0
+    _room: float = field(default=-1.0)
     _seen_s: float = 0.0
 
     def takes(self, now_s: float) -> bool:
         """Count a message; True if it is to be heard."""
         if self._room < 0:
-            self._room = self.burst
+            self._room = float(self.burst)
         else:
-            self._room = min(self.burst, self._room + (now_s - self._seen_s) * self.rate_a_s)
+            self._room = min(float(self.burst), self._room + (now_s - self._seen_s) * self.rate_a_s)
         self._seen_s = now_s
+        self.received += 1
         if self._room < 1.0:
-            self.refused += 1
+            self.dropped += 1
             return False
         self._room -= 1.0
+        self.taken += 1
         return True
+
+    @property
+    def is_flooded(self) -> bool:
+        """True when the connection is to be cut."""
+        return self.dropped > self.most_dropped
