@@ -11,8 +11,16 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# In a process of its own, as no process with threads may fork a terminal.
-SPAWN = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])) % 256)"
+# In a process of its own, as no process with threads may fork a terminal. It ends with whoever has started it, and the
+# terminal with it.
+SPAWN = """
+import os, pty, sys
+
+def read(fd):
+    return os.read(fd, 1024) or (fd == 0 and os._exit(1)) or b""
+
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:], stdin_read=read)) % 256)
+"""
 CTRL_C = b"\x03"
 
 
@@ -52,6 +60,11 @@ class Terminal:
         assert self._process.stdin is not None
         self._process.stdin.write(CTRL_C)
         self._process.stdin.flush()
+
+    def hang_up(self) -> None:
+        """Let go of the terminal, as the end of this process would."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def wait(self, timeout_s: float = 120.0) -> int:
         """Read to the end; return the exit code."""

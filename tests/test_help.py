@@ -196,6 +196,16 @@ def test_the_docstring_of_the_package_shows_a_program() -> None:
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
 
 
+def test_what_runs_at_a_terminal_ends_with_whoever_has_started_it(tmp_path: Path) -> None:
+    """However that ends: its end of the pipe is closed, and no Ctrl-C is pressed."""
+    with Terminal(["bash", "-c", "echo $$; exec sleep 600"], tmp_path, environment()) as terminal:
+        terminal.await_text(r"\d+\r\n")
+        process = Path("/proc") / terminal.text.strip()
+        assert process.exists()
+        terminal.hang_up()
+        wait_until(lambda: not process.exists(), 20)
+
+
 def test_a_line_that_fails_is_seen(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="ended with 3"):
         type_line("pyengine patch check none.toml", clone(tmp_path / "clone"))
