@@ -16,6 +16,8 @@ BENCH ?= bench
 BENCH_PAGE = $(if $(filter bench,$(BENCH)),docs,build/bench)/benchmarks.md
 BENCH_COMMAND = make bench$(if $(filter bench,$(BENCH)),, BENCH="$(BENCH)")
 STAMP := $(VENV)/.installed
+# As many tests at once as there are processors, at most 8.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
 SOURCES := pyproject.toml setup.py build_ext.py MANIFEST.in \
            $(wildcard pyengine/*.py pyengine/*/*.py csrc/*.h csrc/*.c csrc/dsp/*.h csrc/dsp/*.c)
 
@@ -25,7 +27,7 @@ run: $(STAMP)
 	$(VENV)/bin/pyengine demo
 
 test: $(STAMP)
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest $(PARALLEL)
 
 torture: $(STAMP)
 	PYENGINE_LONG=1 $(VENV)/bin/pytest tests/test_torture.py

@@ -116,7 +116,7 @@ def main() -> int:
         return 1
     lines = [
         "",
-        "```",
+        "```text",
         *[line for line in describe(RATE_HZ, BLOCK_FRAMES) if not line.startswith("machine")],
         "command:  make profile",
         "```",

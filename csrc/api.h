@@ -36,8 +36,14 @@ const char *pe_strerror(PeStatus status); /* one sentence without a period; [any
 #define PE_PARAM_NYQUIST 2     /* max is Nyquist - 10 Hz at the rate in use, `max` holds 0 */
 #define PE_PARAM_GATE 4        /* on/off, high when >= 0.5 */
 #define PE_PARAM_INTEGER 8     /* whole numbers only */
-#define PE_PARAM_CABLE 16      /* a cable may drive it: its value is the setting plus the cables' sum; a gate follows the cables alone */
-#define PE_PARAM_EVENT 32      /* a deed at a moment: setting it does something, and no value is kept in a patch */
+#define PE_PARAM_CABLE 16      /* the module reads its cables at every frame; those of all others but deeds are looked at in steps, see below */
+#define PE_PARAM_EVENT 32      /* a deed at a moment: setting it does something, and no value is kept in a patch; takes no cable */
+
+/* With cables a parameter's value is the setting plus the cables' sum; a gate follows the cables alone. Where the module does not read
+ * them at every frame, the plan sets the parameter: frames from one look at the cables to the next; and for nodes without audio, which come
+ * before all others in a chunk, the same, and how much later it takes effect. */
+#define PE_CABLE_FRAMES 16
+#define PE_CABLE_EVENT_FRAMES 64
 
 typedef struct PeParam {
   const char *name;
@@ -191,7 +197,7 @@ uint32_t pe_ring_block_bytes(const PeRing *ring);                     /* [any] *
 
 /* ---- the shared segment --------------------------------------------------------------------- */
 
-#define PE_LAYOUT_VERSION 5
+#define PE_LAYOUT_VERSION 6
 #define PE_SLOTS 2
 #define PE_SEATS 3          /* a worker's own ring, words and checkpoints: one per slot and a spare */
 #define PE_MAX_LEAD 8
@@ -243,6 +249,7 @@ uint32_t pe_slot_set_prime_ready(PeSegment *s, uint32_t slot, uint64_t generatio
 #define PE_PLAY_NONE 0xfffffffffffffffeull
 void pe_slot_set_playable(PeSegment *s, uint32_t slot, uint64_t generation); /* which blocks of its ring the callback may take: of one generation, PE_PLAY_ALL or PE_PLAY_NONE; [any] */
 void pe_slot_set_alive(PeSegment *s, uint32_t slot, uint32_t is_on);       /* 0: known dead, the other one becomes active; [any] */
+uint32_t pe_slot_is_alive(const PeSegment *s, uint32_t slot);              /* [any] */
 uint64_t pe_slot_pin(const PeSegment *s, uint32_t slot);                   /* records above this are kept for a joiner; PE_KEEP_ALL: no pin; [any] */
 void pe_slot_set_pin(PeSegment *s, uint32_t slot, uint64_t seq);           /* [any] */
 void pe_slot_set_seat(PeSegment *s, uint32_t slot, uint32_t seat);         /* whose ring is the slot's from now on; [any] */
@@ -365,9 +372,15 @@ typedef struct PeLevel { /* of all outputs of a node; it falls at 24 dB a second
   float peak, rms;
 } PeLevel;
 
+typedef struct PeShown { /* what a node without audio shows: see `show` in dsp/event.h */
+  uint32_t handle, reserved;
+  uint64_t words[2];
+} PeShown;
+
 void pe_meter_watch(PeSegment *s, uint64_t until_block);                 /* measure below this block; supervisor only; [any] */
 uint64_t pe_meter_watched_until(const PeSegment *s);                     /* [any] */
 uint32_t pe_meter_levels(const PeSegment *s, PeLevel *levels, uint32_t capacity); /* those above -120 dB, at play_block; how many; [any] */
+uint32_t pe_meter_shown(const PeSegment *s, PeShown *shown, uint32_t capacity); /* of the nodes without audio that were rendered less than 0.5 s ago; how many; [any] */
 void pe_view_level(const PeSegment *s, uint32_t n_frames, uint32_t channel, float *peak, float *rms); /* of the newest frames that pe_view_tail would copy; [any] */
 uint64_t pe_view_tail(const PeSegment *s, uint32_t n_frames, float *interleaved); /* copies the newest frames of what was put out while somebody watches, at most PE_VIEW_FRAMES / 2 of them, zeros before them; how many there have been; [any] */
 

@@ -111,7 +111,7 @@ static void grow_tree(const Build *b, Tree *trees, const uint32_t *n_of_shape, u
     const PeCableSpec *c = &b->spec->cables[b->into[i]];
     Tree *from = &trees[c->source];
     const int is_part = joins(b, trees, c);
-    const uint32_t level = b->modules[node]->absorb ? 0 : from->level + (is_part ? 0 : 1);
+    const uint32_t level = pe_is_late(b->modules[node]) ? 0 : from->level + (is_part ? 0 : 1);
     if (is_part) {
       from->is_absorbed = 1;
       t->n_nodes += from->n_nodes;
@@ -197,7 +197,7 @@ typedef struct Walk {
 } Walk;
 
 static void need_sources(const Build *b, Walk *w, uint32_t node) {
-  if (b->modules[node]->absorb) return; /* what feeds it runs whenever it likes */
+  if (pe_is_late(b->modules[node])) return; /* what feeds it runs whenever it likes */
   for (uint32_t i = b->first_cable[node]; i < b->first_cable[node + 1]; i++) {
     const uint32_t unit = b->unit_of[b->spec->cables[b->into[i]].source];
     if (unit != b->unit_of[node] && w->state[unit] == 0) w->stack[w->depth++] = unit * 2;

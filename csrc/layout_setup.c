@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data.h"
 #include "plan_setup.h"
 
 typedef struct Arena { /* bump allocation over one block; a null block only measures */
@@ -115,13 +116,46 @@ static void lay_memory(Layout *l, PeStep *step) {
   p->n_memories++;
 }
 
+/* Bit p: cables set parameter p in steps. */
+static uint64_t sampled_params(const Build *b, uint32_t node) {
+  uint64_t params = 0;
+  for (uint32_t i = b->first_cable[node]; i < b->first_cable[node + 1]; i++) {
+    const PeCableSpec *c = &b->spec->cables[b->into[i]];
+    if (pe_is_sampled(b, c)) params |= 1ull << c->dest_port;
+  }
+  return params;
+}
+
+static void lay_sampled(Layout *l, PeStep *step, uint32_t node) {
+  PePlan *p = l->p;
+  uint64_t left = sampled_params(l->b, node);
+  const uint32_t n = (uint32_t)__builtin_popcountll(left);
+  if (n == 0) return;
+  const uint64_t at = p->state_bytes;
+  p->state_bytes += pe_align_up(n * sizeof(PeSampled), 32);
+  p->n_sampled += n;
+  step->sampled = arena_take(&l->steps, n * sizeof *step->sampled);
+  if (!is_real(l)) return;
+  for (; left; left &= left - 1) {
+    PeSampledParam *s = &step->sampled[step->n_sampled];
+    *s = (PeSampledParam){.param = (uint32_t)__builtin_ctzll(left), .state = (PeSampled *)(void *)(p->states + at) + step->n_sampled};
+    step->n_sampled++;
+    for (uint32_t i = l->b->first_cable[node]; i < l->b->first_cable[node + 1]; i++) {
+      const PeCableSpec *c = &l->b->spec->cables[l->b->into[i]];
+      if (c->to_param && c->dest_port == s->param) s->rest += c->offset;
+    }
+  }
+}
+
 static void lay_state(Layout *l, PeStep *step, uint32_t node) {
   const PeModule *m = l->b->modules[node];
   PePlan *p = l->p;
-  *step = (PeStep){.module = m, .handle = l->b->spec->nodes[node].handle, .state_at = p->state_bytes, .state_bytes = pe_state_bytes(m),
+  *step = (PeStep){.module = m, .handle = l->b->spec->nodes[node].handle, .state_at = p->state_bytes,
                    .process = m->isa ? m->isa[l->b->isa].process : m->process,
                    .bank = PE_NONE, .first_due = PE_NONE, .last_due = PE_NONE};
   p->state_bytes += pe_state_bytes(m);
+  lay_sampled(l, step, node);
+  step->state_bytes = p->state_bytes - step->state_at;
   lay_memory(l, step);
   step->inputs = arena_take(&l->steps, m->n_inputs * sizeof *step->inputs);
   step->outputs = arena_take(&l->steps, m->n_outputs * sizeof *step->outputs);
@@ -132,18 +166,25 @@ static void lay_state(Layout *l, PeStep *step, uint32_t node) {
   step->own = p->states + step->state_at + pe_params_bytes(m);
   const uint32_t data = l->b->spec->nodes[node].data;
   step->data = data ? l->b->spec->data[data - 1] : NULL;
+  step->block = (PeBlock){.inputs = step->inputs, .outputs = step->outputs, .params = step->params, .mods = step->mods,
+                          .memory = step->memory, .memory_slots = step->memory_slots,
+                          .data = step->data ? step->data->bytes : NULL, .data_bytes = step->data ? step->data->n_bytes : 0, .zero = -0.0f};
 }
 
 static void lay_step(Layout *l, PeStep *step, uint32_t node) {
   Build *b = l->b;
   const PeModule *m = b->modules[node];
   uint32_t sum_buffers[PE_MODULE_MAX_PORTS], n_sum_buffers = 0;
+  const uint32_t n_cables = b->first_cable[node + 1] - b->first_cable[node];
   for (uint32_t i = 0; i < m->n_inputs + m->n_params; i++) {
     const uint32_t to_param = i >= m->n_inputs;
     const uint32_t port = to_param ? i - m->n_inputs : i;
     const float *from = wire(l, step, node, port, to_param, sum_buffers, &n_sum_buffers);
     if (!is_real(l)) continue;
-    if (to_param) {
+    PeSampledParam *sampled = to_param ? pe_sampled_find(step, port) : NULL;
+    if (sampled) {
+      sampled->cable = from;
+    } else if (to_param) {
       step->mods[port] = from;
       step->has_mods |= from != NULL;
     } else
@@ -152,7 +193,7 @@ static void lay_step(Layout *l, PeStep *step, uint32_t node) {
   b->first_buffer[node] = take_buffers(b, m->n_outputs);
   for (uint32_t i = 0; is_real(l) && i < m->n_outputs; i++) step->outputs[i] = buffer_at(l->p, b->first_buffer[node] + i);
   /* Outputs were taken before inputs are given back: no step writes where it reads. */
-  if (m->absorb) { /* reads all of it when all has run */
+  if (m->absorb || (m->events && n_cables > 0)) { /* reads all of it when all has run */
     if (is_real(l)) l->p->absorbing[l->p->n_absorbing] = (uint32_t)(step - l->p->steps);
     l->p->n_absorbing++;
     return;
@@ -359,6 +400,18 @@ static void lay_output(Layout *l) {
   p->n_heard = n_heard;
 }
 
+/* Where one node is all that is heard, it may put it out itself. What takes part in a cycle reads that later. */
+static void lay_finisher(Layout *l, const uint32_t *step_of) {
+  const Build *b = l->b;
+  PePlan *p = l->p;
+  if (!is_real(l) || p->n_banks > 0 || p->output.n_sources != 1 || p->sides || p->n_absorbing > 0) return;
+  for (uint32_t i = 0; i < b->spec->n_nodes; i++) {
+    if (b->n_out_cables[i] != 0 || !b->modules[i]->finishes) continue;
+    p->finisher = &p->steps[step_of[i]];
+    p->finisher->block.zero = 0.0f;
+  }
+}
+
 /* What is heard in one channel alone, in the patch's order. */
 static void lay_sides(Layout *l) {
   const Build *b = l->b;
@@ -410,7 +463,7 @@ static void lay_out(Layout *l, uint32_t *step_of) {
   PeStep scratch;
   b->n_free = b->n_buffers = b->n_bank_buffers = 0;
   p->state_bytes = l->memory_bytes = 0;
-  p->n_units = p->n_memories = p->n_absorbing = 0;
+  p->n_units = p->n_memories = p->n_absorbing = p->n_sampled = 0;
   for (uint32_t i = 0; i < n; i++) b->users[i] = b->n_out_cables[i] + b->is_kept[i]; /* a kept one is never given back */
   p->steps = arena_take(&l->steps, n * sizeof *p->steps);
   p->by_handle = arena_take(&l->steps, n * sizeof *p->by_handle);
@@ -438,6 +491,7 @@ static void lay_out(Layout *l, uint32_t *step_of) {
     }
   lay_output(l);
   lay_sides(l);
+  lay_finisher(l, step_of);
   p->plain_bytes = l->memory_bytes ? pe_align_up(p->state_bytes, 64) : p->state_bytes;
   p->state_bytes = p->plain_bytes + l->memory_bytes;
   lay_feeds(l, step_of);

@@ -93,8 +93,19 @@ PE_RT void pe_meter_put(PeMeter *m, uint32_t place, uint32_t handle, float peak,
   peak = peak > old_peak ? peak : old_peak;
   atomic_store_explicit(&p->who, 0, memory_order_relaxed); /* nobody's while it is written: ordered by the fence */
   atomic_thread_fence(memory_order_release);
+  for (uint32_t i = 0; i < 2 && (uint32_t)(who >> 32) != handle; i++) atomic_store_explicit(&p->shown[i], 0, memory_order_relaxed); /* another node's; ordered by the last store */
   atomic_store_explicit(&p->level, pack(peak, energy), memory_order_relaxed); /* ordered by the store below */
   atomic_store_explicit(&p->who, (uint64_t)handle << 32 | m->block, memory_order_release); /* the level is there before it has a name */
+}
+
+PE_RT void pe_meter_show(PeMeter *m, uint32_t place, uint32_t handle, const uint64_t shown[2]) {
+  if (place >= PE_METERS) return;
+  PeMeterPlace *p = &m->places[place];
+  atomic_store_explicit(&p->who, 0, memory_order_relaxed); /* nobody's while it is written: ordered by the fence */
+  atomic_thread_fence(memory_order_release);
+  atomic_store_explicit(&p->level, 0, memory_order_relaxed); /* ordered by the store below, as the next two are */
+  for (uint32_t i = 0; i < 2; i++) atomic_store_explicit(&p->shown[i], shown[i], memory_order_relaxed); /* as above */
+  atomic_store_explicit(&p->who, (uint64_t)handle << 32 | m->block, memory_order_release); /* what it shows is there before it has a name */
 }
 
 PE_RT void pe_view_put(PeSegment *s, const float *interleaved, uint32_t n_frames) {

@@ -29,6 +29,9 @@ PE_RT void pe_meter_lanes(const float *x, uint32_t n_frames, float *peaks, float
 /* What was measured of a node: the largest sample, the sum of the squares. [rt] */
 PE_RT void pe_meter_put(PeMeter *m, uint32_t place, uint32_t handle, float peak, float squares);
 
+/* What the node without audio at `place` shows. [rt] */
+PE_RT void pe_meter_show(PeMeter *m, uint32_t place, uint32_t handle, const uint64_t shown[2]);
+
 /* Show what is put out to whoever watches; by the callback. [rt & active] */
 PE_RT void pe_view_put(PeSegment *s, const float *interleaved, uint32_t n_frames);
 

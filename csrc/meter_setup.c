@@ -53,6 +53,18 @@ static uint32_t newest_seat(const PeSegment *s) {
   return seat;
 }
 
+/* The words of an audio node are 0, and those of one that has nothing to show. */
+static int is_shown(const PeMeterPlace *p, PeShown *out, uint32_t newest, uint32_t oldest) {
+  const uint64_t who = atomic_load_explicit(&p->who, memory_order_acquire); /* and the words stored before it */
+  for (uint32_t i = 0; i < 2; i++) out->words[i] = atomic_load_explicit(&p->shown[i], memory_order_relaxed); /* ordered by the fence */
+  atomic_thread_fence(memory_order_acquire);
+  out->handle = (uint32_t)(who >> 32);
+  out->reserved = 0;
+  const int is_whole = who != 0 && atomic_load_explicit(&p->who, memory_order_relaxed) == who; /* ordered by the fence */
+  const uint32_t block = (uint32_t)who;
+  return is_whole && (out->words[0] | out->words[1]) && (int32_t)(block - oldest) >= 0 && (int32_t)(block - newest) <= 0;
+}
+
 static int read_place(const PeMeterPlace *p, uint64_t *who, uint64_t *level) {
   *who = atomic_load_explicit(&p->who, memory_order_acquire); /* and the level stored before it */
   *level = atomic_load_explicit(&p->level, memory_order_relaxed); /* ordered by the fence */
@@ -84,6 +96,16 @@ uint32_t pe_meter_levels(const PeSegment *s, PeLevel *levels, uint32_t capacity)
     levels[n] = level_now(who, level, block, keep_peak, keep_energy);
     n += levels[n].peak > SILENT;
   }
+  return n;
+}
+
+uint32_t pe_meter_shown(const PeSegment *s, PeShown *shown, uint32_t capacity) {
+  const uint32_t seat = newest_seat(s);
+  const PeMeterPlace *places = pe_segment_at_const(s, s->meters_at[seat]);
+  const uint32_t newest = (uint32_t)atomic_load_explicit(&s->seats[seat].metered, memory_order_relaxed); /* a figure, as above */
+  const uint32_t age = (uint32_t)(0.5 * s->config.sample_rate_hz / s->config.block_frames) + PE_METERS / 64; /* a node's turn comes each 64 blocks at the most */
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < PE_METERS && n < capacity; i++) n += (uint32_t)is_shown(&places[i], &shown[n], newest, newest - age);
   return n;
 }
 

@@ -49,8 +49,7 @@ PeStatus pe_render_offline(PePlan *plan, const PeCommand *commands, uint32_t n_c
   for (uint32_t c = 0; c < plan->n_channels; c++) planes[c] = planar + (size_t)c * block_frames;
   uint32_t taken = 0;
   const PeFpMode mode = pe_fp_enter(); /* once for all blocks */
-  for (uint64_t at = 0; at < n_frames;) {
-    const uint64_t edge = (at / block_frames + 1) * block_frames;
+  for (uint64_t at = 0, edge = block_frames; at < n_frames;) {
     uint64_t end = edge < n_frames ? edge : n_frames;
     for (; taken < n_commands && commands[taken].frame < (int64_t)end; taken++) {
       if (commands[taken].frame > (int64_t)at && run->schedule.n == PE_SCHEDULE_SIZE) break;
@@ -63,6 +62,7 @@ PeStatus pe_render_offline(PePlan *plan, const PeCommand *commands, uint32_t n_c
     pe_run_render(run, (int64_t)at, (uint32_t)(end - at), planes, &marker);
     if (plan->n_channels > 1) interleave(planar, block_frames, plan->n_channels, (uint32_t)(end - at), out + at * plan->n_channels);
     at = end;
+    if (at == edge) edge += block_frames;
   }
   pe_fp_leave(mode);
   return PE_OK;

@@ -57,14 +57,24 @@ static double param_max(const PePlan *plan, const PeParam *p) {
   return p->flags & PE_PARAM_NYQUIST ? plan->sample_rate_hz * 0.5 - 10.0 : p->max;
 }
 
+PE_RT double pe_step_value(const PePlan *plan, const PeParam *p, double value) {
+  const double max = param_max(plan, p);
+  value = (value < p->min ? p->min : value > max ? max : value) + 0.0; /* never -0: whether a ramp ends on it would depend on how it was split */
+  if (p->flags & PE_PARAM_GATE) return value >= 0.5 ? 1.0 : 0.0;
+  return p->flags & PE_PARAM_INTEGER ? (double)(int64_t)(value + 0.5) : value;
+}
+
 PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value, int is_immediate) {
   const PeParam *p = &step->module->params[param];
-  const double max = param_max(plan, p);
   const int is_new = !plan->has_run && !step->is_carried;
   if (step->bank != PE_NONE) pe_bank_settle(&plan->banks[step->bank]);
-  value = (value < p->min ? p->min : value > max ? max : value) + 0.0; /* never -0: whether a ramp ends on it would depend on how it was split */
-  if (p->flags & PE_PARAM_GATE) value = value >= 0.5 ? 1.0 : 0.0;
-  if (p->flags & PE_PARAM_INTEGER) value = (double)(int64_t)(value + 0.5);
+  value = pe_step_value(plan, p, value);
+  PeSampledParam *sampled = pe_sampled_find(step, param);
+  if (sampled) {
+    sampled->state->set = value;
+    sampled->state->is_due = 1;
+    return;
+  }
   const int at_once = is_immediate || !(p->flags & PE_PARAM_RAMPED) || is_new;
   pe_smooth_set(&step->params[param], value, at_once ? 0 : (uint32_t)(p->ramp_us * plan->sample_rate_hz / 1.0e6 + 0.5));
   if (step->module->changed) step->module->changed(step->own, step->params, param, is_immediate || is_new);
@@ -75,7 +85,7 @@ PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value,
   bank->is_touched = 1;
 }
 
-PE_RT void pe_step_advance(PeStep *step, uint32_t n_frames) {
+PE_RT_APART void pe_step_advance(PeStep *step, uint32_t n_frames) {
   int is_settled = 1;
   for (uint32_t p = 0; p < step->module->n_params; p++) {
     pe_smooth_advance(&step->params[p], n_frames);
@@ -84,52 +94,53 @@ PE_RT void pe_step_advance(PeStep *step, uint32_t n_frames) {
   step->is_moving = !is_settled ? 2 : step->is_moving > 0 ? (uint8_t)(step->is_moving - 1) : 0;
 }
 
-static PeBlock block_of(const PeStep *step, uint32_t n_frames, const float *const *inputs, float *const *outputs, const float *const *mods) {
-  return (PeBlock){.n_frames = n_frames, .inputs = inputs, .outputs = outputs, .params = step->params, .mods = mods,
-                   .memory = step->memory, .memory_slots = step->memory_slots,
-                   .data = step->data ? step->data->bytes : NULL, .data_bytes = step->data ? step->data->n_bytes : 0,
-                   .is_unchanged = !step->is_moving && !step->has_mods};
-}
-
-static void process(PeStep *step, const PeBlock *block) {
+static void process(PeStep *step, PeBlock *block, uint32_t n_frames) {
+  block->n_frames = n_frames;
+  block->is_unchanged = !step->is_moving && !step->has_mods;
   step->process(step->own, block);
-  if (step->is_moving) pe_step_advance(step, block->n_frames);
+  if (step->is_moving) pe_step_advance(step, n_frames);
 }
 
-/* Frames `from` to `to` of the chunk. */
-static void process_part(PeStep *step, uint32_t from, uint32_t to) {
+PE_RT void pe_step_run_part(PeStep *step, uint32_t from, uint32_t to) {
   const PeModule *m = step->module;
   const float *inputs[PE_MODULE_MAX_PORTS], *mods[PE_MODULE_MAX_PORTS];
   float *outputs[PE_MODULE_MAX_PORTS];
   for (uint32_t i = 0; i < m->n_inputs; i++) inputs[i] = step->inputs[i] ? step->inputs[i] + from : NULL;
   for (uint32_t i = 0; i < m->n_params; i++) mods[i] = step->mods[i] ? step->mods[i] + from : NULL;
   for (uint32_t i = 0; i < m->n_outputs; i++) outputs[i] = step->outputs[i] + from;
-  const PeBlock block = block_of(step, to - from, inputs, outputs, mods);
-  process(step, &block);
+  PeBlock block = step->block;
+  block.inputs = inputs;
+  block.outputs = outputs;
+  block.mods = mods;
+  process(step, &block, to - from);
 }
 
 static uint32_t due_frame(const PeDue *due, uint32_t d, uint32_t at) { return (uint32_t)(due->commands[d].frame - due->first_frame) - at; }
 
-/* Due command d as one of the chunk: an emitted one as it is, one from outside by its frame. */
-static PeEmitted due_at(const PePlan *plan, const PeDue *due, uint32_t d, uint32_t at) {
+/* An emitted one as it is, one from outside by its frame. */
+PE_RT PeEmitted pe_due_at(const PePlan *plan, const PeDue *due, uint32_t d, uint32_t at) {
   if (d >= PE_SCHEDULE_SIZE) return plan->emitted[d - PE_SCHEDULE_SIZE];
   const PeCommand *c = &due->commands[d];
   return (PeEmitted){.value = c->value, .frame = due_frame(due, d, at), .param = (uint16_t)c->param, .is_immediate = (c->flags & PE_COMMAND_IMMEDIATE) != 0};
 }
 
-static void run_split(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
+PE_RT_APART static void run_split(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
+  if (step->n_sampled) {
+    pe_sampled_run(plan, step, n_frames, due, at);
+    return;
+  }
   uint32_t done = 0;
   for (uint32_t d = step->first_due; d != PE_NONE; d = plan->next_due[d]) {
-    const PeEmitted c = due_at(plan, due, d, at);
-    if (c.frame > done) process_part(step, done, c.frame);
+    const PeEmitted c = pe_due_at(plan, due, d, at);
+    if (c.frame > done) pe_step_run_part(step, done, c.frame);
     done = c.frame;
     pe_step_set(plan, step, c.param, c.value, c.is_immediate);
   }
-  process_part(step, done, n_frames);
+  pe_step_run_part(step, done, n_frames);
   step->first_due = step->last_due = PE_NONE;
 }
 
-static void measure(PePlan *plan, const PeStep *step, uint32_t n_frames) {
+PE_RT_APART static void measure(PePlan *plan, const PeStep *step, uint32_t n_frames) {
   const uint32_t place = (uint32_t)(step - plan->steps);
   if (!pe_meter_wants(plan->meter, place)) return;
   for (uint32_t i = 0; i < step->module->n_outputs; i++) pe_meter_mono(plan->meter, place, step->handle, step->outputs[i], n_frames);
@@ -137,20 +148,23 @@ static void measure(PePlan *plan, const PeStep *step, uint32_t n_frames) {
 
 PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
   for (uint32_t k = 0; k < step->n_sums && step->module->absorb == NULL; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
-  if (step->first_due != PE_NONE) {
+  if (step->first_due != PE_NONE)
     run_split(plan, step, n_frames, due, at);
-  } else {
-    const PeBlock block = block_of(step, n_frames, step->inputs, step->outputs, step->mods);
-    process(step, &block);
-  }
+  else
+    process(step, &step->block, n_frames);
   if (plan->meter) measure(plan, step, n_frames);
 }
 
 /* What closes no cycle takes its inputs when all is rendered. */
 static void absorb(PeStep *step, uint32_t n_frames) {
   for (uint32_t k = 0; k < step->n_sums; k++) pe_sum(&step->sums[k], step->sums[k].dest, n_frames);
-  const PeBlock block = block_of(step, n_frames, step->inputs, step->outputs, step->mods);
-  step->module->absorb(step->own, &block);
+  if (step->module->events) {
+    pe_sampled_take(step, n_frames);
+    return;
+  }
+  step->block.n_frames = n_frames;
+  step->block.is_unchanged = !step->is_moving && !step->has_mods;
+  step->module->absorb(step->own, &step->block);
 }
 
 /* ---- the output ---------------------------------------------------------------------------------- */
@@ -158,6 +172,7 @@ static void absorb(PeStep *step, uint32_t n_frames) {
 /* Banks whose root is heard run here, each at its turn among the output's sources. */
 static int run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
   float *acc = plan->accumulators;
+  if (plan->finisher) return 0; /* it has put it there */
   if (plan->heard == NULL && plan->output.n_sources == 1) return plan->mix->copy(plan->output.sources[0], out, n_frames);
   if (plan->heard == NULL) {
     pe_sum(&plan->output, out, n_frames);
@@ -186,7 +201,7 @@ static int run_output(PePlan *plan, float *out, uint32_t n_frames, const PeDue *
 /* ---- all of it ------------------------------------------------------------------------------------ */
 
 static void link_one(PePlan *plan, PeStep *step, uint32_t d) {
-  if (step->first_due == PE_NONE)
+  if (step->last_due == PE_NONE)
     step->first_due = d;
   else
     plan->next_due[step->last_due] = d;
@@ -199,7 +214,7 @@ static void link_one(PePlan *plan, PeStep *step, uint32_t d) {
 
 /* Link the commands of the chunk to their steps, in order of frame, those from outside first; from `next` on, returns
  * the first one behind the chunk. */
-static uint32_t link_due(PePlan *plan, const PeDue *due, uint32_t next, uint32_t at, uint32_t n_frames, _Atomic uint32_t *marker) {
+PE_RT_APART static uint32_t link_due(PePlan *plan, const PeDue *due, uint32_t next, uint32_t at, uint32_t n_frames, _Atomic uint32_t *marker) {
   uint32_t last = next, emitted = 0;
   while (due && last < due->n && due->commands[last].frame - due->first_frame < at + n_frames) last++;
   if (plan->n_events) pe_events_run(plan, n_frames, due, next, last, at, marker);
@@ -228,7 +243,8 @@ static void run_side(const PePlan *plan, float *out, const float *all, uint32_t 
   for (uint32_t f = 0; f < n_frames; f++) out[f] += side[f];
 }
 
-static int run_chunk(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
+PE_RT_APART static int run_chunk(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, uint32_t at, _Atomic uint32_t *marker) {
+  if (plan->finisher) plan->finisher->outputs[0] = planes[0] + at;
   for (uint32_t i = 0; i < plan->n_units; i++) {
     const PeUnit *unit = &plan->units[i];
     if (unit->step == PE_NONE) {
@@ -246,17 +262,46 @@ static int run_chunk(PePlan *plan, float *const *planes, uint32_t n_frames, cons
   return is_broken;
 }
 
-PE_RT int pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, _Atomic uint32_t *marker) {
+/* Frames to the end of the present chunk. */
+PE_RT_INLINE uint32_t frames_to_edge(const PePlan *plan) { return plan->chunk_frames - (plan->position & (plan->chunk_frames - 1u)); }
+
+/* A chunk, or less, of a plan that has a finisher and no banks, in which no command falls. A patch of few nodes is rendered in some
+ * ten ns a node: what is around them counts. */
+static void run_straight(PePlan *plan, float *const *planes, uint32_t n_frames, _Atomic uint32_t *marker) {
+  plan->finisher->outputs[0] = planes[0];
+  for (uint32_t i = 0; i < plan->n_units; i++) {
+    PeStep *step = &plan->steps[plan->units[i].step];
+    atomic_store_explicit(marker, step->handle, memory_order_relaxed); /* read after a death only */
+    if (step->n_sums > 0 || step->first_due != PE_NONE || plan->meter)
+      pe_step_run(plan, step, n_frames, NULL, 0);
+    else
+      process(step, &step->block, n_frames);
+  }
+  for (uint32_t c = 1; c < plan->n_channels; c++) memcpy(planes[c], planes[0], n_frames * sizeof **planes);
+  plan->position = (plan->position + n_frames) % PE_CHUNK_FRAMES;
+}
+
+/* Chunk by chunk, whatever there is. */
+PE_RT_APART static int run_chunks(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, _Atomic uint32_t *marker) {
   uint32_t next = 0;
   int is_broken = 0;
-  plan->has_run |= n_frames > 0;
   for (uint32_t at = 0; at < n_frames;) {
-    const uint32_t to_edge = plan->chunk_frames - plan->position % plan->chunk_frames;
+    const uint32_t to_edge = frames_to_edge(plan);
     const uint32_t n = n_frames - at < to_edge ? n_frames - at : to_edge;
     next = link_due(plan, due, next, at, n, marker);
     is_broken |= run_chunk(plan, planes, n, due, at, marker);
     at += n;
   }
+  return is_broken;
+}
+
+PE_RT int pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, _Atomic uint32_t *marker) {
+  int is_broken = 0;
+  plan->has_run |= n_frames > 0;
+  if (plan->finisher && plan->n_events == 0 && (due == NULL || due->n == 0) && n_frames > 0 && n_frames <= frames_to_edge(plan))
+    run_straight(plan, planes, n_frames, marker);
+  else
+    is_broken = run_chunks(plan, planes, n_frames, due, marker);
   atomic_store_explicit(marker, 0, memory_order_relaxed); /* read after a death only */
   return is_broken;
 }
@@ -320,4 +365,5 @@ PE_RT void pe_plan_carry(PePlan *plan, PePlan *before) {
   }
   pe_events_carry(plan, before);
   pe_plan_touched(plan);
+  pe_sampled_carry(plan, before);
 }

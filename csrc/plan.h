@@ -15,6 +15,7 @@
 
 #define PE_ACCUMULATORS 16u /* cable i of a sum goes to accumulator i mod 16: DESIGN.md, same bits */
 #define PE_NONE 0xffffffffu
+#define PE_NONE_YET 0xfffffffeu /* see PeStep.first_due */
 #define PE_BANK_NODES 64u    /* most nodes of one tree in a bank */
 #define PE_MARK_BYTES (256u << 10) /* most states of a plan that is looked at for whether it repeats: some 20 us */
 #define PE_EMIT_SIZE 4096u   /* most commands that event nodes put out in a chunk */
@@ -34,12 +35,27 @@ typedef struct PeFeed { /* of a cable */
   uint32_t step, to_param; /* where it comes from */
 } PeFeed;
 
+typedef struct PeSampled { /* part of the states, behind the node's own: a parameter that cables set in steps */
+  double   set;         /* what it was set to; its target is what is in force */
+  float    held, taken; /* of an event node: the cables' sum that is in force, and the one that is from frame `left` on */
+  uint32_t left;        /* frames until the cables are looked at */
+  uint32_t is_due;      /* they are at the next frame too: it was set, or they are new */
+} PeSampled;
+_Static_assert(sizeof(PeSampled) == 24, "no padding in a state");
+
+typedef struct PeSampledParam {
+  uint32_t     param;
+  float        rest;   /* what the cables put out when nothing comes in */
+  const float *cable;  /* the chunk's, summed before the step */
+  PeSampled   *state;
+} PeSampledParam;
+
 typedef struct PeStep { /* a node */
   const PeModule *module;
   void (*process)(void *state, const PeBlock *block); /* for the instruction set in use */
   PeSmooth       *params;
   void           *own;      /* the module's own state, behind the parameters */
-  uint64_t        state_at, state_bytes; /* parameters and own state */
+  uint64_t        state_at, state_bytes; /* parameters, own state, what cables set in steps */
   float          *memory;   /* behind all states; NULL without */
   PeData         *data;     /* NULL without */
   uint32_t        handle, n_sums, memory_slots;
@@ -48,12 +64,16 @@ typedef struct PeStep { /* a node */
   const float   **mods;
   PeSum          *sums;       /* done before the step */
   uint32_t        bank, node, lane;   /* its place in a bank; bank is PE_NONE where it runs by itself */
-  uint32_t        first_due, last_due; /* commands for it in this chunk: places in PePlan.next_due, or PE_NONE */
+  uint32_t        first_due, last_due; /* commands for it in this chunk: places in PePlan.next_due, or PE_NONE. Without any the
+                                        * first is PE_NONE_YET where the plan has to look at cables: one test for both */
+  uint32_t        n_sampled;
+  PeSampledParam *sampled;  /* [n_sampled]; those parameters' mods are NULL */
   const struct PeStep *clock; /* that it follows, of an event node; NULL without */
   uint32_t        first_feed, n_feeds; /* in PePlan.feeds: where its cables come from */
   uint8_t         is_carried; /* its state came from another plan: it has sounded */
   uint8_t         is_moving;  /* 2: a parameter may be on its ramp; 1: all stand, but the module has not seen them so */
-  uint8_t         has_mods;   /* a cable drives a parameter */
+  uint8_t         has_mods;   /* the module reads cables of a parameter */
+  PeBlock         block;      /* all of a run that stays the same */
 } PeStep;
 
 typedef struct PeBankPort { /* an input of all lanes: a sum of nodes of the bank and of what comes from outside */
@@ -113,6 +133,11 @@ typedef struct PeCarry { /* one node's state from the plan before */
   uint32_t from_memory, to_memory; /* numbers in the two plans, PE_NONE without */
 } PeCarry;
 
+typedef struct PeSampledCarry { /* a parameter that cables set in steps before, or now, of a node that is carried */
+  uint32_t from_step, from; /* number in the step's `sampled`, PE_NONE: it had no cable */
+  uint32_t to_step, to;     /* PE_NONE: it has none now */
+} PeSampledCarry;
+
 typedef struct PeEmitted { /* a command that an event node put out */
   PeStep  *step;
   double   value;
@@ -123,7 +148,7 @@ typedef struct PeEmitted { /* a command that an event node put out */
 struct PePlan {
   double    sample_rate_hz;
   uint32_t  max_block_frames, n_channels, n_steps, n_handles;
-  uint32_t  chunk_frames, position; /* frames rendered so far, modulo PE_CHUNK_FRAMES */
+  uint32_t  chunk_frames, position; /* the former a power of two; frames rendered so far, modulo PE_CHUNK_FRAMES */
   PeStep   *steps;         /* in the order of their states: chains stay together */
   uint32_t *by_handle;     /* step numbers in order of handle */
   PeUnit   *units;         /* in the order they run */
@@ -133,11 +158,12 @@ struct PePlan {
   unsigned char *states;
   uint64_t  plain_bytes, state_bytes; /* without memories, which come behind; and with them */
   PeMemory *memories;
-  uint32_t  n_memories, n_absorbing;
-  uint32_t *absorbing;     /* step numbers */
+  uint32_t  n_memories, n_absorbing, n_sampled; /* the last: parameters that cables set in steps */
+  uint32_t *absorbing;     /* step numbers; event nodes with cables too */
   PeSum    *sides;         /* [n_channels]: what is heard there alone; NULL where nothing is */
   uint32_t  n_data;
   PeData  **data;
+  PeStep   *finisher;      /* all that is heard, and puts it out as it is to be heard; NULL without */
   PeSum     output;        /* what is heard in all channels, where nothing of it is in a bank; dest is unused */
   PeHeardSource *heard;    /* the same, where one is: [n_heard] */
   float    *accumulators;  /* [PE_CHUNK_FRAMES][PE_ACCUMULATORS] */
@@ -164,8 +190,9 @@ struct PePlan {
 
   /* how it is turned to, filled in by the worker's setup side */
   uint64_t  generation;
-  uint32_t  fade_frames, n_carries;
+  uint32_t  fade_frames, n_carries, n_sampled_carries;
   PeCarry  *carries;
+  PeSampledCarry *sampled_carries;
 };
 
 typedef struct PeDue { /* commands that take effect in the frames to be rendered, in their order */
@@ -193,6 +220,9 @@ PE_RT void pe_events_run(PePlan *plan, uint32_t n_frames, const PeDue *due, uint
 /* A parameter of an event node is set between two blocks; what it puts out takes effect at once. [rt] */
 PE_RT void pe_events_set(PePlan *plan, PeStep *step, uint32_t param, double value);
 
+/* Cables, not a command, give a parameter of an event node a value between two blocks. [rt] */
+PE_RT void pe_events_apply(PePlan *plan, PeStep *step, uint32_t param, double value);
+
 /* Event nodes of the plan before that are gone, or have other data, end what they began. [rt] */
 PE_RT void pe_events_carry(PePlan *plan, PePlan *before);
 
@@ -203,8 +233,36 @@ PE_RT void pe_sum(const PeSum *sum, float *dest, uint32_t n_frames);
 /* A node's frames, split where commands for it are due. The pointers are those of the step's ports. [rt & active] */
 PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at);
 
-/* Set a parameter of a step: clamped, rounded, on its ramp unless is_immediate. [rt] */
+/* Set a parameter of a step: clamped, rounded, on its ramp unless is_immediate. One that cables set in steps is told at its
+ * next frame. [rt] */
 PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value, int is_immediate);
+
+/* What a number becomes as the value of a parameter: clamped, rounded. [rt] */
+PE_RT double pe_step_value(const PePlan *plan, const PeParam *param, double value);
+
+/* What is in force where cables put out `cable` besides the setting. [rt] */
+PE_RT double pe_sampled_value(const PePlan *plan, const PeStep *step, const PeSampledParam *p, float cable);
+
+/* The parameter's place among those that cables set in steps; NULL if it is none. [rt] */
+PE_RT PeSampledParam *pe_sampled_find(const PeStep *step, uint32_t param);
+
+/* The value is in force from now on, without a ramp. [rt] */
+PE_RT void pe_sampled_apply(PeStep *step, uint32_t param, double value);
+
+/* The next n frames of a node with such parameters, split where one changes and where commands are due. [rt & active] */
+PE_RT void pe_sampled_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at);
+
+/* An event node takes from the cables of this chunk what is in force from the next one on. [rt] */
+PE_RT void pe_sampled_take(PeStep *step, uint32_t n_frames);
+
+/* The settings, and where the cables are, from the plan before; what has lost its cable is what it was set to. [rt] */
+PE_RT void pe_sampled_carry(PePlan *plan, PePlan *before);
+
+/* Frames `from` to `to` of the chunk. [rt & active] */
+PE_RT void pe_step_run_part(PeStep *step, uint32_t from, uint32_t to);
+
+/* Due command d, PE_NONE without, as one of the chunk. [rt] */
+PE_RT PeEmitted pe_due_at(const PePlan *plan, const PeDue *due, uint32_t d, uint32_t at);
 
 /* The parameters of a step n frames on; tells in is_moving whether any still moves. [rt] */
 PE_RT void pe_step_advance(PeStep *step, uint32_t n_frames);

@@ -51,7 +51,7 @@ static PeStatus build_check(Build *b, const PeRegistry *registry) {
     if (c->source_port >= from->n_outputs) return PE_BAD_PORT;
     if (!(c->depth - c->depth == 0.0f && c->offset - c->offset == 0.0f)) return PE_BAD_ARGUMENT; /* NaN or infinite */
     if (c->dest_port >= (c->to_param ? to->n_params : to->n_inputs)) return PE_BAD_PORT;
-    if (c->to_param && !(to->params[c->dest_port].flags & PE_PARAM_CABLE)) return PE_BAD_PORT;
+    if (c->to_param && (to->params[c->dest_port].flags & PE_PARAM_EVENT)) return PE_BAD_PORT;
     if (to->absorb)
       b->is_kept[c->source] = 1;
     else
@@ -94,7 +94,7 @@ static PeStatus build_order(Build *b) {
         continue;
       }
       const uint32_t source = b->spec->cables[b->into[next[node]++]].source;
-      if (b->modules[node]->absorb) continue;
+      if (pe_is_late(b->modules[node])) continue;
       if (seen[source] == 1) status = PE_CYCLE;
       if (seen[source] != 0) continue;
       seen[source] = 1;
@@ -112,12 +112,17 @@ static PeStatus index_handles(PePlan *p);
 
 static PeStatus plan_prepare(PePlan *p) {
   for (uint32_t i = 0; i < p->n_steps; i++) {
-    const PeStep *step = &p->steps[i];
+    PeStep *step = &p->steps[i];
     PeSmooth *params = step->params;
     for (uint32_t k = 0; k < step->module->n_params; k++) {
       params[k].target = step->module->params[k].default_value;
       const double max = p->sample_rate_hz * 0.5 - 10.0;
       if ((step->module->params[k].flags & PE_PARAM_NYQUIST) && params[k].target > max) params[k].target = max;
+    }
+    if (step->n_sampled > 0) step->first_due = PE_NONE_YET;
+    for (uint32_t k = 0; k < step->n_sampled; k++) {
+      const PeSampledParam *s = &step->sampled[k];
+      *s->state = (PeSampled){.set = params[s->param].target, .held = s->rest, .taken = s->rest, .is_due = 1};
     }
     const PeStatus status = step->module->prepare(step->own, p->sample_rate_hz, p->max_block_frames);
     if (status != PE_OK) return status;
@@ -191,6 +196,7 @@ void pe_plan_free(PePlan *plan) {
   for (uint32_t i = 0; i < plan->n_data; i++) pe_data_release(plan->data[i]);
   free(plan->data);
   free(plan->carries);
+  free(plan->sampled_carries);
   free(plan->events);
   free(plan->emitted);
   free(plan);
@@ -255,6 +261,34 @@ static uint32_t memory_of(const PePlan *plan, const PeStep *step) {
   return PE_NONE;
 }
 
+static uint32_t sampled_place(const PeStep *step, uint32_t param) {
+  const PeSampledParam *found = pe_sampled_find(step, param);
+  return found ? (uint32_t)(found - step->sampled) : PE_NONE;
+}
+
+static void match_sampled(PePlan *plan, const PePlan *before, uint32_t number) {
+  const PeStep *to = &plan->steps[number], *from = pe_plan_find(before, to->handle);
+  PeSampledCarry c = {.from_step = (uint32_t)(from - before->steps), .to_step = number};
+  for (uint32_t i = 0; i < to->n_sampled; i++) {
+    c.to = i;
+    c.from = sampled_place(from, to->sampled[i].param);
+    plan->sampled_carries[plan->n_sampled_carries++] = c;
+  }
+  c.to = PE_NONE;
+  for (c.from = 0; c.from < from->n_sampled; c.from++)
+    if (sampled_place(to, from->sampled[c.from].param) == PE_NONE) plan->sampled_carries[plan->n_sampled_carries++] = c;
+}
+
+static PeStatus match_all_sampled(PePlan *plan, const PePlan *before) {
+  free(plan->sampled_carries);
+  plan->n_sampled_carries = 0;
+  plan->sampled_carries = calloc((size_t)plan->n_sampled + before->n_sampled + 1, sizeof *plan->sampled_carries);
+  if (plan->sampled_carries == NULL) return PE_NO_MEMORY;
+  for (uint32_t i = 0; i < plan->n_steps && plan->n_sampled + before->n_sampled > 0; i++)
+    if (plan->steps[i].is_carried) match_sampled(plan, before, i);
+  return PE_OK;
+}
+
 PeStatus pe_plan_match(PePlan *plan, const PePlan *before) {
   free(plan->carries);
   plan->n_carries = 0;
@@ -268,6 +302,6 @@ PeStatus pe_plan_match(PePlan *plan, const PePlan *before) {
       plan->carries[plan->n_carries++] = (PeCarry){.from = from->state_at, .to = to->state_at, .bytes = pe_state_bytes(to->module),
                                                     .from_memory = memory_of(before, from), .to_memory = memory_of(plan, to)};
   }
-  return PE_OK;
+  return match_all_sampled(plan, before);
 }
 

@@ -76,6 +76,14 @@ static inline uint32_t pe_outputs_for_all(const Build *b, uint32_t node) {
   return n;
 }
 
+/* Does the plan look at the cable in steps, and set the parameter? */
+static inline int pe_is_sampled(const Build *b, const PeCableSpec *c) {
+  return c->to_param && !(b->modules[c->dest]->params[c->dest_port].flags & PE_PARAM_CABLE);
+}
+
+/* What comes in through its cables closes no cycle: it runs before them, and takes it when all has run. */
+static inline int pe_is_late(const PeModule *m) { return m->absorb != NULL || m->events != NULL; }
+
 static inline int pe_is_scaled(const PeCableSpec *c) { return c->depth != 1.0f || c->offset != 0.0f; }
 
 /* Find equal trees, put them into banks, and order banks and single nodes. [setup] */

@@ -11,7 +11,7 @@ static void run_apply(PeRun *run, const PeCommand *c) {
 }
 
 /* What waits for this frame or an earlier one was numbered before anything that is still to be taken. */
-static void run_apply_due(PeRun *run, int64_t frame) {
+PE_RT_APART static void run_apply_due(PeRun *run, int64_t frame) {
   for (const PeCommand *due = pe_schedule_first(&run->schedule); due && due->frame <= frame; due = pe_schedule_first(&run->schedule)) {
     run_apply(run, due);
     pe_schedule_drop_first(&run->schedule);
@@ -55,7 +55,7 @@ static float fade_weight(uint32_t at, uint32_t n) {
   return t * t * (3.0f - 2.0f * t);
 }
 
-static void run_fade(PeRun *run, uint32_t n, float *const *planes, const PeDue *due, _Atomic uint32_t *marker) {
+PE_RT_APART static void run_fade(PeRun *run, uint32_t n, float *const *planes, const PeDue *due, _Atomic uint32_t *marker) {
   float *old[PE_MAX_CHANNELS];
   const uint32_t left = run->fade_frames - run->fade_at;
   const uint32_t n_fade = n < left ? n : left;
@@ -79,27 +79,30 @@ static uint64_t make_finite(float *x, uint32_t n) {
 }
 
 /* Take what is due before frame `end` off the schedule, in order. */
-static PeDue take_due(PeRun *run, int64_t first_frame, int64_t end) {
-  PeDue due = {.commands = run->due, .first_frame = first_frame};
+PE_RT_APART static void take_due(PeRun *run, PeDue *due, int64_t end) {
   for (const PeCommand *c = pe_schedule_first(&run->schedule); c && c->frame < end; c = pe_schedule_first(&run->schedule)) {
     if (c->kind == PE_COMMAND_PARAM) {
       const PeApplied applied = pe_plan_would_apply(run->plan, c->handle, c->param, c->value);
       run->n_unknown += applied == PE_APPLIED_NOT;
       run->n_refused += applied == PE_APPLIED_REFUSED;
-      run->due[due.n++] = *c;
+      run->due[due->n++] = *c;
     }
     pe_schedule_drop_first(&run->schedule);
   }
-  return due;
 }
 
 PE_RT PePlan *pe_run_render(PeRun *run, int64_t first_frame, uint32_t n_frames, float *const *planes, _Atomic uint32_t *marker) {
   const PeFpMode mode = pe_fp_enter();
-  run_apply_due(run, first_frame);
-  const PeDue due = take_due(run, first_frame, first_frame + n_frames);
+  PeDue due = {.commands = run->due, .first_frame = first_frame};
+  if (run->schedule.n > 0) {
+    run_apply_due(run, first_frame);
+    take_due(run, &due, first_frame + n_frames);
+  }
   int is_broken = pe_plan_run(run->plan, planes, n_frames, &due, marker);
-  run->n_emit_full += run->plan->n_emit_full;
-  run->plan->n_emit_full = 0;
+  if (run->plan->n_emit_full > 0) {
+    run->n_emit_full += run->plan->n_emit_full;
+    run->plan->n_emit_full = 0;
+  }
   if (run->fading) {
     run_fade(run, n_frames, planes, &due, marker);
     is_broken = 1; /* it may be: two that are finite can be too far apart */

@@ -14,6 +14,9 @@
  * A call from AVX code into SSE code costs some processors 70 ns each way. */
 #define PE_RT_INLINE PE_RT static inline __attribute__((always_inline, unused))
 
+/* What happens seldom: not in the way of what happens in each block. */
+#define PE_RT_APART PE_RT __attribute__((noinline))
+
 /* Flush-to-zero and denormals-are-zero from enter to leave. Live and offline alike, so that both
  * give the same bits. */
 #if defined(__SSE2__)

@@ -53,6 +53,7 @@ typedef struct PeSeatShared {
 typedef struct PeMeterPlace {
   _Atomic uint64_t who;   /* handle, and in the low 32 bits the block; 0 while it is written */
   _Atomic uint64_t level; /* two floats: the peak, and in the low 32 bits the power */
+  _Atomic uint64_t shown[2]; /* of a node without audio: what it shows; the level is 0 */
 } PeMeterPlace;
 
 typedef struct PeCheckpointHead {

@@ -209,6 +209,8 @@ void pe_slot_set_alive(PeSegment *s, uint32_t slot, uint32_t is_on) {
   pe_wake(&s->done);
 }
 
+uint32_t pe_slot_is_alive(const PeSegment *s, uint32_t slot) { return GET(s->slots[slot % PE_SLOTS].alive); }
+
 void pe_slot_set_pin(PeSegment *s, uint32_t slot, uint64_t seq) { PUT(s->slots[slot % PE_SLOTS].pin, seq); }
 uint64_t pe_slot_pin(const PeSegment *s, uint32_t slot) { return GET(s->slots[slot % PE_SLOTS].pin); }
 

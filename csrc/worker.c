@@ -167,7 +167,7 @@ static uint32_t blocks_of_ms(const PeWorker *w, uint32_t ms) {
   return (uint32_t)(c->sample_rate_hz * ms / (1000.0 * c->block_frames)) + 1u;
 }
 
-static uint64_t period_ns(const PeWorker *w) {
+static uint64_t block_ns_of(const PeWorker *w) {
   return (uint64_t)(1.0e9 * w->segment->config.block_frames / w->segment->config.sample_rate_hz);
 }
 
@@ -193,8 +193,8 @@ static void mark(PeWorker *w) {
 }
 
 /* Rest from the block that comes next, if all since the mark was silent and the plan repeats it, and is quick enough. */
-static void try_to_rest(PeWorker *w, uint64_t took_ns) {
-  const uint64_t n = period_ns(w) / REST_SHARE / (took_ns > 0 ? took_ns : 1), most = blocks_of_ms(w, PE_REST_MS);
+static void try_to_rest(PeWorker *w) {
+  const uint64_t n = block_ns_of(w) / REST_SHARE / (w->took_ns > 0 ? w->took_ns : 1), most = blocks_of_ms(w, PE_REST_MS);
   const uint64_t n_since = w->n_silent * (uint64_t)w->segment->config.block_frames;
   const int is_silent = n_since > 0 && n_since % PE_CHUNK_FRAMES == 0;
   w->n_silent = 0;
@@ -251,8 +251,9 @@ static int render_next(PeWorker *w) {
   atomic_store_explicit(&w->shared->render_head, w->head, memory_order_release);      /* the block is there before it */
   if (s->config.is_free_running) pe_wake(&s->done);
   serve_sync(w, before, w->run->applied);
-  publish_counters(w, pe_now_ns() - start);
-  if (w->marked_until == w->head) try_to_rest(w, pe_now_ns() - start);
+  w->took_ns = pe_now_ns() - start;
+  publish_counters(w, w->took_ns);
+  if (w->marked_until == w->head) try_to_rest(w);
   return 1;
 }
 
@@ -318,17 +319,36 @@ static int may_render(const PeWorker *w) {
   return w->head < play + (w->rest == PE_RESTING ? 0 : lead);
 }
 
-/* How long to sleep. Who rests is woken when something comes, and keeps up meanwhile. Where the clock does not wake, requests come at the distance of the largest one: sleep until
- * shortly after the next one should have come, and look often from then on. What was asked for is in the ring. */
+/* When the newest request should have come: one that came late by jitter does not put the next look off. */
+static uint64_t asked_ns(PeWorker *w, uint64_t period_ns) {
+  const uint64_t asked = atomic_load_explicit(&w->segment->asked_ns, memory_order_relaxed); /* a hint */
+  if (asked == w->asked_ns) return w->line_ns;
+  const uint64_t due = w->line_ns + period_ns + period_ns / 64; /* it follows a clock that drifts */
+  w->asked_ns = asked;
+  w->line_ns = asked > due && asked - due < period_ns ? due : asked;
+  return w->line_ns;
+}
+
+/* How long after a request to look: the later a block is begun, the newer are the commands it takes. What rendering took is
+ * left twice, in the time that is to be had. */
+static uint64_t late_ns(const PeWorker *w, uint64_t block_ns) {
+  const uint64_t soonest = w->wait_ns / 8, latest = w->wait_ns;
+  const uint64_t left = block_ns > 2 * w->took_ns ? block_ns - 2 * w->took_ns : 0, late = left * latest / block_ns;
+  return late > soonest ? late : soonest;
+}
+
+/* How long to sleep. Who rests is woken when something comes, and keeps up meanwhile. Where the clock does not wake,
+ * requests come at the distance of the largest one: sleep until some time after the next one should have come, and look
+ * often from then on. What was asked for is in the ring. */
 static uint64_t sleep_ns(PeWorker *w) {
   if (w->run == NULL) return LONGEST_SLEEP_NS;
   if (w->segment->config.is_free_running) return w->wait_ns;
-  if (w->rest == PE_RESTING) return w->rest_blocks * period_ns(w);
+  if (w->rest == PE_RESTING) return w->rest_blocks * block_ns_of(w);
   const PeConfig *c = &w->segment->config;
   const uint32_t request = atomic_load_explicit(&w->segment->largest_request, memory_order_relaxed); /* a figure that only grows */
-  const uint64_t asked_ns = atomic_load_explicit(&w->segment->asked_ns, memory_order_relaxed);       /* a hint */
   const double frames = request > c->block_frames ? request : c->block_frames;
-  const uint64_t expected = asked_ns + (uint64_t)(1.0e9 * frames / c->sample_rate_hz) + w->wait_ns / 8, now = pe_now_ns();
+  const uint64_t period_ns = (uint64_t)(1.0e9 * frames / c->sample_rate_hz);
+  const uint64_t expected = asked_ns(w, period_ns) + period_ns + late_ns(w, block_ns_of(w)), now = pe_now_ns();
   const uint64_t next = expected > now + w->wait_ns / 4 ? expected - now : w->wait_ns / 4;
   return next < LONGEST_SLEEP_NS ? next : LONGEST_SLEEP_NS;
 }

@@ -35,7 +35,9 @@ struct PeWorker {
   uint64_t checkpoint_block;   /* the last periodic one's */
   float   *scratch;            /* a block that is not published */
   PeMeter  meter;
-  uint64_t wait_ns;            /* longest sleep between two looks */
+  uint64_t wait_ns;            /* longest sleep between two looks, and the longest from a request to one */
+  uint64_t asked_ns, line_ns;  /* the newest request seen: when it came, and when it should have */
+  uint64_t took_ns;            /* to render the newest block */
   PeRest   rest;
   uint64_t woken_play;         /* while it wakes: play_block when it stood at the present first */
   uint64_t marked_until, marked_applied; /* the states were kept: looked at again when it comes to this block; with records up to here */

@@ -178,7 +178,8 @@ double pe_join_value(const PeJoin *join, uint32_t handle, uint32_t param) {
   const PePlan *plan = join->run->plan;
   const PeStep *step = pe_plan_find(plan, handle);
   if (step == NULL || param >= step->module->n_params) return 0.0;
-  return step->params[param].target;
+  const PeSampledParam *sampled = pe_sampled_find(step, param);
+  return sampled ? sampled->state->set : step->params[param].target;
 }
 
 void pe_join_free(PeJoin *join) {

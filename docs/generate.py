@@ -36,9 +36,9 @@ OSC_TAIL = """
 - `/mod/ID/PARAM` takes a number in the parameter's unit (see modules.md) or, where the parameter has named
   choices, a name. Aliases: `frequency` = `freq`, `resonance` = `q`, `filter_mode` = `mode`.
 - `/gate/ID` takes 0, 1, true, false, `on`, `off`; anything else is refused. Opening an open gate retriggers.
-- `/patch/connect SOURCE DEST`: SOURCE is a module (or `ID.PORT`), DEST a module, `ID.PORT`, or `ID.PARAM` for a
-  parameter that takes a cable: its value is then the setting plus the cable, sample by sample; a gate input with a
-  cable follows the cable alone.
+- `/patch/connect SOURCE DEST`: SOURCE is a module (or `ID.PORT`), DEST a module, `ID.PORT`, or `ID.PARAM` for any
+  parameter but deeds: its value is then the setting plus the cable, sample by sample or, where modules.md says so, looked at
+  every 16 or 64 frames; a gate with a cable follows the cable alone.
 - Options of `/patch/commit` and `/patch/undo` are pairs: `crossfade` ms (0 to 1000; default 5), `allow_silence`
   0 or 1, `timeout` ms (for the commit to be ready; default 500).
 
@@ -104,12 +104,14 @@ All that match are set at one frame, or none: one that does not take the value i
 later request overtakes a pattern. Patterns do not stand for commands: `/patch/*` is refused.
 
 ## Over TCP
-`pyengine run --osc-tcp-port N` (or `Engine(osc_tcp_port=N)`) takes the same requests over TCP, beside UDP, and answers on
-the same connection. Packets stand with their length as 4 bytes before them (OSC 1.0), or between END bytes (OSC 1.1,
+`pyengine run` on the loopback, with `--osc-tcp-port N` anywhere (or `Engine(osc_tcp_port=N)`), takes the same requests over
+TCP beside UDP, by itself at the port of the same number (or any, if that is taken: `osc.tcp.port` in `/engine/status`;
+`--osc-tcp-port none`: not at all), and answers on the same connection. Packets stand with their length as 4 bytes before them (OSC 1.0), or between END bytes (OSC 1.1,
 SLIP); the first byte of a connection says which, and the answers follow it. `Client(transport="tcp", port=N)` does so.
 
 Requests take effect in the order they came in, over each connection, and for each module with those of all others. Requests
-are at most 65507 bytes; answers are not: a `/patch/dump` that fits no datagram comes whole, and reports are not cut. Up to
+are at most 65507 bytes; answers are not: a `/patch/dump` that fits no datagram comes whole, and reports are not cut. Over UDP such a
+question is refused with the TCP port to ask it at; `Client` and the command line do so by themselves. Up to
 32 connections; one that takes no byte for 10 s while answers wait for it, or for which more than 64 MB wait, is dropped, with
 a line in the log. While more than 1 MB waits for it, nothing more is read from it. What cannot be read is told with a
 `/fail` and, where the borders of packets are lost, closed.
@@ -134,6 +136,11 @@ begin and end the telling of a value, as a binary OSC message, at once and whene
 A process of its own serves this, and is started again if it ends; the engine's processes do nothing for it but answer
 its OSC. Requests whose Host is not an address of this machine or whose Origin is another are refused (403); at most 32 tools; one
 that sends more than 1000 messages a second is throttled, and then cut, as is one that reads too slowly.
+
+Tools find it by themselves: it is announced by mDNS as `_oscjson._tcp`, and the OSC port as `_osc._udp` (and `_osc._tcp` where
+there is one), under the name `pyengine MACHINE PORT`, on the interfaces that it is bound to and no others: on the loopback alone by
+default, so that only tools of this machine see it; `--osc-host 0.0.0.0` (or the address of one interface) for a tablet. A name
+that is taken gets a number behind. It is withdrawn when the engine ends, however it ends. `--no-announce` for none of it.
 
 ## Bundles and time tags
 The settings of one bundle take effect at the same frame. A time tag in the future schedules
@@ -169,7 +176,10 @@ the parameter's unit or the name of a choice.
 MODULES_HEAD = """# Modules
 
 Read from the descriptors in csrc/dsp. Ranges are for 48000 Hz where they depend on the rate. A change of a ramped
-parameter takes the time given, in frames, whatever the block size. "cable": a cable may drive it.
+parameter takes the time given, in frames, whatever the block size.
+
+"cable": a cable drives it at every frame. "cable / 16": the engine looks at the cables every 16 frames and sets the parameter,
+as a command for that frame would; "cable / 64" the same, 64 frames later. docs/patches.md has more on both.
 
 """
 
@@ -247,7 +257,7 @@ def modules_page() -> str:
             choices = ", ".join(f"{i} {c}" for i, c in enumerate(p.choices))
             text = f"{p.help}{': ' + choices if choices else ''}"
             unit = f" {p.unit}" if p.unit else ""
-            cable = "cable" if p.takes_cable else ""
+            cable = {0: "", 1: "cable"}.get(p.cable_frames, f"cable / {p.cable_frames}")
             rows.append(f"| {name} | {p.range_text(48000)} | {p.default:g}{unit} | {ramp} | {cable} | {text} |")
         parts.append(f"## {module.name}\n{module.help}\n\n{ports}\n\n" + "\n".join(rows) + "\n")
     return NOTE + MODULES_HEAD + "\n".join(parts)

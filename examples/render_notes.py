@@ -1,4 +1,4 @@
-"""Render a short melody to a file, without a device: python render_notes.py [melody.wav]"""
+"""Render a short melody to a file, without a device: python examples/render_notes.py [melody.wav]"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Change the patch under a sounding note and record it: python swap_while_it_sounds.py [FOLDER]
+"""Change the patch under a sounding note and record it: python examples/swap_while_it_sounds.py [FOLDER]
 
 Works without an audio device: it then plays on the real-time clock.
 """

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the same names as _HOMES
     from pyengine.patch_file import load_patch as load_patch
     from pyengine.patch_file import save_patch as save_patch
     from pyengine.playback import replay as replay
+    from pyengine.playing import note_events as note_events
     from pyengine.specs import registry as registry
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ _HOMES = {
     "PatchError": "errors",
     "SessionError": "errors",
     "load_patch": "patch_file",
+    "note_events": "playing",
     "describe": "ears",
     "registry": "specs",
     "render": "offline",

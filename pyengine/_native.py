@@ -6,16 +6,23 @@ An object keeps alive what its handle borrows; closing twice does no harm. cffi 
 from __future__ import annotations
 
 import functools
-import mmap
 import os
 import struct
-import tempfile
+import time
 import weakref
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyengine.errors import NativeError
+
+if TYPE_CHECKING:  # loaded when first used
+    import mmap
+
+    from pyengine.facts import Config as Config
+    from pyengine.facts import Event as Event
+    from pyengine.facts import Letter as Letter
+    from pyengine.facts import Record as Record
+    from pyengine.facts import Warmup as Warmup
 
 try:
     from pyengine._core import ffi, lib
@@ -25,11 +32,22 @@ except ModuleNotFoundError as error:
         "or start Python elsewhere if it is installed already"
     ) from error
 
+if not TYPE_CHECKING:  # seen by a type checker, it would make any misspelt name an Any
+
+    def __getattr__(name: str) -> Any:
+        if name not in ("Config", "Event", "Letter", "Record", "Warmup"):
+            raise AttributeError(f"module 'pyengine._native' has no attribute {name!r}")
+        from pyengine import facts
+
+        return getattr(facts, name)
+
+
 BUSY = int(lib.PE_BUSY)
 N_SEATS = int(lib.PE_SEATS)
 N_SLOTS = int(lib.PE_SLOTS)
 CALLBACK = int(lib.PE_SEATS)  # the source of the audio callback's events
 DECLICKED = int(lib.PE_HEARD_DECLICKED)
+AWAIT_MS = 2  # between two looks at whether a slot still lives
 KEEP_ALL = NO_PIN = 0xFFFFFFFFFFFFFFFF
 NO_LIMIT = 0xFFFFFFFFFFFFFFFF
 ISA_VARIABLE = "PYENGINE_ISA"  # an instruction set to be used instead of the best one
@@ -182,17 +200,6 @@ def describe_modules() -> list[dict[str, Any]]:
 # ---- plans -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Warmup:
-    """What a warm-up measured: amplitudes linear, time in ns of thread CPU per block (median)."""
-
-    max_rms: float
-    peak: float
-    block_cpu_ns: float
-    is_finite: bool
-    n_blocks: int
-
-
 SETTING = struct.Struct("@IId")
 """PeSetting: handle, parameter, value; a test compares the sizes."""
 
@@ -309,6 +316,8 @@ class Plan:
         result = ffi.new("PeWarmup *")
         flag = (stop or Stop()).pointer
         check(lib.pe_plan_warmup(self.pointer, n_blocks, block_frames, flag, result), "cannot warm up the plan")
+        from pyengine.facts import Warmup
+
         return Warmup(result.max_rms, result.peak, result.block_cpu_ns, bool(result.is_finite), result.n_blocks)
 
     def render(self, commands: Any, n_commands: int, n_frames: int, block_frames: int, out: Any) -> None:
@@ -353,19 +362,6 @@ class Plan:
         self.close() if hasattr(self, "_plan") else None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One command for the stream. frame < 0: at the first frame of the block that takes it."""
-
-    handle: int
-    param: int
-    value: float
-    frame: int = -1
-    is_immediate: bool = False
-    switch_to: int = 0  # a SWITCH to this generation instead
-    is_mark: bool = False
-
-
 def commands(records: Sequence[Record]) -> Any:
     """Return a native array of PeCommand."""
     array = ffi.new("PeCommand[]", len(records))
@@ -384,39 +380,9 @@ def commands(records: Sequence[Record]) -> Any:
 # ---- the shared segment ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
-    """Sizes of an engine; see PeConfig in csrc/api.h."""
-
-    sample_rate_hz: float = 48000.0
-    block_frames: int = 64
-    n_channels: int = 2
-    lead_blocks: int = 2
-    n_commands: int = 1 << 16
-    n_journal: int = 1 << 20
-    tap_frames: int = 1 << 18
-    checkpoint_bytes: int = 1 << 25  # PE_MAX_NODES of 2 kB; memory is taken when a patch needs it
-    is_free_running: bool = False
-    checkpoint_blocks: int = 0
-    may_rest: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something the callback or a render thread did. source: the seat, or CALLBACK."""
-
-    kind: str
-    source: int
-    block: int
-    frame: int
-    generation: int
-    value: int
-    hash: int = 0
-
-
 def _native_config(config: Config) -> Any:
     native = ffi.new("PeConfig *")
-    for name in Config.__dataclass_fields__:
+    for name in config.__dataclass_fields__:
         setattr(native, name, getattr(config, name))
     return native
 
@@ -426,10 +392,18 @@ def _anonymous_file(n_bytes: int) -> int:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("pyengine", os.MFD_CLOEXEC)
     else:
+        import tempfile
+
         fd, path = tempfile.mkstemp(prefix="pyengine-")
         os.unlink(path)
     os.ftruncate(fd, n_bytes)
     return fd
+
+
+def _mapped(fd: int, n_bytes: int, *, is_writable: bool = True) -> mmap.mmap:
+    import mmap  # here, so that who only renders does not load it
+
+    return mmap.mmap(fd, n_bytes, access=mmap.ACCESS_DEFAULT if is_writable else mmap.ACCESS_READ)
 
 
 class Segment:
@@ -441,6 +415,8 @@ class Segment:
         self._pointer = pointer
         native = ffi.new("PeConfig *")
         lib.pe_segment_config(pointer, native)
+        from pyengine.facts import Config
+
         fields = {name: getattr(native, name) for name in Config.__dataclass_fields__}
         flags = {"is_free_running": bool(native.is_free_running), "may_rest": bool(native.may_rest)}
         self.config = Config(**(fields | flags))
@@ -453,22 +429,22 @@ class Segment:
         if n_bytes == 0:
             raise NativeError(f"cannot lay out the shared memory: {config} has a number outside its range", status=0)
         fd = _anonymous_file(n_bytes)
-        memory = mmap.mmap(fd, n_bytes)
+        memory = _mapped(fd, n_bytes)
         base = ffi.cast("void *", ffi.from_buffer(memory))
         check(lib.pe_segment_init(base, n_bytes, native), "cannot lay out the shared memory")
-        return cls._mapped(fd, memory)
+        return cls._of(fd, memory)
 
     @classmethod
     def attach(cls, fd: int) -> Segment:
-        return cls._mapped(fd, mmap.mmap(fd, os.fstat(fd).st_size))
+        return cls._of(fd, _mapped(fd, os.fstat(fd).st_size))
 
     @classmethod
     def look(cls, fd: int) -> Segment:
         """Map one for reading only: whoever has it can disturb nothing."""
-        return cls._mapped(fd, mmap.mmap(fd, os.fstat(fd).st_size, access=mmap.ACCESS_READ))
+        return cls._of(fd, _mapped(fd, os.fstat(fd).st_size, is_writable=False))
 
     @classmethod
-    def _mapped(cls, fd: int, memory: mmap.mmap) -> Segment:
+    def _of(cls, fd: int, memory: mmap.mmap) -> Segment:
         out = ffi.new("PeSegment **")
         base = ffi.cast("void *", ffi.from_buffer(memory))
         check(lib.pe_segment_attach(base, len(memory), out), "cannot use the shared memory")
@@ -531,6 +507,9 @@ class Segment:
 
     def set_alive(self, slot: int, is_on: bool) -> None:
         lib.pe_slot_set_alive(self._pointer, slot, is_on)
+
+    def is_alive(self, slot: int) -> bool:
+        return bool(lib.pe_slot_is_alive(self._pointer, slot))
 
     def set_pin(self, slot: int, seq: int) -> None:
         lib.pe_slot_set_pin(self._pointer, slot, seq)
@@ -600,6 +579,8 @@ class Segment:
     # events and waiting
     def events(self) -> Iterable[Event]:
         """Yield and consume what happened since the last call."""
+        from pyengine.facts import Event
+
         for source in range(lib.PE_EVENT_SOURCES):
             while lib.pe_event_next(self._pointer, source, self._event):
                 e = self._event
@@ -630,6 +611,20 @@ class Segment:
             return None
         return int(info.block), int(info.seq)
 
+    def await_checkpoint(self, slot: int, generation: int, block: int, timeout_s: float) -> bool:
+        """Wait until there is one of a generation, of this block or a later one; False where the slot that was asked to
+        write it has died, or takes longer.
+        """
+        until = time.monotonic() + timeout_s
+        while True:
+            seen = self.signal_value
+            found = self.checkpoint(generation)
+            if found is not None and found[0] >= block:
+                return True
+            if not self.is_alive(slot) or time.monotonic() >= until:
+                return False
+            self.wait_signal(seen, AWAIT_MS)
+
     # what watches
     def watch(self, until_block: int) -> None:
         """Let the levels of blocks below this one be measured."""
@@ -644,6 +639,16 @@ class Segment:
         rows = ffi.new("PeLevel[]", int(lib.PE_METERS))
         n = lib.pe_meter_levels(self._pointer, rows, len(rows))
         return {row.handle: (row.peak, row.rms) for row in rows[0:n]}
+
+    def shown(self) -> dict[int, tuple[int, int]]:
+        """Return by handle what clocks, sequences and voices show, as far as somebody watches: two numbers.
+
+        A clock: its beat in 2^-32, + 1; whether it runs. A seq: the number of its next step; 1, and 2 besides while it
+        holds a gate open. Voices: 128 bits, one for each note that is held.
+        """
+        rows = ffi.new("PeShown[]", int(lib.PE_METERS))
+        n = lib.pe_meter_shown(self._pointer, rows, len(rows))
+        return {row.handle: (int(row.words[0]), int(row.words[1])) for row in rows[0:n]}
 
     def output_level(self, n_frames: int) -> list[tuple[float, float]]:
         """Return (peak, rms) of each channel, of the newest frames that `tail` would return."""
@@ -758,6 +763,8 @@ class Worker:
         result = ffi.new("PeWarmup *")
         flag = (stop or Stop()).pointer
         check(lib.pe_worker_warmup(self.pointer, plan.pointer, n_blocks, flag, result), "cannot warm up the plan")
+        from pyengine.facts import Warmup
+
         return Warmup(result.max_rms, result.peak, result.block_cpu_ns, bool(result.is_finite), result.n_blocks)
 
     def arm(self, plan: Plan, generation: int, fade_frames: int) -> None:
@@ -938,16 +945,6 @@ class Clock:
 # ---- the inbox -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A datagram that needs Python. frame: where its settings take effect, below 0 as soon as they are read."""
-
-    data: bytes
-    sender: tuple[str, int]
-    received_s: float  # on the clock of time.monotonic
-    frame: int
-
-
 class Inbox:
     """Where datagrams come in, and the one place that numbers records and sends them; see csrc/api.h."""
 
@@ -957,6 +954,9 @@ class Inbox:
         self._borrowed = segment, output
         self._inbox = out[0]
         self._closing = weakref.finalize(self, _free_with, lib.pe_inbox_free, self._inbox, self._borrowed)
+        from pyengine.facts import Letter
+
+        self._letter_type = Letter
         self._letter = ffi.new("PeLetter *")
         self._bytes = ffi.new("unsigned char[]", 1 << 16)
         self._taken = ffi.new("PeTaken[]", 1024)
@@ -1007,7 +1007,7 @@ class Inbox:
             return None
         data = bytes(ffi.buffer(self._bytes, letter.n_bytes))
         sender = ".".join(map(str, int(letter.host).to_bytes(4, "big"))), int(letter.port)
-        return Letter(data, sender, letter.arrival_ns / 1e9, int(letter.frame))
+        return self._letter_type(data, sender, letter.arrival_ns / 1e9, int(letter.frame))
 
     def wake(self) -> None:
         """Make it readable: there may be more."""
@@ -1115,6 +1115,8 @@ def stream_records(segment: Segment, first_seq: int) -> list[Record]:
     n = max(0, segment.newest - first_seq + 1)
     room = ffi.new("PeCommand[]", n)
     n = lib.pe_stream_copy(segment.pointer, first_seq, room, n)
+    from pyengine.facts import Record
+
     return [
         Record(
             c.handle,

@@ -141,7 +141,7 @@ def _id(help: str, name: str = "ID", field: str = "module_id", takes_pattern: bo
 
 
 _SOURCE = _id("module, or MODULE.PORT", "SOURCE", "source")
-_DEST = _id("module, MODULE.PORT, or MODULE.PARAM for a parameter that takes a cable", "DEST", "dest")
+_DEST = _id("module, MODULE.PORT, or MODULE.PARAM, whose value is then the setting plus the cable", "DEST", "dest")
 _CABLE = (
     Argument("depth", "depth", "number", "factor; a parameter's unit", "", -1e6, 1e6, default=1.0, is_option=True),
     Argument("offset", "offset", "number", "added; a parameter's unit", "", -1e6, 1e6, default=0.0, is_option=True),

@@ -40,6 +40,7 @@ class Options:
     osc_port: int | None = 5005
     osc_tcp_port: int | None = None
     oscquery_port: int | None = None
+    announces: bool = False
     recordings: Path = Path("recordings")
     samples: Path = Path(".")
     history_s: float = 30.0  # of the output, kept for listening

@@ -16,6 +16,8 @@ from typing import Any
 
 _HEAD = struct.Struct("!I")
 _CHUNK = 1 << 18
+# Read at once while it is not known what there is. Room for more costs, page by page, where memory is locked.
+_FIRST = 1 << 14
 _MAX_DESCRIPTORS = 16  # of one read
 
 Message = dict[str, Any]
@@ -90,7 +92,7 @@ class Channel:
             if messages and self.sock.getblocking():
                 return messages
             try:
-                data, descriptors, _, _ = socket.recv_fds(self.sock, _CHUNK, _MAX_DESCRIPTORS)
+                data, descriptors, _, _ = socket.recv_fds(self.sock, self._room(), _MAX_DESCRIPTORS)
                 self._received += descriptors
             except BlockingIOError:
                 return messages
@@ -99,6 +101,11 @@ class Channel:
             if not data:
                 return messages or None
             self._in += data
+
+    def _room(self) -> int:
+        """Return how much to read at once: what is left of a batch that has begun, within bounds."""
+        left = _HEAD.unpack_from(self._in)[0] - len(self._in) if len(self._in) >= _HEAD.size else 0
+        return min(_CHUNK, max(_FIRST, left))
 
     def _pop(self) -> list[Message] | None:
         if len(self._in) < _HEAD.size:

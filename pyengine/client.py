@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from pyengine import commands, messages, osc
@@ -23,8 +23,8 @@ from pyengine.errors import (
     shown,
 )
 from pyengine.links import TRANSPORTS, connect
+from pyengine.methods import Methods
 from pyengine.osc import Event, Reply
-from pyengine.patch import parse_gate
 
 logger = logging.getLogger(__name__)
 
@@ -41,20 +41,21 @@ _START = {
     "udp": "start the engine (pyengine run) or give its port",
     "tcp": "start the engine with a TCP port (pyengine run --osc-tcp-port N) or give that",
 }
+_QUESTIONS = ("/patch/dump", "/seq/dump", "/engine/status", "/engine/levels", "/engine/modules", "/engine/commands")
 _LISTEN_S = 70.0  # an engine gives up after 60
 _SPARE_S = 1.0  # beyond a commit's own time-out
 MAX_EVENTS = 100_000  # kept until they are asked for; then the oldest go
 MAX_UNANSWERED = 128  # datagrams; a socket holds some 270 answers where nothing else is set
 
 
-class Client:
+class Client(Methods):
     """Asks a running engine and waits for each answer. For one thread; close it or use `with`.
 
     Raises PatchError, CommitRefused, RecordingError or CommandError with the engine's text where the engine
     refuses, and NoReplyError where it does not answer within timeout_s.
 
     transport: "udp", or "tcp" for an engine with a TCP port, over which answers of any size come (`dump` of
-    a large patch).
+    a large patch). A question whose answer fits no datagram is asked again over TCP where the engine takes it.
 
     rollbacks: what the engine said, unasked, of commits of this client that it had to take back after its answer
     (the patch failed on probation); seen with the next request.
@@ -68,6 +69,7 @@ class Client:
             raise EngineError(f"transport {shown(transport)} is none of {', '.join(TRANSPORTS)}")
         self.transport = transport
         self.rollbacks: list[CommitRefused] = []
+        self._wide: Client | None = None  # over TCP, for answers that fit no datagram
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
             raise EngineError(f"port {port!r} is outside 1..65535; check host and port")
@@ -92,193 +94,8 @@ class Client:
     def close(self) -> None:
         """Close the socket; again does no harm."""
         self._link.close()
-
-    # ---- the patch ----
-
-    def create(self, module_id: str, module_type: str) -> None:
-        """Add a module to the pending patch."""
-        self.send(commands.Create(module_id, module_type))
-
-    def delete(self, module_id: str) -> None:
-        """Remove a module and its cables from the pending patch."""
-        self.send(commands.Delete(module_id))
-
-    def connect(
-        self, source: str, dest: str, depth: float = 1.0, offset: float = 0.0, *, feedback: bool = False
-    ) -> None:
-        """Add a cable, or change the one that is there. dest: a module, MODULE.PORT or MODULE.PARAM.
-
-        What comes out of it is x * depth + offset, in the parameter's unit; feedback: 64 frames later, and then it may
-        close a cycle.
-        """
-        self.send(commands.Connect(source, dest, depth, offset, feedback))
-
-    def disconnect(self, source: str, dest: str) -> None:
-        """Remove a cable from the pending patch."""
-        self.send(commands.Disconnect(source, dest))
-
-    def sample(self, module_id: str, file: str) -> dict[str, Any]:
-        """Give a `sampler` a file of the engine's samples folder; return what was in it."""
-        return _report(self.send(commands.PatchSample(module_id, file)))
-
-    def voices(self, module_id: str, n: int) -> None:
-        """Say how many notes of a `voices` sound at once, 1..64."""
-        self.send(commands.SetVoices(module_id, n))
-
-    def sequence(
-        self,
-        module_id: str,
-        *,
-        pattern: str | None = None,
-        notes: str | None = None,
-        velocities: str | None = None,
-        division: float | str | None = None,
-        lanes: Mapping[str, str] | None = None,
-        targets: Iterable[str] | None = None,
-        clock: str | None = None,
-    ) -> None:
-        """Give a `seq` of the pending patch what is named; "" takes it away, None leaves it as it is."""
-        edits: list[Command] = []
-        if pattern is not None:
-            edits.append(commands.SeqPattern(module_id, pattern))
-        if notes is not None:
-            edits.append(commands.SeqNotes(module_id, notes))
-        if velocities is not None:
-            edits.append(commands.SeqVelocities(module_id, velocities))
-        if division is not None:
-            edits.append(commands.SeqDivision(module_id, division))
-        edits += [commands.SeqLane(module_id, name, text) for name, text in (lanes or {}).items()]
-        if targets is not None:
-            edits.append(commands.SeqTarget(module_id, tuple(targets)))
-        if clock is not None:
-            edits.append(commands.SeqClock(module_id, clock))
-        for edit in edits:
-            self.send(edit)
-
-    def clear_sequence(self, module_id: str) -> None:
-        """Take pattern, notes, velocities and lanes from a `seq` of the pending patch."""
-        self.send(commands.SeqClear(module_id))
-
-    def sequences(self, module_id: str = "") -> dict[str, Any]:
-        """Return what the sequences of the committed and the pending patch are given."""
-        return _report(self.send(commands.SeqDump(module_id)))
-
-    def commit(
-        self,
-        *,
-        crossfade_ms: float | None = None,
-        allow_silence: bool = False,
-        timeout_ms: float | None = None,
-    ) -> dict[str, Any]:
-        """Make the pending patch sound; return the engine's report. Raises CommitRefused."""
-        return _report(self.send(commands.Commit(crossfade_ms, allow_silence, timeout_ms)))
-
-    def undo(
-        self,
-        *,
-        crossfade_ms: float | None = None,
-        allow_silence: bool = False,
-        timeout_ms: float | None = None,
-    ) -> dict[str, Any]:
-        """Commit the patch before this one; return the engine's report. Raises CommitRefused."""
-        return _report(self.send(commands.Undo(crossfade_ms, allow_silence, timeout_ms)))
-
-    def abort(self) -> None:
-        """Throw the pending edits away."""
-        self.send(commands.Abort())
-
-    def clear(self) -> None:
-        """Empty the pending patch."""
-        self.send(commands.Clear())
-
-    def dump(self) -> dict[str, Any]:
-        """Return the committed and the pending patch."""
-        return _report(self.send(commands.PatchDump()))
-
-    # ---- playing ----
-
-    def note_on(self, module_id: str, note: float | str, velocity: float | None = None) -> None:
-        """Play a note, 'C4' or 60, on `voices` or a module with a gate. velocity: 0..1."""
-        self.send(commands.NoteOn(module_id, note, velocity))
-
-    def note_off(self, module_id: str, note: float | str) -> None:
-        """Release a note."""
-        self.send(commands.NoteOff(module_id, note))
-
-    def all_off(self, module_id: str) -> None:
-        """Release all notes."""
-        self.send(commands.AllOff(module_id))
-
-    def set(self, module_id: str, param: str, value: float | str) -> None:
-        """Set a parameter; the value may be the name of a choice."""
-        self.send(commands.SetParam(module_id, param, value))
-
-    def gate(self, module_id: str, value: object) -> None:
-        """Open or close a gate: 0, 1, True, False, 'on', 'off'."""
-        self.send(commands.Gate(module_id, parse_gate(value, node=module_id)))
-
-    def record_start(self, name: str, subtype: str = "float") -> dict[str, Any]:
-        """Record to a file inside the recordings folder."""
-        return _report(self.send(commands.RecordStart(name, subtype)))
-
-    def record_stop(self) -> dict[str, Any]:
-        """End the recording."""
-        return _report(self.send(commands.RecordStop()))
-
-    def record_status(self) -> dict[str, Any]:
-        """Return whether and what is recorded."""
-        return _report(self.send(commands.RecordStatus()))
-
-    def session_start(self, name: str) -> dict[str, Any]:
-        """Log the session to a file inside the recordings folder; returns when the log has begun."""
-        return _report(self.send(commands.SessionStart(name)))
-
-    def session_stop(self) -> dict[str, Any]:
-        """End the session log."""
-        return _report(self.send(commands.SessionStop()))
-
-    def session_status(self) -> dict[str, Any]:
-        """Return whether and what is logged."""
-        return _report(self.send(commands.SessionStatus()))
-
-    # ---- the engine ----
-
-    def status(self) -> dict[str, Any]:
-        """Return what the engine is doing, with its counters."""
-        return _report(self.send(commands.EngineStatus()))
-
-    def modules(self) -> dict[str, Any]:
-        """Return the module types with units, ranges and defaults, as {"modules": [...]}."""
-        return {"modules": self._all("modules", lambda first: commands.EngineModules(first=first))}
-
-    def commands(self, under: str = "") -> list[dict[str, Any]]:
-        """Return the commands whose address begins so, with arguments, units, ranges, defaults and answers."""
-        return self._all("commands", lambda first: commands.EngineCommands(under, first))
-
-    def _all(self, name: str, ask: Callable[[int], Command]) -> list[dict[str, Any]]:
-        """Return the rows of all pages of a list."""
-        rows: list[dict[str, Any]] = []
-        first = 0
-        while first >= 0:
-            page = _report(self.send(ask(first)))
-            rows += page.get(name, [])
-            first = page.get("next", -1)
-        return rows
-
-    def listen(self, seconds: float = 5.0, picture: str = "") -> dict[str, Any]:
-        """Return what the last seconds of the output are like: figures, and `summary` in words.
-
-        picture: of a new PNG inside the engine's recordings folder, '' for none. Waits for a minute at least.
-        """
-        return _report(self.send(commands.EngineListen(seconds, picture)))
-
-    def levels(self, first: int = 0) -> dict[str, Any]:
-        """Return how loud the output and the modules are, these from number `first` on; measured for 1 s more."""
-        return _report(self.send(commands.EngineLevels(first)))
-
-    def sync(self) -> dict[str, Any]:
-        """Return when all sent before has been rendered by the active slot."""
-        return _report(self.send(commands.EngineSync()))
+        if self._wide is not None:
+            self._wide.close()
 
     # ---- what happens ----
 
@@ -286,7 +103,7 @@ class Client:
         """Be told what happens, from now on for 60 s (ask again), over TCP until the end. Topics: commits, slots,
         recording, refusals, counters, values; none named: all of them. `events` gives what was told.
         """
-        return _report(self.send(commands.Notify(1, topics)))
+        return self._report(commands.Notify(1, topics))
 
     def unsubscribe(self) -> None:
         """Be told nothing more."""
@@ -306,9 +123,15 @@ class Client:
 
     # ---- any command ----
 
+    def _report(self, command: Command) -> dict[str, Any]:
+        """Send a command and return the JSON object that its answer carries, {} where it carries none."""
+        return _report(self.send(command))
+
     def send(self, command: Command) -> Reply:
         """Send one command and return its answer. Raises what the engine refuses."""
         reply = self._commanded([osc.encode(command)], [command])[0]
+        if _is_too_long(reply) and (wide := self._over_tcp()) is not None:
+            return wide.send(command)
         if not reply.ok:
             raise _error(reply)
         return reply
@@ -321,7 +144,18 @@ class Client:
             text = f"the address has {len(address)} characters; the longest taken has {messages.MAX_ADDRESS_BYTES}"
             raise CommandError(text)
         wait_s = self.timeout_s if timeout_s is None else timeout_s
-        return self._exchange([messages.build(address, args)], [address], wait_s)[0]
+        reply = self._exchange([messages.build(address, args)], [address], wait_s)[0]
+        if _is_too_long(reply) and (wide := self._over_tcp()) is not None:
+            return wide.ask(address, *args, timeout_s=timeout_s)
+        return reply
+
+    def _over_tcp(self) -> Client | None:
+        """Return a client over TCP, None where the engine has no such port or this one is it."""
+        if self._wide is None and self.transport == "udp":
+            tcp = self._report(commands.EngineStatus()).get("osc", {}).get("tcp")
+            if tcp:
+                self._wide = Client(self.host, tcp["port"], self.timeout_s, "tcp")
+        return self._wide
 
     def send_bundle(self, bundle: Iterable[Command], at: float | None = None) -> list[Reply]:
         """Send commands that take effect at one frame; return the answers in their order.
@@ -432,6 +266,11 @@ class Client:
             reply = self._keep(packet)
             if reply is not None:
                 self._is_rollback(reply)
+
+
+def _is_too_long(reply: Reply) -> bool:
+    """Return whether a question, which changes nothing, was answered with more than a datagram holds."""
+    return not reply.ok and reply.address in _QUESTIONS and osc.TOO_LONG in _text(reply)
 
 
 def _wait_s(command: Command) -> float:

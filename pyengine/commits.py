@@ -13,17 +13,20 @@ from pyengine.board import Board, Reply
 from pyengine.channel import Message
 from pyengine.commands import Commit, Undo
 from pyengine.crew import Crew
-from pyengine.errors import CommitRefused, PatchError
+from pyengine.errors import CommitRefused, EngineError, PatchError
 from pyengine.lineage import Stage
 from pyengine.loop import Timer
 from pyengine.mending import Mender
 from pyengine.patch import Patch
+from pyengine.plan import Blueprint
 from pyengine.slots import Happening, Slot, State
 from pyengine.worker import prime_message
 
 logger = logging.getLogger(__name__)
 
 WARMUP_BLOCKS = 8
+FORESEEN_S = 0.004  # from an edit or a swap to what is built ahead for the commit or the join that will follow
+FORESEEN_NODES = 256  # more is not built ahead: the loop has other things to do
 SWAP_TIMEOUT_S = 2.0  # from the SWITCH record to the swap: the clock has stopped if it takes longer
 DRAIN_TIMEOUT_S = 5.0  # a worker that does not answer for so long after a commit was given up is replaced
 
@@ -39,6 +42,7 @@ class Attempt:
     phase: str = "waiting"
     generation: int = 0
     slot: int = -1
+    onto: int | None = None  # sent ahead, to a slot on its way to this generation
     stage: Stage | None = None  # from priming on
     held: list[_native.Record] = field(default_factory=list)
     ready_ms: float = 0.0
@@ -58,6 +62,7 @@ class Commits:
         self._attempt: Attempt | None = None
         self._queued: Attempt | None = None
         self._draining: dict[int, float] = {}
+        self._foresight: Timer | None = None
         self.refused: dict[str, int] = {}
         self.done = 0
         self.prime_warnings = 0
@@ -142,7 +147,11 @@ class Commits:
             self._begin(queued)
             return
         attempt = self._attempt
-        if attempt is None or attempt.phase != "waiting" or self._mender.is_mending:
+        if attempt is None or attempt.phase != "waiting":
+            return
+        if attempt.onto is not None and not self._may_go_on(attempt):
+            self._take_back(attempt)
+        if self._mender.is_mending:
             return
         if self._board.desk.is_undone_already:
             self._refuse("rolled back", "what it was to undo was taken back already")
@@ -150,8 +159,24 @@ class Commits:
         if self._mender.is_on_probation:
             self._mender.end_probation()  # comes back here when the old slot has joined
         standby = self._board.standby
-        if standby.state is State.REPLICA and standby.index not in self._draining:
+        if standby.index in self._draining:
+            return
+        if standby.state is State.REPLICA:
             self._prime(attempt, standby)
+        elif attempt.onto is None and self._mender.is_joining(standby.index):
+            self._send(attempt, standby, self._board.lineage.last.generation)
+
+    def _may_go_on(self, attempt: Attempt) -> bool:
+        """What was sent ahead is still for the standby, which joins or has joined what it is to follow."""
+        board = self._board
+        standby = board.standby
+        is_there = standby.index == attempt.slot and board.lineage.last.generation == attempt.onto
+        return is_there and (standby.state is State.REPLICA or self._mender.is_joining(standby.index))
+
+    def _take_back(self, attempt: Attempt) -> None:
+        """What was sent ahead comes to nothing; it may be sent again."""
+        attempt.onto = None
+        self._abandon(attempt.slot)
 
     def _on_no_standby(self) -> None:
         attempt = self._attempt
@@ -160,13 +185,51 @@ class Commits:
             text = f"slot {standby.index} is {standby.state.value} and was no replica in time; try again"
             self._refuse("no standby", text)
 
+    # ---- what will be asked for -----------------------------------------------------------------------------
+
+    def edited(self) -> None:
+        """The pending patch was changed: what it is a moment later is built ahead."""
+        if self._foresight is None:
+            self._foresight = self._board.loop.after(FORESEEN_S, self._foresee)
+
+    def _foresee(self) -> None:
+        """Let the standby build what it will be asked to join and to prime, and forget it if that is not what comes. It
+        is only built: nothing of a patch that nobody has committed is run.
+        """
+        self._foresight = None
+        board, pending = self._board, self._board.desk.pending
+        standby = board.standby
+        if self._attempt is not None or standby.state not in (State.REPLICA, State.PROBATION):
+            return
+        if standby.state is State.PROBATION:
+            self._mender.foresee_join(standby.index)
+        if not pending.nodes or len(pending.nodes) > FORESEEN_NODES or pending.is_built_like(board.desk.committed):
+            return
+        if any(pending.spec(id).data == "sample" for id in pending.nodes):  # their files may not have been read
+            return
+        try:
+            pending.validate(board.options.sample_rate_hz)
+            blueprint = Blueprint.of(pending)
+        except EngineError:  # told when it is committed
+            return
+        self._crew.send(standby.index, [{"type": "prepare", "blueprint": blueprint}])
+
     # ---- prime --------------------------------------------------------------------------------------------
 
     def _prime(self, attempt: Attempt, standby: Slot) -> None:
+        if attempt.onto is None:
+            self._send(attempt, standby, None)
+        attempt.phase = "priming"
+        self._board.move(standby.index, Happening.COMMIT)
+        self._set_timer(attempt, self._timeout_ms(attempt.command) / 1e3, self._on_prime_timeout)
+
+    def _send(self, attempt: Attempt, standby: Slot, onto: int | None) -> None:
+        """Let a worker build and prime. onto: it is still on its way to that generation, and does this right after: the
+        answers come in this order too.
+        """
         board, options = self._board, self._board.options
-        attempt.generation, attempt.slot, attempt.phase = board.next_generation(), standby.index, "priming"
+        attempt.generation, attempt.slot, attempt.onto = board.next_generation(), standby.index, onto
         board.segment.reset_prime_ready(standby.index, attempt.generation)
-        board.move(standby.index, Happening.COMMIT)
         same = attempt.patch.is_built_like(board.desk.committed)
         crossfade_ms = attempt.command.crossfade_ms
         fade_ms = options.crossfade_ms if crossfade_ms is None else crossfade_ms
@@ -177,9 +240,10 @@ class Commits:
             fade_frames=fade_frames,
             allow_silence=attempt.command.allow_silence,
             max_share=options.max_block_share,
+            onto=onto,
+            may_hurry=options.on_prime_timeout == "swap",
         )
         self._crew.send(standby.index, [*attempt.stage.build_messages(), prime])
-        self._set_timer(attempt, self._timeout_ms(attempt.command) / 1e3, self._on_prime_timeout)
 
     def _set_timer(self, attempt: Attempt, seconds: float, action: Callable[[], None]) -> None:
         if attempt.timer is not None:
@@ -204,9 +268,9 @@ class Commits:
         """Tell a worker to forget what it builds; it may be in the midst of it and answers later."""
         board = self._board
         board.segment.reset_prime_ready(slot, board.next_generation())
+        self._draining[slot] = time.monotonic()
+        board.loop.after(DRAIN_TIMEOUT_S, lambda: self._on_drain_timeout(slot))
         if board.slots[slot].state is State.PRIMING:
-            self._draining[slot] = time.monotonic()
-            board.loop.after(DRAIN_TIMEOUT_S, lambda: self._on_drain_timeout(slot))
             board.move(slot, Happening.REFUSED)
         self._crew.send(slot, [{"type": "abort"}])
 
@@ -219,6 +283,13 @@ class Commits:
         """A worker tells its verdict."""
         attempt, board = self._attempt, self._board
         if self._draining.pop(slot, None) is not None or attempt is None or attempt.generation != message["generation"]:
+            self.advance()
+            return
+        if attempt.phase == "waiting":  # it was sent ahead, and what it was to follow is not there
+            attempt.onto = None
+            if message["is_ready"]:
+                board.segment.reset_prime_ready(slot, board.next_generation())
+                self._crew.send(slot, [{"type": "abort"}])
             self.advance()
             return
         self.prime_warnings += len(message.get("warnings", ()))
@@ -299,6 +370,8 @@ class Commits:
         self._mender.begin_probation(event.generation, lambda why: self._on_rollback(attempt, why))
         attempt.reply(report)
         self.on_commit(report)
+        self._mender.block_cpu_ns = attempt.verdict["warmup"].get("block_cpu_ns", 0.0)
+        self.edited()
 
     def _on_rollback(self, attempt: Attempt, why: str) -> None:
         self._count_refusal("rolled back")
@@ -344,7 +417,11 @@ class Commits:
         """A worker has died: a commit that it primes or is to play is refused."""
         self._draining.pop(was.index, None)
         attempt = self._attempt
-        if attempt is None or attempt.phase == "waiting":
+        if attempt is None:
+            return
+        if attempt.phase == "waiting":
+            if was.index == attempt.slot:
+                attempt.onto = None  # it has gone with it
             return
         other = self._board.slots[was.other]
         if was.index == attempt.slot:
@@ -373,6 +450,8 @@ class Commits:
         assert attempt is not None
         if attempt.timer is not None:
             attempt.timer.cancel()
+        if attempt.phase == "waiting" and attempt.onto is not None:
+            self._take_back(attempt)
         self._board.segment.close_gate()
         self._board.desk.refuse()
         self._count_refusal(reason)

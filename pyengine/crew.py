@@ -56,7 +56,7 @@ def cause_of(code: int | None) -> str:
 def _samples_of(messages: list[Message]) -> Iterator[str]:
     """Yield the hashes of the samples that what is to be built plays."""
     for message in messages:
-        if message["type"] == "build":
+        if message["type"] in ("build", "prepare", "prepare_join"):
             yield from message["blueprint"].samples
         for stage in message.get("stages", ()):
             yield from _samples_of(stage["messages"])

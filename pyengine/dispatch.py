@@ -88,6 +88,7 @@ class Dispatcher:
         self._levels = Levels(supervisor)
         self._executors = self._by_class()
         self.osc: Any = None  # the OscServer, where there is one: its figures are part of the status
+        self.midi: Any = None  # and the MidiIn
 
     @property
     def is_waiting(self) -> bool:
@@ -224,6 +225,7 @@ class Dispatcher:
 
     def _edit(self, command: Any, reply: Reply, received_s: float) -> Any:
         self._supervisor.desk.edit(command)
+        self._supervisor.commits.edited()
         return ()
 
     def _sample(self, command: PatchSample, reply: Reply, received_s: float) -> None:
@@ -282,7 +284,8 @@ class Dispatcher:
     def _status(self) -> dict[str, Any]:
         told = status(self._supervisor, self.late_commands)
         told["notify"] = self.notifier.status()
-        return told | ({"osc": self.osc.status()} if self.osc else {})
+        parts = {"osc": self.osc, "midi": self.midi}
+        return told | {name: part.status() for name, part in parts.items() if part is not None}
 
     def _set(self, setting: Setting, command: SetParam | Gate) -> tuple[Any, ...]:
         value, *late = self._schedule(setting, isinstance(command, SetParam) and command.immediate)

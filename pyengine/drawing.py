@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pyengine.cues import Cue, cues
 from pyengine.errors import CommandError, EngineError
 from pyengine.patch import Node, Patch
 from pyengine.routing import Grid, Net, channel
-from pyengine.specs import ParamSpec, number_text
+from pyengine.specs import ModuleSpec, ParamSpec, number_text
 
-OUT = "out"  # drawn behind what is heard; no id of a module, as it is a place of its own
+OUT = "(out)"  # drawn behind what is heard; a module may be called out, but not so
 _MAX_BOXES = 100  # a drawing of more is no longer read
+_MAX_TEXT = 36  # characters of a pattern or lane that are shown
+_SIDES = ("left", "right")
 _PICTURES = (".png", ".svg", ".pdf")
+_COLOURS = {"sound": "tab:blue", "mod": "tab:orange", "cue": "#7a7a52"}
+_FACES = ("#e8f1e4", "#efe6f3", "#e3eef5", "#f6ebdc")  # of what voices own
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """A cable by names. port, param: of the ends, '' for the first output and input. note: what it does beside."""
+    """A line by names. kind: 'sound', 'mod' into a parameter, or 'cue', no cable, but what plays or leads the other.
+
+    port: of the ends, '' for the first output and input, or for left and right; of a cue what it sets. note: what it
+    does beside. is_feedback: it leads back.
+    """
 
     source: str
     source_port: str
@@ -29,20 +38,67 @@ class Wire:
     dest_port: str
     note: str = ""
     is_feedback: bool = False
+    kind: str = "sound"
 
 
 def wires(patch: Patch) -> list[Wire]:
-    """Return the cables of a patch, and one to OUT from every module that is heard: those without a cable from them."""
+    """Return the cables of a patch, one for left and right where they do the same, what plays what, and one to OUT from
+    every module that is heard: those without a cable from them.
+    """
     found = []
     for cable, row in zip(patch.cables, patch.to_dict()["cables"], strict=True):
         source, dest = cable.source, cable.dest
         source_port, dest_port = row["from"][len(source) + 1 :], row["to"][len(dest) + 1 :]
         more = {name: value for name, value in row.items() if name not in ("from", "to", "feedback")}
         note = " ".join(f"{name} {_text(value)}" for name, value in more.items())
-        found.append(Wire(source, source_port, dest, dest_port, note, bool(row.get("feedback"))))
+        kind = "mod" if cable.to_param else "sound"
+        found.append(Wire(source, source_port, dest, dest_port, note, bool(row.get("feedback")), kind))
     busy = {wire.source for wire in found}
     heard = [id for id in patch.nodes if id not in busy and _sounds(patch, id)]
-    return found + [Wire(id, "", OUT, "") for id in heard]
+    return _paired(found) + _cue_wires(cues(patch)) + [Wire(id, "", OUT, "") for id in heard]
+
+
+def _paired(found: list[Wire]) -> list[Wire]:
+    """Return the wires with those of left and right as one, where the modules' names alone mean both."""
+    there = set(found)
+    made = []
+    for wire in found:
+        left, right = (_on_side(wire, side) for side in _SIDES)
+        if left == right or wire not in (left, right) or not {left, right} <= there:
+            made.append(wire)
+        elif wire == left:
+            made.append(replace(wire, source_port="", dest_port=""))
+    return made
+
+
+def _on_side(wire: Wire, side: str) -> Wire:
+    """Return a wire with left and right in its ports as one of them."""
+    ports = [side if port in _SIDES else port for port in (wire.source_port, wire.dest_port)]
+    return replace(wire, source_port=ports[0], dest_port=ports[1])
+
+
+def _cue_wires(found: list[Cue]) -> list[Wire]:
+    """Return the cues as wires; one that would close a circle leads back."""
+    after: dict[str, set[str]] = defaultdict(set)
+    made = []
+    for cue in found:
+        is_back = _reaches(after, cue.dest, cue.source)
+        if not is_back:
+            after[cue.source].add(cue.dest)
+        made.append(Wire(cue.source, "", cue.dest, " ".join(cue.params), "", is_back, "cue"))
+    return made
+
+
+def _reaches(after: Mapping[str, set[str]], begin: str, end: str) -> bool:
+    seen, left = set(), [begin]
+    while left:
+        id = left.pop()
+        if id == end:
+            return True
+        if id not in seen:
+            seen.add(id)
+            left += after.get(id, ())
+    return False
 
 
 def layers(patch: Patch) -> list[list[str]]:
@@ -55,9 +111,16 @@ def layers(patch: Patch) -> list[list[str]]:
 
 
 def settings_text(patch: Patch, node: Node) -> list[str]:
-    """Return what was set of a node, a parameter each, with unit or choice."""
+    """Return what was set of a node, a parameter each, with unit or choice, and what it was given besides."""
     spec = patch.spec(node.id)
-    return [_setting(spec.param(name), value) for name, value in node.params.items()]
+    given = [_given(key, value) for key, value in node.data.items() if key not in ("targets", "clock", "lanes")]
+    lanes = [_given(key, value) for key, value in node.data.get("lanes", {}).items()]
+    return [_setting(spec.param(name), value) for name, value in node.params.items()] + given + lanes
+
+
+def _given(key: str, value: object) -> str:
+    text = " ".join(str(value).split())
+    return f"{key} {text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + '...'}"
 
 
 # ---- as a list --------------------------------------------------------------------------------------------
@@ -67,10 +130,7 @@ def as_list(patch: Patch) -> str:
     """Return a line for each module, with what was set and where its cables lead."""
     leaving: dict[str, list[str]] = defaultdict(list)
     for wire in wires(patch):
-        dest = f"{wire.dest}.{wire.dest_port}" if wire.dest_port else wire.dest
-        source = f"{wire.source_port} " if wire.source_port else ""
-        notes = ", ".join(filter(None, [wire.note, "feedback" if wire.is_feedback else ""]))
-        leaving[wire.source].append(f"{source}-> {dest}" + (f" ({notes})" if notes else ""))
+        leaving[wire.source].append(_leaving(patch, wire))
     rows = []
     for number, ids in enumerate(layers(patch), 1):
         for id in ids:
@@ -80,6 +140,16 @@ def as_list(patch: Patch) -> str:
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows]
     return "\n".join(lines) or "an empty patch"
+
+
+def _leaving(patch: Patch, wire: Wire) -> str:
+    if wire.kind == "cue":
+        verb = "leads" if patch.spec(wire.source).is_clock else "plays"
+        return f"{verb} {wire.dest}" + (f" ({wire.dest_port})" if wire.dest_port else "")
+    dest = f"{wire.dest}.{wire.dest_port}" if wire.dest_port else wire.dest
+    source = f"{wire.source_port} " if wire.source_port else ""
+    notes = ", ".join(filter(None, [wire.note, "feedback" if wire.is_feedback else ""]))
+    return f"{source}-> {dest}" + (f" ({notes})" if notes else "")
 
 
 # ---- as a graph of boxes ----------------------------------------------------------------------------------
@@ -100,6 +170,7 @@ class _Box:
 
     layer: int
     rows: list[_Row] = field(default_factory=list)
+    is_cue: bool = False  # it is passed by one
     top: int = 0
     wanted: float = 0.0
 
@@ -179,18 +250,24 @@ def _rows(patch: Patch, node: Node, found: list[Wire]) -> list[_Row]:
     coming = [wire for wire in found if wire.dest == node.id]
     leaving = [wire.source_port for wire in found if wire.source == node.id and not wire.is_feedback]
     plain = [wire for wire in coming if not wire.dest_port and not wire.is_feedback]
+    plain.sort(key=lambda wire: wire.kind != "cue")  # what plays it comes in at its name
     first = plain.pop(0) if plain else None
     rows = [_Row(f"{node.id}  {node.type}", first, "")]
     if first is not None and first.note:
         rows.append(_Row(f"  {first.note}"))
-    rows += [_Row(f"{spec.inputs[0]} {wire.note}".rstrip(), wire) for wire in plain]
+    rows += [_Row(f"{_input(spec, wire)} {wire.note}".rstrip(), wire) for wire in plain]
     for wire in coming:
         if wire.is_feedback:
-            rows.append(_Row(f"{wire.dest_port or spec.inputs[0]} <~ {_source(wire)} {wire.note}".rstrip()))
+            rows.append(_Row(f"{wire.dest_port or _input(spec, wire)} <~ {_source(wire)} {wire.note}".rstrip()))
         elif wire.dest_port:
             rows.append(_Row(f"{wire.dest_port} {wire.note}".rstrip(), wire))
     rows += [_Row(f"  {text}") for text in settings_text(patch, node)]
     return rows + [_Row(port, None, port) for port in dict.fromkeys(leaving) if port]
+
+
+def _input(spec: ModuleSpec, wire: Wire) -> str:
+    """Return what a wire without a port is for: the first input, or the name of its part."""
+    return spec.inputs[0] if wire.kind != "cue" and spec.inputs and spec.inputs[0] not in _SIDES else "in"
 
 
 def _columns(boxes: dict[str, _Box], found: list[Wire]) -> tuple[list[list[_Box]], list[_Hop]]:
@@ -207,7 +284,7 @@ def _columns(boxes: dict[str, _Box], found: list[Wire]) -> tuple[list[list[_Box]
         for number in range(here.layer + 1, dest.layer):
             key = (wire.source, wire.source_port, number)
             if key not in passing:
-                passing[key] = _Box(number)
+                passing[key] = _Box(number, is_cue=wire.kind == "cue")
                 columns[number].append(passing[key])
                 hops.append(_Hop(wire, here, port, passing[key]))
             here, port = passing[key], ""
@@ -256,7 +333,7 @@ def _sorted_rows(rows: list[_Row], begins: dict[Wire, int]) -> list[_Row]:
 
 def _draw(grid: Grid, box: _Box, x: int, across: int) -> None:
     if not box.rows:
-        grid.across(x, x + across - 1, box.top)
+        grid.across(x, x + across - 1, box.top, box.is_cue)
         return
     grid.box(x, box.top, box.width, box.height)
     for number, row in enumerate(box.rows, 1):
@@ -270,7 +347,7 @@ def _nets(hops: Iterable[_Hop], across: int) -> list[Net]:
         key = (id(hop.source), hop.port)
         if key not in nets:
             lead = across - hop.source.width if hop.source.rows else 0
-            nets[key] = Net(hop.begin, lead)
+            nets[key] = Net(hop.begin, lead, is_dashed=hop.wire.kind == "cue")
         nets[key].ends[hop.end] = bool(hop.dest.rows)
     return list(nets.values())
 
@@ -306,23 +383,26 @@ def save_picture(patch: Patch, path: str | os.PathLike[str]) -> None:
     axes.set(xlim=(-0.2, max(x - 0.7, 1.8)), ylim=(height + 0.2, -0.2))
     axes.axis("off")
     for hop in hops:
-        colour = "tab:orange" if hop.wire.dest_port else "tab:blue"
+        colour, dash = _COLOURS[hop.wire.kind], (0, (3, 2)) if hop.wire.kind == "cue" else "solid"
         begin_x = lefts[hop.source.layer] + em * hop.source.width
         end_x, begin_y, end_y = lefts[hop.dest.layer], (hop.begin + 0.5) * row, (hop.end + 0.5) * row
         if not hop.dest.rows:  # it passes the column
             across = em * max(box.width for box in columns[hop.dest.layer])
-            axes.plot([end_x, end_x + across], [end_y, end_y], color=colour, linewidth=1.2)
+            axes.plot([end_x, end_x + across], [end_y, end_y], color=colour, linewidth=1.2, linestyle=dash)
         if not hop.source.rows:
             begin_x += em * max(box.width for box in columns[hop.source.layer])
-        _curve(axes, (begin_x, begin_y), (end_x, end_y), colour, has_arrow=bool(hop.dest.rows))
+        _curve(axes, (begin_x, begin_y), (end_x, end_y), colour, dash, has_arrow=bool(hop.dest.rows))
     names = {id(box): name for name, box in boxes.items()}
+    owners = list(dict.fromkeys(id.partition(".")[0] for id in patch.nodes if "." in id))
     for column in columns:
         for box in column:
             if not box.rows:
                 continue
             corner = (lefts[box.layer], box.top * row + row * 0.4)
             size = (em * box.width, (box.height - 0.8) * row)
-            shape = FancyBboxPatch(corner, *size, boxstyle="round,pad=0,rounding_size=0.06", facecolor="#f4f4f0")
+            owner = names[id(box)].partition(".")[0]  # what voices own has their colour
+            face = _FACES[owners.index(owner) % len(_FACES)] if owner in owners else "#f4f4f0"
+            shape = FancyBboxPatch(corner, *size, boxstyle="round,pad=0,rounding_size=0.06", facecolor=face)
             axes.add_patch(shape)
             for number, line in enumerate(box.rows, 1):
                 weight = "bold" if number == 1 else "normal"
@@ -335,15 +415,20 @@ def save_picture(patch: Patch, path: str | os.PathLike[str]) -> None:
         raise EngineError(f"{target} cannot be written: {error.strerror or error}; check folder and room") from error
 
 
-def _curve(axes: Any, begin: tuple[float, float], end: tuple[float, float], colour: str, has_arrow: bool) -> None:
+def _curve(
+    axes: Any, begin: tuple[float, float], end: tuple[float, float], colour: str, dash: object, has_arrow: bool
+) -> None:
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path as Line
 
     bend = 0.45
     corners = [begin, (begin[0] + bend, begin[1]), (end[0] - bend, end[1]), end]
     line = Line(corners, [Line.MOVETO, Line.CURVE4, Line.CURVE4, Line.CURVE4])
-    style = "-|>" if has_arrow else "-"
-    axes.add_patch(FancyArrowPatch(path=line, arrowstyle=style, mutation_scale=9, color=colour, linewidth=1.2))
+    axes.add_patch(
+        FancyArrowPatch(path=line, arrowstyle="-", color=colour, linewidth=1.2, linestyle=dash, capstyle="butt")
+    )
+    if has_arrow:  # a head of its own: that of a dashed line would be dashed
+        axes.annotate("", end, (end[0] - 0.02, end[1]), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.2})
 
 
 # ---- odds and ends ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
@@ -18,31 +19,34 @@ from pyengine.board import Options
 from pyengine.dispatch import Dispatcher
 from pyengine.errors import CommandError, EngineError, WorkerError, shown
 from pyengine.loop import Loop
+from pyengine.methods import Methods
 from pyengine.server import OscServer
 from pyengine.specs import number_text
 from pyengine.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from pyengine.eyes.feed import Feed
+    from pyengine.midi_in.launch import MidiIn
     from pyengine.oscquery.launch import OscQuery
 
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
 MAX_LATENCY_MS = 1000.0
-LISTEN_TIMEOUT_S = 90.0
+DO_TIMEOUT_S, LISTEN_TIMEOUT_S = 60.0, 90.0
 GRANT_S = 0.0005  # how often a paused free-running clock is looked at while something waits for it
 CLOSED = "the engine is closed; make a new one"
 Command = commands.Command
 
 
-class Engine:
+class Engine(Methods):
     """A running engine; a context manager. Every method may be called from any thread.
 
     device: 'auto' (the default device, or the real-time clock without one), 'none' (that clock), 'free' (the
     free-running clock, paused until `advance` or `run_free`), or the name of a device. sample_rate: Hz.
     block_frames: 1 to 8192. lead_blocks: 1 to 8. osc_port: UDP, None for no OSC, 0 for any free port.
     osc_tcp_port: for OSC over TCP besides. oscquery_port: for OSCQuery (HTTP), which needs `pip install pyengine[web]`.
+    announces: tell tools of OSCQuery by mDNS (_oscjson._tcp and _osc._udp), where osc_host is bound to.
     latency: ms from the arrival of a setting to its effect, the same to the sample for all; 'shortest' that device and
     lead allow, or 'asap': whenever a block is begun that does not play yet.
     session: file to log everything to from the first block on, for `pyengine replay`; it must not exist.
@@ -62,6 +66,7 @@ class Engine:
         osc_port: int | None = None,
         osc_tcp_port: int | None = None,
         oscquery_port: int | None = None,
+        announces: bool = False,
         recordings: str | Path = "recordings",
         samples: str | Path = ".",
         prime_timeout_ms: float = 500.0,
@@ -84,6 +89,7 @@ class Engine:
             osc_port=osc_port,
             osc_tcp_port=osc_tcp_port,
             oscquery_port=oscquery_port,
+            announces=announces,
             recordings=Path(recordings),
             samples=Path(samples),
             prime_timeout_ms=prime_timeout_ms,
@@ -105,6 +111,7 @@ class Engine:
         self._dispatcher: Dispatcher | None = None
         self._oscquery: OscQuery | None = None
         self._feed: Feed | None = None
+        self._midi: MidiIn | None = None
         self._has_ended = threading.Event()
         self._unanswered: set[Future[Any]] = set()
         started: Future[None] = Future()
@@ -130,7 +137,7 @@ class Engine:
                     self.options.osc_host, self.options.osc_port, self._group, self._loop, self.options.osc_tcp_port
                 )
                 if self.options.oscquery_port is not None:
-                    self._oscquery = _oscquery(self._server, self._loop, self.options.oscquery_port)
+                    self._oscquery = _oscquery(self._server, self._loop, self.options)
             supervisor = self._supervisor = Supervisor(self.options, self._loop)
             self._dispatcher = Dispatcher(supervisor, self._loop)
             self._dispatcher.osc = self._server
@@ -160,15 +167,19 @@ class Engine:
         finally:
             self._is_closed = True
             if self._oscquery is not None:
-                self._oscquery.close()
+                self._oscquery.withdraw()
             if self._feed is not None:
                 self._feed.close()
+            if self._midi is not None:
+                self._midi.close()
             if self._dispatcher is not None:
                 self._dispatcher.notifier.close()
             if supervisor is not None:
                 supervisor.close()
             if self._server is not None:
                 self._server.close()
+            if self._oscquery is not None:
+                self._oscquery.close()
             self._loop.close()
             self._has_ended.set()
             self._refuse_unanswered()
@@ -258,124 +269,21 @@ class Engine:
         self._call(run, [future])
         return future.result(START_TIMEOUT_S)
 
-    def do(self, command: Command, timeout_s: float = 60.0) -> Any:
+    def do(self, command: Command, timeout_s: float = DO_TIMEOUT_S) -> Any:
         """Execute a command and return its result. Raises the EngineError it was refused with."""
         try:
             return self.submit(command).result(timeout_s)
         except FutureTimeoutError:
             raise EngineError(f"no answer to {shown(command)} within {timeout_s:g} s") from None
 
-    def create(self, module_id: str, module_type: str) -> None:
-        """Add a module to the pending patch."""
-        self.do(commands.Create(module_id, module_type))
-
-    def delete(self, module_id: str) -> None:
-        """Remove a module and its cables from the pending patch."""
-        self.do(commands.Delete(module_id))
-
-    def connect(
-        self, source: str, dest: str, depth: float = 1.0, offset: float = 0.0, *, feedback: bool = False
-    ) -> None:
-        """Add a cable, or change the one that is there. dest: a module, MODULE.PORT or MODULE.PARAM.
-
-        What comes out of it is x * depth + offset, in the parameter's unit; feedback: 64 frames later, and then it may
-        close a cycle.
-        """
-        self.do(commands.Connect(source, dest, depth, offset, feedback))
-
-    def disconnect(self, source: str, dest: str) -> None:
-        """Remove a cable."""
-        self.do(commands.Disconnect(source, dest))
+    def _report(self, command: Command) -> dict[str, Any]:
+        """Execute a command and return its answer, {} where that has no parts."""
+        result = self.do(command, LISTEN_TIMEOUT_S if isinstance(command, commands.EngineListen) else DO_TIMEOUT_S)
+        return result if isinstance(result, dict) else {}
 
     def set(self, module_id: str, param: str, value: float | str, *, immediate: bool = False) -> None:
-        """Set a parameter, in its unit; immediate: without a ramp."""
+        """Set a parameter, in its unit; the value may be the name of a choice. immediate: without a ramp."""
         self.do(commands.SetParam(module_id, param, value, immediate))
-
-    def gate(self, module_id: str, value: object) -> None:
-        """Open or close a gate."""
-        self.do(commands.Gate(module_id, value))  # type: ignore[arg-type]
-
-    def commit(
-        self,
-        *,
-        crossfade_ms: float | None = None,
-        allow_silence: bool = False,
-        timeout_ms: float | None = None,
-    ) -> dict[str, Any]:
-        """Make the pending patch the one that sounds; return the report. Raises CommitRefused."""
-        result: dict[str, Any] = self.do(commands.Commit(crossfade_ms, allow_silence, timeout_ms))
-        return result
-
-    def undo(self, *, crossfade_ms: float | None = None, allow_silence: bool = False) -> dict[str, Any]:
-        """Commit the patch before this one; return the report. Raises CommitRefused."""
-        result: dict[str, Any] = self.do(commands.Undo(crossfade_ms, allow_silence))
-        return result
-
-    def abort(self) -> None:
-        """Throw the pending edits away, and a commit that is priming."""
-        self.do(commands.Abort())
-
-    def sample(self, module_id: str, file: str) -> dict[str, Any]:
-        """Give a `sampler` a file of the samples folder; return what was in it."""
-        result: dict[str, Any] = self.do(commands.PatchSample(module_id, file))
-        return result
-
-    def clear(self) -> None:
-        """Empty the pending patch."""
-        self.do(commands.Clear())
-
-    def dump(self) -> dict[str, Any]:
-        """Return the committed and the pending patch as data."""
-        result: dict[str, Any] = self.do(commands.PatchDump())
-        return result
-
-    def record_start(self, name: str, subtype: str = "float") -> dict[str, Any]:
-        """Record what is played to a file inside the recordings folder."""
-        result: dict[str, Any] = self.do(commands.RecordStart(name, subtype))
-        return result
-
-    def record_stop(self) -> dict[str, Any]:
-        """End the recording and return its figures, when the file is closed."""
-        result: dict[str, Any] = self.do(commands.RecordStop())
-        return result
-
-    def session_start(self, name: str) -> dict[str, Any]:
-        """Log the session to a file inside the recordings folder; returns when the log has begun."""
-        result: dict[str, Any] = self.do(commands.SessionStart(name))
-        return result
-
-    def session_stop(self) -> dict[str, Any]:
-        """End the session log and return its figures, when the file is closed."""
-        result: dict[str, Any] = self.do(commands.SessionStop())
-        return result
-
-    def session_status(self) -> dict[str, Any]:
-        """Return whether and what is logged."""
-        result: dict[str, Any] = self.do(commands.SessionStatus())
-        return result
-
-    def listen(self, seconds: float = 5.0, picture: str = "") -> dict[str, Any]:
-        """Return what the last seconds of the output are like: figures, and `summary` in words.
-
-        picture: of a new PNG inside the recordings folder, '' for none.
-        """
-        result: dict[str, Any] = self.do(commands.EngineListen(seconds, picture), LISTEN_TIMEOUT_S)
-        return result
-
-    def levels(self, first: int = 0) -> dict[str, Any]:
-        """Return how loud the output and the modules are, these from number `first` on; measured for 1 s more."""
-        result: dict[str, Any] = self.do(commands.EngineLevels(first))
-        return result
-
-    def sync(self) -> dict[str, Any]:
-        """Return when all sent before has been rendered by the active slot."""
-        result: dict[str, Any] = self.do(commands.EngineSync())
-        return result
-
-    def status(self) -> dict[str, Any]:
-        """Return what the engine is doing, with its counters."""
-        result: dict[str, Any] = self.do(commands.EngineStatus())
-        return result
 
     @property
     def osc_port(self) -> int | None:
@@ -393,6 +301,11 @@ class Engine:
         return self._oscquery.port if self._oscquery else None
 
     @property
+    def is_announced(self) -> bool:
+        """Whether tools are told of OSCQuery by mDNS."""
+        return self._oscquery is not None and self._oscquery.announces
+
+    @property
     def frames(self) -> int:
         """Frames put out so far, silence included."""
         return self._running.frames
@@ -402,6 +315,48 @@ class Engine:
         if self._supervisor is None or self._is_closed:
             raise EngineError(CLOSED)
         return self._supervisor
+
+    # ---- who plays ---------------------------------------------------------------------------------------
+
+    def open_midi(
+        self,
+        port: str = "",
+        *,
+        to: Iterable[str] = (),
+        cc: Iterable[str] = (),
+        bend_semitones: float = 2.0,
+    ) -> str:
+        """Play what comes from a MIDI input on the patch that sounds, and return the input's name.
+
+        port: its name or part of it, '' for the first. to: 'ID' for all channels, '10=drums' for one; where none is
+        given the patch's `voices` play. cc: '[CHANNEL:]NUMBER=MODULE.PARAM[=LOW..HIGH]', such as '74=filt1.cutoff'.
+        bend_semitones: 0..48, at the end of the wheel. Notes, pedal (64), wheel and controllers are heard at the
+        engine's latency and 2 ms after they came. Where the input goes away its notes end, and it is played again
+        when it is back. Needs `pip install 'pyengine[midi]'`. Raises MidiError, CommandError.
+        """
+        from pyengine.midi_in.launch import MidiIn, start
+        from pyengine.midi_in.player import Player
+
+        player = Player(to, cc, bend_semitones, self.options.sample_rate_hz)
+        if self._midi is not None:
+            raise CommandError("a MIDI input is open already; an engine has one")
+        started, name = start(port)
+
+        def adopt() -> None:
+            assert self._dispatcher is not None
+            group = self._dispatcher.group
+            self._midi = MidiIn(
+                started, name, player, self._running, self._loop, lambda pairs, at_s: group(pairs, at_s, None)
+            )
+            self._dispatcher.midi = self._midi
+
+        try:
+            self._ask(adopt)
+        except BaseException:
+            started.close()
+            raise
+        logger.info("midi input %r", name)
+        return name
 
     # ---- who watches ------------------------------------------------------------------------------------
 
@@ -490,10 +445,10 @@ def _settler(future: Future[Any]) -> Any:
     return settle
 
 
-def _oscquery(server: OscServer, loop: Loop, port: int) -> OscQuery:
+def _oscquery(server: OscServer, loop: Loop, options: Options) -> OscQuery:
     from pyengine.oscquery.launch import OscQuery
 
-    return OscQuery(server, loop, port)
+    return OscQuery(server, loop, options.oscquery_port or 0, options.announces)
 
 
 def _fault(name: str, value: object, low: float, high: float, is_whole: bool) -> str:

@@ -25,6 +25,8 @@ from pyengine.worker import WorkerProcess
 logger = logging.getLogger(__name__)
 
 JOIN_TIMEOUT_MS = 2000
+REPLAY_NS = 200e3  # that a join may render of what was played since a checkpoint, rather than wait for a fresh one
+REPLAY_BLOCKS = 32
 CHECKPOINT_WAIT_S = 0.03  # for a fresh checkpoint; then the newest there is has to do
 PARK_TIMEOUT_MS = 1000
 RESUMES_ALLOWED = 3  # deaths of both workers, one after the other, without PROGRESS_BLOCKS played in between
@@ -64,8 +66,6 @@ class Joining:
     slot: int
     generation: int
     tries: int = 1
-    awaits_seat: int = -1  # whose checkpoint was asked for
-    is_sent: bool = False  # the worker has been told: it needs nobody else any more
     restarts: Stage | None = None
 
 
@@ -104,6 +104,7 @@ class Mender:
         self._faults: deque[tuple[float, int, int]] = deque()  # (time, generation, block that was due)
         self._not_finite_at, self._not_finite_looks = (0, 0), 0
         self._lost_at, self._lost_looks = 0, 0
+        self.block_cpu_ns = 0.0  # what a block of the patch that is heard takes; 0: not known
         self.rollbacks = 0
         self.restarts = 0
         self.states_diverged = 0
@@ -217,24 +218,42 @@ class Mender:
         self._joins[slot] = joining
         board.segment.set_pin(slot, board.segment.keep)
         board.loop.after(2 * JOIN_TIMEOUT_MS / 1e3, lambda: self._on_join_timeout(joining))
-        provider = board.slots[1 - slot]
+        self._send_join(joining)
+
+    def _ask_for_checkpoint(self, joining: Joining) -> Message | None:
+        """Let the other slot write one, if it can; return what the joiner is to wait for."""
+        segment, provider = self._board.segment, self._board.slots[1 - joining.slot]
         is_there = provider.state is State.ACTIVE or provider.is_replica
-        generation = joining.generation
-        if generation and is_there and board.segment.slot_generation(provider.index) == generation:
-            joining.awaits_seat = board.segment.seat(provider.index)
-            board.segment.request_checkpoint(provider.index, generation)
-            board.loop.after(CHECKPOINT_WAIT_S, lambda: self._send_join(joining))
-        else:
-            self._send_join(joining)
+        if not joining.generation or not is_there or segment.slot_generation(provider.index) != joining.generation:
+            return None
+        block = segment.render_head(provider.index)
+        found = segment.checkpoint(joining.generation)
+        if found is not None and 0 <= block - found[0] <= self._replay_blocks:
+            return None
+        segment.request_checkpoint(provider.index, joining.generation)
+        return {"slot": provider.index, "block": block, "timeout_s": CHECKPOINT_WAIT_S}
+
+    @property
+    def _replay_blocks(self) -> int:
+        """How far behind what is rendered a checkpoint may lie to serve a join as well as a fresh one."""
+        return min(REPLAY_BLOCKS, int(REPLAY_NS / self.block_cpu_ns)) if self.block_cpu_ns > 0 else 0
+
+    def foresee_join(self, slot: int) -> None:
+        """A commit may end the probation soon: let the slot that renders the patch before have what it will need."""
+        board, last = self._board, self._board.lineage.last
+        active = board.active
+        if active is None or active.generation != last.generation or last.restart is not None:
+            return
+        board.segment.request_checkpoint(active.index, last.generation)
+        message = {"type": "prepare_join", "generation": last.generation, "blueprint": last.blueprint}
+        self._crew.send(slot, [message])
 
     def _send_join(self, joining: Joining) -> None:
-        if self._joins.get(joining.slot) is not joining or joining.is_sent:
-            return
-        joining.is_sent = True
         board = self._board
         message: Message = {
             "type": "join",
             "generation": joining.generation,
+            "awaited": self._ask_for_checkpoint(joining),
             "timeout_ms": JOIN_TIMEOUT_MS,
             "is_to_be_swapped": self._is_recommit(joining),
             "is_alone": board.active is None,
@@ -250,6 +269,12 @@ class Mender:
         if self._is_recommit(joining):
             board.segment.reset_prime_ready(joining.slot, joining.generation)
         self._crew.send(joining.slot, [message])
+
+    def is_joining(self, slot: int) -> bool:
+        """True while a slot is on its way to render what is heard, and nothing else is to happen there."""
+        joining, last = self._joins.get(slot), self._board.lineage.last.generation
+        is_plain = joining is not None and joining.restarts is None and joining.generation == last
+        return is_plain and not self._awaits_recommit
 
     def _is_recommit(self, joining: Joining) -> bool:
         """The slot that is heard renders the patch before; this one brings the new one back."""
@@ -323,9 +348,6 @@ class Mender:
         self._has_asked = False
         self._assign_keepers()
         self.on_hash(event)
-        for joining in list(self._joins.values()):
-            if joining.awaits_seat == event.source and joining.generation == event.generation:
-                self._send_join(joining)
 
     def on_hash(self, event: _native.Event) -> None:
         """Both replicas tell the hash of their states at the same blocks: they must be the same."""
@@ -401,8 +423,6 @@ class Mender:
             self._joiners_lost += 1
             if not self._joins or self._joiners_lost > JOINERS_ALLOWED:
                 self._on_extinction()
-        for other in list(self._joins.values()):  # nobody will write what it waits for
-            self._send_join(other)
         if is_own_fault and not is_of_candidate and self._is_killing(of):
             self._give_up()
         self._let_play(worker)  # what is to be heard may be another patch now

@@ -1,28 +1,24 @@
-"""MIDI: files into notes, and notes from a port as they come. Needs mido, for ports python-rtmidi: the extra midi."""
+"""What MIDI means to a patch, and files of it. Files need mido: the extra midi."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pyengine.commands import Command, Gate, SetParam
+from pyengine.controllers import PRESSURE, Controller, op_at
 from pyengine.errors import CommandError, EngineError, PatchError, shown
 from pyengine.patch import Op, Patch
 from pyengine.playing import all_off, note_off, note_on
 
-logger = logging.getLogger(__name__)
-
 MAX_FILE_BYTES = 1 << 24
 BEND_SEMITONES = 2.0  # of a pitch wheel at its end: what MIDI instruments begin with
-_SUSTAIN, _ALL_SOUND_OFF, _ALL_NOTES_OFF = 64, 120, 123
+_SUSTAIN, _RESET = 64, 121
+_ALL_OFF = (120, 123, 124, 125, 126, 127)  # the last four change a mode and end all notes by that
 _INSTALL = "install it: pip install 'pyengine[midi]'"
-_KNOWN_S = 0.5  # a patch that was looked at so long ago is looked at anew
 
 
 class MidiError(EngineError, ValueError):
@@ -32,7 +28,8 @@ class MidiError(EngineError, ValueError):
 @dataclass(frozen=True, slots=True)
 class MidiEvent:
     """What a channel, 1 to 16, is told. kind: 'on', 'off' (number: the note; value: velocity 0..1), 'bend' (value:
-    semitones), 'sustain' (value: 0 or 1), 'all off'.
+    semitones), 'sustain' (value: 0 or 1), 'control' (number: the controller; value: 0..1), 'pressure' (value: 0..1),
+    'all off', 'reset' (pedal and wheel at rest).
     """
 
     seconds: float
@@ -42,23 +39,37 @@ class MidiEvent:
     value: float = 0.0
 
 
-def event_of(message: Any, seconds: float = 0.0) -> MidiEvent | None:
-    """Return what a message of mido means here, None for nothing."""
-    channel = getattr(message, "channel", 0) + 1
-    if message.type == "note_on" and message.velocity > 0:
-        return MidiEvent(seconds, channel, "on", message.note, message.velocity / 127)
-    if message.type in ("note_on", "note_off"):
-        return MidiEvent(seconds, channel, "off", message.note)
-    if message.type == "pitchwheel":
-        return MidiEvent(seconds, channel, "bend", 0, message.pitch / 8192 * BEND_SEMITONES)
-    if message.type == "control_change" and message.control == _SUSTAIN:
-        return MidiEvent(seconds, channel, "sustain", 0, float(message.value >= 64))
-    if message.type == "control_change" and message.control in (_ALL_SOUND_OFF, _ALL_NOTES_OFF):
+def event_from(
+    status: int, first: int, second: int, seconds: float = 0.0, bend_semitones: float = BEND_SEMITONES
+) -> MidiEvent | None:
+    """Return what the bytes of a channel's message mean here, None for nothing. bend_semitones: at the wheel's end."""
+    kind, channel = status & 0xF0, (status & 0x0F) + 1
+    if kind == 0x90 and second > 0:
+        return MidiEvent(seconds, channel, "on", first, second / 127)
+    if kind in (0x80, 0x90):
+        return MidiEvent(seconds, channel, "off", first)
+    if kind == 0xE0:
+        return MidiEvent(seconds, channel, "bend", 0, ((second << 7 | first) - 8192) / 8192 * bend_semitones)
+    if kind == 0xD0:
+        return MidiEvent(seconds, channel, "pressure", 0, first / 127)
+    if kind != 0xB0:
+        return None
+    if first == _SUSTAIN:
+        return MidiEvent(seconds, channel, "sustain", 0, float(second >= 64))
+    if first in _ALL_OFF:
         return MidiEvent(seconds, channel, "all off")
-    return None
+    if first == _RESET:
+        return MidiEvent(seconds, channel, "reset")
+    return MidiEvent(seconds, channel, "control", first, second / 127)
 
 
-def read_midi(path: str | Path) -> list[MidiEvent]:
+def event_of(message: Any, seconds: float = 0.0, bend_semitones: float = BEND_SEMITONES) -> MidiEvent | None:
+    """Return what a message of mido means here, None for nothing."""
+    status, first, second = (*message.bytes(), 0, 0)[:3]
+    return event_from(status, first, second, seconds, bend_semitones) if status < 0xF0 else None
+
+
+def read_midi(path: str | Path, bend_semitones: float = BEND_SEMITONES) -> list[MidiEvent]:
     """Return the events of a MIDI file in order of time. Raises MidiError."""
     mido = _mido()
     file = Path(path)
@@ -71,7 +82,7 @@ def read_midi(path: str | Path) -> list[MidiEvent]:
         seconds = 0.0
         for message in content:
             seconds += message.time
-            event = None if message.is_meta else event_of(message, seconds)
+            event = None if message.is_meta else event_of(message, seconds, bend_semitones)
             if event is not None:
                 events.append(event)
     except OSError as error:
@@ -136,8 +147,22 @@ def routes_for(patch: Patch, given: Routes) -> Routes:
     return Routes({}, voices[0]) if len(voices) == 1 else Routes(dict(enumerate(voices[:16], 1)))
 
 
-def ops_of(patch: Patch, routes: Routes, event: MidiEvent) -> list[Op]:
-    """Return the settings that an event asks for, none where nobody plays it."""
+def ops_of(
+    patch: Patch,
+    routes: Routes,
+    event: MidiEvent,
+    controllers: Iterable[Controller] = (),
+    sample_rate_hz: float = 48000,
+) -> list[Op]:
+    """Return the settings that an event asks for, none where nobody plays it. Raises PatchError, CommandError.
+
+    A controller that is mapped turns what it is mapped to, and nothing else.
+    """
+    numbers: dict[str, int | str] = {"sustain": _SUSTAIN, "pressure": PRESSURE, "control": event.number}
+    number = numbers.get(event.kind)
+    turned = [one for one in controllers if number is not None and one.hears(event.channel, number)]
+    if turned:
+        return [op_at(patch, one, event.value, sample_rate_hz) for one in turned]
     id = routes.find(event.channel)
     if not id or id not in patch.nodes:
         return []
@@ -147,20 +172,36 @@ def ops_of(patch: Patch, routes: Routes, event: MidiEvent) -> list[Op]:
         return note_off(patch, id, event.number)
     if event.kind == "all off":
         return all_off(patch, id)
-    return [("mod", id, event.kind, event.value)] if patch.spec(id).is_voices else []
+    if not patch.spec(id).is_voices:
+        return []
+    if event.kind == "reset":
+        return [("mod", id, "sustain", 0.0), ("mod", id, "bend", 0.0)]
+    return [("mod", id, event.kind, event.value)] if event.kind in ("bend", "sustain") else []
 
 
-def render_events(patch: Patch, routes: Routes, events: Iterable[MidiEvent]) -> list[tuple[float, Op]]:
+def render_events(
+    patch: Patch,
+    routes: Routes,
+    events: Iterable[MidiEvent],
+    controllers: tuple[Controller, ...] = (),
+    sample_rate_hz: float = 48000,
+) -> list[tuple[float, Op]]:
     """Return the events as pyengine.render takes them."""
-    return [(event.seconds, op) for event in events for op in ops_of(patch, routes, event)]
+    return [(e.seconds, op) for e in events for op in ops_of(patch, routes, e, controllers, sample_rate_hz)]
 
 
-def bundles(patch: Patch, routes: Routes, events: Iterable[MidiEvent]) -> Iterator[tuple[float, list[Command]]]:
+def bundles(
+    patch: Patch,
+    routes: Routes,
+    events: Iterable[MidiEvent],
+    controllers: tuple[Controller, ...] = (),
+    sample_rate_hz: float = 48000,
+) -> Iterator[tuple[float, list[Command]]]:
     """Yield (seconds, commands) of what belongs together, as a client sends it."""
     at_s: float | None = None
     together: list[Command] = []
     for event in events:
-        commands = [_command(op) for op in ops_of(patch, routes, event)]
+        commands = [command_of(op) for op in ops_of(patch, routes, event, controllers, sample_rate_hz)]
         if together and event.seconds != at_s:
             yield at_s or 0.0, together
             together = []
@@ -170,67 +211,10 @@ def bundles(patch: Patch, routes: Routes, events: Iterable[MidiEvent]) -> Iterat
         yield at_s or 0.0, together
 
 
-def _command(op: Op) -> Command:
+def command_of(op: Op) -> Command:
+    """Return the command that makes a setting."""
     kind, id, param, value = op
     return Gate(id, int(value)) if kind == "gate" else SetParam(id, str(param), value)
-
-
-# ---- a port -------------------------------------------------------------------------------------------
-
-
-class Player:
-    """Plays messages as they come. look: returns the patch that plays; send: takes the commands.
-
-    Called by the library's thread; what it cannot play is logged, once for each text.
-    """
-
-    def __init__(self, look: Callable[[], Patch], send: Callable[[Command], object], given: Routes) -> None:
-        self._look, self._send, self._given = look, send, given
-        self._patch, self._routes = Patch(), Routes()
-        self._looked_s = -_KNOWN_S
-        self._told: set[str] = set()
-
-    def play(self, message: Any) -> None:
-        """Play one message of mido."""
-        event = event_of(message)
-        if event is None:
-            return
-        try:
-            now = time.monotonic()
-            if now - self._looked_s >= _KNOWN_S:
-                self._patch, self._looked_s = self._look(), now
-                self._routes = routes_for(self._patch, self._given)
-            for op in ops_of(self._patch, self._routes, event):
-                self._send(_command(op))
-        except EngineError as error:
-            self._looked_s = -_KNOWN_S
-            if str(error) not in self._told:
-                self._told.add(str(error))
-                logger.warning("midi message not played: %s", error)
-
-
-@contextmanager
-def listening(port: str, player: Player) -> Iterator[str]:
-    """Hand the messages of a port to a player; '' for the first port there is. Gives its name. Raises MidiError."""
-    mido = _mido()
-    try:
-        names = list(mido.get_input_names())
-    except ImportError as error:
-        raise MidiError(f"MIDI ports need python-rtmidi; {_INSTALL}") from error
-    except Exception as error:  # of the driver below
-        raise MidiError(f"there are no MIDI ports here: {error}; is ALSA's sequencer (or CoreMIDI) there?") from error
-    name = names[0] if not port and names else next((n for n in names if port and port in n), "")
-    if not name:
-        listed = ", ".join(map(repr, names)) or "none"
-        raise MidiError(f"there is no MIDI input {shown(port)}; inputs here: {listed}; connect one and name it")
-    try:
-        opened = mido.open_input(name, callback=player.play)
-    except Exception as error:  # of the driver below
-        raise MidiError(f"the MIDI input {name!r} cannot be opened: {error}; is another program using it?") from error
-    try:
-        yield name
-    finally:
-        opened.close()
 
 
 def _mido() -> Any:

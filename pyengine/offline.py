@@ -8,16 +8,18 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from numbers import Real
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
-import numpy.typing as npt
 
 from pyengine import _native
 from pyengine.errors import CommandError, shown
 from pyengine.patch import Patch, parse_op
 from pyengine.plan import Blueprint, all_addresses
 from pyengine.specs import number_text
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MAX_SECONDS = 24 * 3600.0
 Number = float | np.floating[Any] | np.integer[Any]

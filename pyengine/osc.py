@@ -117,27 +117,36 @@ def address_of(command: Command) -> str:
 
 # ---- replies ----
 
+TOO_LONG = "does not fit a datagram"
 
-def encode_reply(ok: bool, address: str, *args: Value, max_bytes: int = MAX_DATAGRAM_BYTES) -> bytes:
+
+def encode_reply(
+    ok: bool, address: str, *args: Value, max_bytes: int = MAX_DATAGRAM_BYTES, tcp_port: int | None = None
+) -> bytes:
     """Return /done or /fail with the request's address first. Never longer than max_bytes, by default a datagram.
 
-    A /fail that is too long is cut; a /done becomes a /fail that says so.
+    A /fail that is too long is cut; a /done becomes a /fail that says so, and where to ask: tcp_port, or None for none.
     """
     message = build("/done" if ok else "/fail", [clean(address), *map(clean, args)])
     if len(message) <= max_bytes:
         return message
     if ok:
-        text = f"done, but the answer of {len(message)} bytes does not fit a datagram; ask over TCP (--osc-tcp-port)"
+        advice = (
+            f"ask over TCP, port {tcp_port}" if tcp_port else "start the engine with --osc-tcp-port N and ask over TCP"
+        )
+        text = f"done, but the answer of {len(message)} bytes {TOO_LONG}; {advice}"
         return build("/fail", [clean(address)[:MAX_ADDRESS_BYTES], text])
     text = " ".join(str(arg) for arg in args)[:8000] + " ... (shortened)"
     return build("/fail", [clean(address)[:MAX_ADDRESS_BYTES], clean(text)])
 
 
-def encode_report(address: str, report: Mapping[str, Any], max_bytes: int = MAX_DATAGRAM_BYTES) -> bytes:
+def encode_report(
+    address: str, report: Mapping[str, Any], max_bytes: int = MAX_DATAGRAM_BYTES, tcp_port: int | None = None
+) -> bytes:
     """Return /done with a report as JSON. Where that does not fit, each of its long lists is cut to the first
     MAX_LISTED, and n_NAME says how many there are.
     """
-    return encode_reply(True, address, report_text(report, max_bytes), max_bytes=max_bytes)
+    return encode_reply(True, address, report_text(report, max_bytes), max_bytes=max_bytes, tcp_port=tcp_port)
 
 
 def report_text(report: Mapping[str, Any], max_bytes: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -149,6 +148,8 @@ class Patch:
 
     def structure(self) -> tuple[tuple[tuple[str, int, str, str], ...], tuple[tuple[Cable, float, float, int], ...]]:
         """Return what two patches share when only values differ between them; hashable."""
+        import json  # here and below, so that who only renders does not load it
+
         nodes = tuple((n.id, n.handle, n.type, json.dumps(n.data, sort_keys=True)) for n in self._nodes.values())
         return nodes, tuple(c.wiring() for c in self._cables.values())
 
@@ -294,6 +295,41 @@ class Patch:
         self._nodes[id] = replace(node, data=checked)
         return self
 
+    def sequence(
+        self,
+        id: str,
+        *,
+        pattern: str | None = None,
+        notes: str | None = None,
+        velocities: str | None = None,
+        division: float | str | None = None,
+        lanes: Mapping[str, str] | None = None,
+        targets: Iterable[str] | None = None,
+        clock: str | None = None,
+    ) -> Patch:
+        """Give a `seq` what is named; "" takes it away, None leaves it as it is. Raises PatchError with all faults.
+
+        Takes what Engine.sequence takes, or nothing of it where a part is wrong: pattern 'X..x-.3.', notes
+        'C4 Eb3 . C4+E4+G4', velocities '1 0.5' (0..1), division: steps to a beat, 1..64, or '4/3', lanes
+        {'filt1.cutoff': '400 800 . 1200'} in the parameter's unit, targets: what it plays.
+        """
+        data = dict(self.node(id).data)
+        given = {"pattern": pattern, "notes": notes, "velocities": velocities, "division": division, "clock": clock}
+        data.update({key: value for key, value in given.items() if value is not None})
+        if lanes:
+            data["lanes"] = {**data.get("lanes", {}), **lanes}
+        if targets is not None:
+            data["targets"] = targets.split() if isinstance(targets, str) else list(targets)
+        return self.give(id, data)
+
+    def voices(self, id: str, n: int) -> Patch:
+        """Say how many notes of a `voices` sound at once, 1..64. Raises PatchError."""
+        return self.give(id, {"voices": n})
+
+    def sample(self, id: str, file: str) -> Patch:
+        """Give a `sampler` a file inside the samples folder, which is read when it is rendered. Raises PatchError."""
+        return self.give(id, {"file": file})
+
     def set(self, id: str, param: str, value: object, sample_rate_hz: float | None = None) -> Patch:
         """Set a parameter by name or alias. value: a number, the name of a choice, or as gate() takes it."""
         spec, number = self.resolve_value(id, param, value, sample_rate_hz)
@@ -410,6 +446,8 @@ class Patch:
 
     def to_json(self, indent: int | None = None) -> str:
         """Return the patch as JSON. Handles are not in it."""
+        import json
+
         return json.dumps(self.to_dict(), indent=indent)
 
     @classmethod
@@ -578,7 +616,7 @@ class Patch:
             names = [*spec.inputs, *(p.name for p in spec.cable_params)]
             raise unknown_name(f"input or parameter of {spec.name}", port, names, node=id)
         if not param.takes_cable and not is_followed:
-            text = f"parameter {param.name} takes no cable; parameters that do: {able}"
+            text = f"{param.name} is a deed, not a value that a cable could hold; parameters that take one: {able}"
             raise PatchError(Fault(text, node=id, param=param.name))
         return id, [param.index], True
 
@@ -611,8 +649,8 @@ class Patch:
 
     def _cycle_errors(self) -> Iterator[PatchError]:
         number = {id: n for n, id in enumerate(self._nodes)}
-        absorbs = {spec.name for spec in self._registry.modules if spec.absorbs}
-        at_once = [c for c in self._cables.values() if not c.feedback and self._nodes[c.dest].type not in absorbs]
+        late = {spec.name for spec in self._registry.modules if spec.is_late}
+        at_once = [c for c in self._cables.values() if not c.feedback and self._nodes[c.dest].type not in late]
         if all(number[cable.source] < number[cable.dest] for cable in at_once):
             return  # every cable leads onward: there is no way back
         following: dict[str, list[str]] = {id: [] for id in self._nodes}
@@ -766,6 +804,8 @@ class _Reader:
         self.sample_rate_hz = sample_rate_hz
         content: Any = data
         if isinstance(data, (str, bytes)):
+            import json
+
             if len(data) > MAX_JSON_BYTES:
                 text = f"the patch is {len(data)} bytes of JSON, the most that is read is {MAX_JSON_BYTES}"
                 raise PatchError(Fault(f"{text}; make it smaller", limit=MAX_JSON_BYTES))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyengine import _native
 from pyengine.errors import EngineError, PatchError
@@ -56,6 +56,10 @@ class Blueprint:
         closed = _setting_rows(patch, ((patch.nodes[id], param, 0.0) for id, param in closed_gates(patch)))
         names, ids = patch.registry.names, " ".join([node.id for node, _ in places])
         return cls(names, b"".join(nodes), cables, settings, ids, tuple(data), closed)
+
+    def is_built_like(self, other: Blueprint) -> bool:
+        """True when the plans of both are the same but for what was set."""
+        return replace(self, settings=b"") == replace(other, settings=b"")
 
     @property
     def samples(self) -> list[str]:

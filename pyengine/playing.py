@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from numbers import Real
+from typing import Any
 
 from pyengine.errors import CommandError, Fault, PatchError, shown
 from pyengine.notes import parse_note
@@ -59,6 +62,36 @@ def all_off(patch: Patch, id: str) -> list[Op]:
         return [("mod", id, "all_off", 0.0)]
     _check_gate(patch, id)
     return [("gate", id, None, 0)]
+
+
+def note_events(patch: Patch, id: str, notes: Iterable[Sequence[Any]]) -> list[tuple[float, Op]]:
+    """Return notes as `render` takes them: pyengine.render(patch, 4.0, events=note_events(patch, "poly", notes)).
+
+    notes: (seconds, note, length in seconds) or with a velocity, 0..1, behind: (0.5, "C4", 0.25, 0.9); the length is
+    above 0, the note as Engine.note_on takes it. Where one ends as another begins (to the ns), it ends first. Raises
+    CommandError for a row that is wrong, with its number; PatchError for a module that plays no notes.
+    """
+    begun: list[tuple[float, int, Op]] = []
+    for number, row in enumerate(notes, 1):
+        try:
+            at_s, length_s = _checked_row(row)
+            velocity = row[3] if len(row) == 4 else None
+            begun += [(round(at_s, 9), 1, op) for op in note_on(patch, id, row[1], velocity)]
+            begun += [(round(at_s + length_s, 9), 0, op) for op in note_off(patch, id, row[1])]
+        except CommandError as error:
+            raise CommandError(f"note {number}: {error}") from None
+    return [(at_s, op) for at_s, _, op in sorted(begun, key=lambda event: event[:2])]
+
+
+def _checked_row(row: Sequence[Any]) -> tuple[float, float]:
+    if isinstance(row, str) or not isinstance(row, Sequence) or len(row) not in (3, 4):
+        raise CommandError(f"{shown(row)} is no note; give (seconds, note, length in seconds) or a velocity besides")
+    for name, value in (("seconds", row[0]), ("length", row[2])):
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+            raise CommandError(f"{name}={shown(value)} is no time; give seconds, 0 or more")
+    if row[2] <= 0:
+        raise CommandError("length=0 is no note; give more than 0 s")
+    return float(row[0]), float(row[2])
 
 
 def _check_gate(patch: Patch, id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -177,16 +178,21 @@ def write(command: Command) -> tuple[str, list[Value]]:
     address = filled(route, names)
     args: list[Value] = []
     defaults = {field.name: field.default for field in fields(route.command)}
-    for argument in route.behind:
+    behind = list(route.behind)
+    while behind and _may_be_left_out(behind[-1], getattr(command, behind[-1].field), defaults):
+        behind.pop()  # only from the end: what follows would move to its place
+    for argument in behind:
         value = getattr(command, argument.field)
-        if argument.is_optional and not argument.is_many and value in ("", defaults[argument.field]):
-            break  # what is left out has its default, and so has all behind it
         args += map(_plain, value) if argument.is_many else [parse_gate(value) if argument.kind == "switch" else value]
     for option in route.options:
         value = getattr(command, option.field)
         if value != defaults[option.field]:
             args += [option.name, _plain(value)]
     return address, args
+
+
+def _may_be_left_out(argument: Argument, value: object, defaults: Mapping[str, object]) -> bool:
+    return argument.is_optional and not argument.is_many and value in ("", defaults[argument.field])
 
 
 def _plain(value: Any) -> Value:

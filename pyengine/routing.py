@@ -20,18 +20,21 @@ _LINES = {
 }
 JOINT = "●"  # where a line parts in four; ┼ is where two lines cross
 ARROW = "▶"
-ASCII = str.maketrans(dict(zip("─│┌┐└┘├┤┬┴┼●▶", "-|++++++++++>", strict=True)))
+_DASHES = {"─": "╌", "│": "┆"}  # of a line that is no cable, where it runs alone
+ASCII = str.maketrans(dict(zip("─│┌┐└┘├┤┬┴┼●▶╌┆", "-|++++++++++>.:", strict=True)))
 
 
 @dataclass(slots=True)
 class Net:
     """What leads from one output into the next column. row: of the output; lead: blanks between its box and the
-    column's edge; ends: row -> whether a box is there, with an arrow before it. No two nets share a row of an end.
+    column's edge; ends: row -> whether a box is there, with an arrow before it; is_dashed: it is no cable. No two nets
+    share a row of an end.
     """
 
     row: int
     lead: int
     ends: dict[int, bool] = field(default_factory=dict)
+    is_dashed: bool = False
 
     @property
     def is_straight(self) -> bool:
@@ -48,24 +51,25 @@ class Grid:
     def __init__(self) -> None:
         self._lines: dict[tuple[int, int], int] = {}
         self._signs: dict[tuple[int, int], str] = {}
+        self._whole: set[tuple[int, int]] = set()  # cells that not only dashed lines go through
 
     def write(self, x: int, y: int, text: str) -> None:
         for n, sign in enumerate(text):
             self._signs[x + n, y] = sign
 
-    def across(self, begin: int, end: int, y: int) -> None:
+    def across(self, begin: int, end: int, y: int, is_dashed: bool = False) -> None:
         """Draw from one column to another, both included."""
         for x in range(begin, end):
-            self._add(x, y, _E)
-            self._add(x + 1, y, _W)
+            self._add(x, y, _E, is_dashed)
+            self._add(x + 1, y, _W, is_dashed)
         if begin == end:
-            self._add(begin, y, _E)
+            self._add(begin, y, _E, is_dashed)
 
-    def down(self, x: int, begin: int, end: int) -> None:
+    def down(self, x: int, begin: int, end: int, is_dashed: bool = False) -> None:
         """Draw from one row to another, both included."""
         for y in range(begin, end):
-            self._add(x, y, _S)
-            self._add(x, y + 1, _N)
+            self._add(x, y, _S, is_dashed)
+            self._add(x, y + 1, _N, is_dashed)
 
     def box(self, x: int, y: int, width: int, height: int) -> None:
         right, bottom = x + width - 1, y + height - 1
@@ -75,14 +79,18 @@ class Grid:
             self.down(edge, y, bottom)
 
     def text(self) -> str:
-        cells = {place: _LINES[bits] for place, bits in self._lines.items()} | self._signs
+        lines = {place: _LINES[bits] for place, bits in self._lines.items()}
+        dashes = {place: _DASHES.get(sign, sign) for place, sign in lines.items() if place not in self._whole}
+        cells = lines | dashes | self._signs
         if not cells:
             return ""
         across, down = max(x for x, _ in cells) + 1, max(y for _, y in cells) + 1
         rows = ["".join(cells.get((x, y), " ") for x in range(across)).rstrip() for y in range(down)]
         return "\n".join(rows)
 
-    def _add(self, x: int, y: int, bits: int) -> None:
+    def _add(self, x: int, y: int, bits: int, is_dashed: bool = False) -> None:
+        if not is_dashed:
+            self._whole.add((x, y))
         self._lines[x, y] = self._lines.get((x, y), 0) | bits
 
 
@@ -101,13 +109,13 @@ def channel(grid: Grid, x: int, nets: list[Net]) -> int | None:
     for net in nets:
         begin = x - net.lead
         if net.is_straight:
-            grid.across(begin, right, net.row)
+            grid.across(begin, right, net.row, net.is_dashed)
         else:
             track = x + 1 + 2 * tracks[id(net)]
-            grid.across(begin, track, net.row)
-            grid.down(track, *net.span)
+            grid.across(begin, track, net.row, net.is_dashed)
+            grid.down(track, *net.span, net.is_dashed)
             for row in net.ends:
-                grid.across(track, right, row)
+                grid.across(track, right, row, net.is_dashed)
             if net.row in net.ends and net.span[0] < net.row < net.span[1]:
                 grid.write(track, net.row, JOINT)
         for row, has_arrow in net.ends.items():

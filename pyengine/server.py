@@ -142,9 +142,9 @@ class OscServer:
                 logger.info("refused address=%s: %s", address, result)
                 answer = osc.encode_reply(False, address, str(result), max_bytes=max_bytes)
             elif isinstance(result, tuple):
-                answer = osc.encode_reply(True, address, *result, max_bytes=max_bytes)
+                answer = osc.encode_reply(True, address, *result, max_bytes=max_bytes, tcp_port=self.streams.port)
             else:
-                answer = osc.encode_report(address, result, max_bytes)
+                answer = osc.encode_report(address, result, max_bytes, self.streams.port)
             self.replies_lost += peer is None or not peer.send(answer)
 
         return reply

@@ -13,6 +13,7 @@ from typing import Any
 from pyengine.errors import Fault, ParamRangeError, UnknownNameError, shown
 
 _RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE, _EVENT = 1, 2, 4, 8, 16, 32  # PE_PARAM_... of csrc/api.h; a test compares
+_CABLE_FRAMES, _CABLE_EVENT_FRAMES = 16, 64  # PE_CABLE_...FRAMES of csrc/api.h; a test compares
 _MANY_NAMES = 300  # above this the search for the nearest name is narrowed first: it answers strangers
 _NAMES_SCANNED, _NAMES_ALIKE = 4096, 100  # then: so many are looked at, and so many of them compared
 _NYQUIST_MARGIN_HZ = 10.0
@@ -89,11 +90,16 @@ class ParamSpec:
     is_ramped: bool
     is_gate: bool
     is_integer: bool
-    takes_cable: bool
+    cable_frames: int
+    """Frames from one look at its cables to the next: 1 where they drive it at every frame; 0: it takes none."""
     max_is_nyquist: bool
     index: int = 0
     is_event: bool = False
     """Setting it does something at that moment; no value is kept."""
+
+    @property
+    def takes_cable(self) -> bool:
+        return self.cable_frames > 0
 
     def range_at(self, sample_rate_hz: float | None) -> tuple[float, float]:
         """Return (min, max) at a rate; without one a maximum that follows Nyquist is infinite."""
@@ -166,6 +172,7 @@ class ParamSpec:
             "is_gate": self.is_gate,
             "is_integer": self.is_integer,
             "takes_cable": self.takes_cable,
+            "cable_frames": self.cable_frames,
             "is_event": self.is_event,
             "help": self.help,
         }
@@ -221,6 +228,11 @@ class ModuleSpec:
     def find_param(self, name: str) -> ParamSpec | None:
         """Return a parameter by its name or alias, or None."""
         return self._by_name.get(name)
+
+    @property
+    def is_late(self) -> bool:
+        """Cables into it close no cycle: what they bring takes effect 64 frames later."""
+        return self.absorbs or self.events > 0
 
     @property
     def is_clock(self) -> bool:
@@ -321,7 +333,7 @@ def _module(row: Mapping[str, Any], index: int) -> ModuleSpec:
         help=row["help"],
         inputs=_words(row["inputs"]),
         outputs=_words(row["outputs"]),
-        params=tuple(_param(param, number) for number, param in enumerate(row["params"])),
+        params=tuple(_param(param, number, bool(row.get("events"))) for number, param in enumerate(row["params"])),
         index=index,
         state_version=int(row["state_version"]),
         data=str(row.get("data", "")),
@@ -330,8 +342,9 @@ def _module(row: Mapping[str, Any], index: int) -> ModuleSpec:
     )
 
 
-def _param(row: Mapping[str, Any], index: int) -> ParamSpec:
+def _param(row: Mapping[str, Any], index: int, has_no_audio: bool) -> ParamSpec:
     flags = int(row["flags"])
+    in_steps = _CABLE_EVENT_FRAMES if has_no_audio else _CABLE_FRAMES
     return ParamSpec(
         name=row["name"],
         alias=row["alias"],
@@ -345,7 +358,7 @@ def _param(row: Mapping[str, Any], index: int) -> ParamSpec:
         is_ramped=bool(flags & _RAMPED),
         is_gate=bool(flags & _GATE),
         is_integer=bool(flags & _INTEGER),
-        takes_cable=bool(flags & _CABLE),
+        cable_frames=0 if flags & _EVENT else 1 if flags & _CABLE else in_steps,
         max_is_nyquist=bool(flags & _NYQUIST),
         index=index,
         is_event=bool(flags & _EVENT),

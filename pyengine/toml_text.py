@@ -26,7 +26,7 @@ def _row(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _lines(key: str, value: Any, wide: int = _WIDE) -> Iterator[str]:
-    """Yield a key with its value: in one line where it fits, else a table as a line for each key of it and within it."""
+    """Yield a key with its value: in one line where it fits, else a table as a line for each key."""
     name = _bare(key)
     text = f"{name} = {_value(value)}"
     if len(text) <= wide or not isinstance(value, Mapping):

@@ -7,16 +7,19 @@ and the constants below are shared by both.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
-import queue
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 from pyengine import _native
@@ -26,7 +29,9 @@ from pyengine.patch import Op, Patch
 from pyengine.plan import Blueprint, prime
 from pyengine.specs import registry
 
+NOT_IN_STEP = "not in step"  # refused before it was tried: the worker does not run what the commit is to follow
 MIN_RMS = 0.001  # below this a patch whose gates are open counts as silent
+READ_LOOK_S = 0.002  # how long a reading thread may outlive its warm-up
 RENDER_PRIORITY = 2  # SCHED_FIFO, below every audio server's (JACK's clients have 5, our clock 4)
 RTTIME_SOFT_US, RTTIME_HARD_US = 500_000, 1_000_000  # of CPU without a wait: then the worker is killed
 _BOOT = "import sys; sys.path[:] = {path!r}; from pyengine.worker import main; main({arguments!r})"
@@ -102,10 +107,18 @@ def spawn(segment: _native.Segment, priority: int) -> WorkerProcess:
 
 
 def prime_message(
-    warmup: int, *, ops: Sequence[Op] = (), fade_frames: int, allow_silence: bool, max_share: float
+    warmup: int,
+    *,
+    ops: Sequence[Op] = (),
+    fade_frames: int,
+    allow_silence: bool,
+    max_share: float,
+    onto: int | None = None,
+    may_hurry: bool = True,
 ) -> Message:
     """Return the message that primes what was built. max_share: of the block period, for one block. ops: beyond
-    the values in the blueprint, for modules that were created by a message each.
+    the values in the blueprint, for modules that were created by a message each. onto: the generation that the worker
+    must run by then, where it is still on its way to it. may_hurry: a `hurry` may come meanwhile.
     """
     return {
         "type": "prime",
@@ -114,6 +127,8 @@ def prime_message(
         "fade_frames": fade_frames,
         "allow_silence": allow_silence,
         "max_share": max_share,
+        "onto": onto,
+        "may_hurry": may_hurry,
     }
 
 
@@ -133,6 +148,8 @@ class Builder:
         self._slot = -1
         self._worker: _native.Worker | None = None
         self._samples: dict[str, _native.Data] = {}
+        self._prepared: tuple[Blueprint, _native.Plan] | None = None  # nothing was set or rendered in either of them
+        self._prepared_join: tuple[int, _native.Join] | None = None  # with its generation
         self._forget()
 
     def _forget(self) -> None:
@@ -156,6 +173,8 @@ class Builder:
         return {"type": "assigned", "is_realtime": self._worker.start(self._priority)}
 
     def close(self) -> None:
+        self._drop_prepared()
+        self._drop_prepared_join()
         if self._worker is not None:
             self._worker.close()
 
@@ -168,6 +187,45 @@ class Builder:
     def build(self, message: Message) -> None:
         """Take a patch whole."""
         self._blueprint = message["blueprint"]
+
+    def prepare(self, message: Message) -> None:
+        """Build ahead what may be committed next. What is at fault in it is told when it is."""
+        blueprint = message["blueprint"]
+        if self._prepared is None or not self._prepared[0].is_built_like(blueprint):
+            self._drop_prepared()
+            with suppress(EngineError):
+                self._prepared = (blueprint, self._built(blueprint))
+
+    def prepare_join(self, message: Message) -> None:
+        """Build ahead what is to be joined when its probation is over."""
+        generation = message["generation"]
+        if self._prepared_join is None or self._prepared_join[0] != generation:
+            self._drop_prepared_join()
+            with suppress(EngineError):
+                self._prepared_join = (generation, _native.Join(self._built(message["blueprint"]), generation))
+
+    def _drop_prepared(self) -> None:
+        if self._prepared is not None:
+            self._prepared[1].close()
+        self._prepared = None
+
+    def _drop_prepared_join(self) -> None:
+        if self._prepared_join is not None:
+            self._prepared_join[1].close()
+        self._prepared_join = None
+
+    def _built(self, blueprint: Blueprint) -> _native.Plan:
+        """Return a plan, and the one that was built ahead if it is like it."""
+        if self._prepared is not None and self._prepared[0].is_built_like(blueprint):
+            plan, self._prepared = self._prepared[1], None
+            return plan
+        config = self._segment.config
+        return blueprint.plan(
+            sample_rate_hz=config.sample_rate_hz,
+            max_block_frames=config.block_frames,
+            n_channels=config.n_channels,
+            samples=self._samples,
+        )
 
     def sample(self, message: Message) -> None:
         """Take what was in a file, for plans to come."""
@@ -186,16 +244,10 @@ class Builder:
     def commit(self, message: Message) -> None:
         """Build the plan of what was created and connected, or taken whole."""
         start = time.perf_counter()
-        config = self._segment.config
         self._generation = message["generation"]
         if self._blueprint is None:
             self._blueprint = Blueprint.of(self._patch)
-        self._plan = self._blueprint.plan(
-            sample_rate_hz=config.sample_rate_hz,
-            max_block_frames=config.block_frames,
-            n_channels=config.n_channels,
-            samples=self._samples,
-        )
+        self._plan = self._built(self._blueprint)
         self._build_ms = 1e3 * (time.perf_counter() - start)
 
     def prime(self, message: Message, hurry: _native.Stop) -> Message:
@@ -214,6 +266,8 @@ class Builder:
         config = self._segment.config
         if self._plan is None:
             raise Refusal("invalid", self._fault or "there is nothing built to be primed")
+        if message["onto"] is not None and self._segment.slot_generation(self._slot) != message["onto"]:
+            raise Refusal(NOT_IN_STEP, f"the join to generation {message['onto']}, before it, came to nothing")
         plan, self._plan = self._plan, None
         with plan:
             if plan.state_bytes > config.checkpoint_bytes:
@@ -263,6 +317,8 @@ class Builder:
         """Bring what is to be heard up to date from a checkpoint and render it from now on."""
         start = time.perf_counter()
         reply: Message = {"type": "joined", "generation": message["generation"], "is_in_step": True}
+        if (asked := message["awaited"]) is not None:
+            self._segment.await_checkpoint(asked["slot"], message["generation"], asked["block"], asked["timeout_s"])
         try:
             join = self._restarted(message, reply) if message["restart"] else self._chain(message)
             self.worker.join(join, message["timeout_ms"])
@@ -294,7 +350,7 @@ class Builder:
             is_there = self._segment.checkpoint(generation, below, last_block) is not None
             if not is_there and generation > 0:
                 continue
-            join = _native.Join(self._build(stages[first]), generation)
+            join = self._new_join(stages[first])
             if is_there:
                 try:
                     join.load(self._segment, generation, below, last_block)
@@ -307,6 +363,13 @@ class Builder:
                 join.then(plan, stage["generation"], stage["fade_frames"])
             return join
         raise EngineError("there is no checkpoint of any generation to start from")
+
+    def _new_join(self, stage: Message) -> _native.Join:
+        if self._prepared_join is not None and self._prepared_join[0] == stage["generation"]:
+            join, self._prepared_join = self._prepared_join[1], None
+            self.abort(stage)
+            return join
+        return _native.Join(self._build(stage), stage["generation"])
 
     def _begun(self, stage: Message) -> _native.Join:
         """Build a stage, and prime it as it was for its commit."""
@@ -349,7 +412,8 @@ class Builder:
             self._worker.collect()
         kind = message["type"]
         if kind == "prime":
-            return self.prime(message, inbox.stop_for(self._generation))
+            with inbox.reading(message["may_hurry"]):
+                return self.prime(message, inbox.stop_for(self._generation))
         if kind in ("assign", "join", "park"):
             answer: Message = getattr(self, kind)(message)
             return answer
@@ -361,25 +425,53 @@ class Builder:
 
 
 class _Inbox:
-    """Reads messages in a thread of its own, so that `hurry` is seen while a warm-up runs."""
+    """The messages of the supervisor, in order. A thread reads them while a warm-up runs that may be hurried."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self.messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._messages: deque[Message] = deque()
+        self._is_ended = False
         self._hurried = 0  # newest generation that is to be hurried
         self._stops: dict[int, _native.Stop] = {}
-        threading.Thread(target=self._read, name="pe-inbox", daemon=True).start()
+
+    def next(self) -> Message | None:
+        """Wait for a message; None when the supervisor has gone."""
+        while not self._messages:
+            if self._is_ended:
+                return None
+            self._read()
+        return self._messages.popleft()
 
     def _read(self) -> None:
-        while (batch := self._channel.receive()) is not None:
-            for message in batch:
-                if message["type"] == "hurry":
-                    self._hurried = message["generation"]
-                    for stop in [s for g, s in list(self._stops.items()) if g <= self._hurried]:
-                        stop.set()
-                else:
-                    self.messages.put(message)
-        self.messages.put(None)
+        batch = self._channel.receive()
+        self._is_ended = batch is None
+        for message in batch or ():
+            if message["type"] == "hurry":
+                self._hurried = message["generation"]
+                for stop in [s for g, s in list(self._stops.items()) if g <= self._hurried]:
+                    stop.set()
+            else:
+                self._messages.append(message)
+
+    @contextmanager
+    def reading(self, is_wanted: bool) -> Iterator[None]:
+        """Within this messages are read as they come, if that is wanted: a `hurry` is seen."""
+        if not is_wanted:
+            yield
+            return
+        is_over = threading.Event()
+        thread = threading.Thread(target=self._read_until, args=(is_over,), name="pe-inbox", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    def _read_until(self, is_over: threading.Event) -> None:
+        while not is_over.is_set() and not self._is_ended:
+            if select.select([self._channel], [], [], READ_LOOK_S)[0]:
+                self._read()
 
     def stop_for(self, generation: int) -> _native.Stop:
         """Return the flag that ends the warm-up of a generation; set already if the word came first."""
@@ -402,10 +494,11 @@ def main(arguments: str) -> None:
     # No limit on the CPU, no real-time priority: a fault of ours must not starve the machine.
     builder = Builder(segment, given["priority"] if is_limited else 0)
     registry()  # read now, not when it is needed
+    gc.freeze()  # nothing of all that was loaded is looked through again
     is_locked = _native.lock_memory(segment)
     channel.send([{"type": "hello", "is_locked": is_locked, "is_limited": is_limited}])
     inbox = _Inbox(channel)
-    while (message := inbox.messages.get()) is not None and message["type"] != "stop":
+    while (message := inbox.next()) is not None and message["type"] != "stop":
         answer = builder.handle(message, inbox)
         if answer is not None:
             channel.send([answer])

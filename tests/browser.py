@@ -154,9 +154,27 @@ class Browser:
         """Type a line and press Enter."""
         self.click(selector)
         self._ask("Input.insertText", text=text)
-        key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
-        self._ask("Input.dispatchKeyEvent", type="keyDown", text="\r", **key)
-        self._ask("Input.dispatchKeyEvent", type="keyUp", **key)
+        self.press("Enter")
+
+    def fill(self, selector: str, text: str) -> None:
+        """Type a line over what a field holds, and press Enter."""
+        self.click(selector)
+        self.evaluate(f"document.querySelector({selector!r}).select()")
+        self._ask("Input.insertText", text=text)
+        self.press("Enter")
+
+    def press(self, key: str) -> None:
+        """Press a key of the keyboard and let it go: a letter, or Enter, ArrowLeft and so on."""
+        self.key("keyDown", key)
+        self.key("keyUp", key)
+
+    def key(self, kind: str, key: str) -> None:
+        """Press a key (keyDown) or let it go (keyUp)."""
+        text = (
+            {"text": {"Enter": "\r"}.get(key, key)} if kind == "keyDown" and (len(key) == 1 or key == "Enter") else {}
+        )
+        code = {"Enter": {"code": "Enter", "windowsVirtualKeyCode": 13}}.get(key, {})
+        self._ask("Input.dispatchKeyEvent", type=kind, key=key, **text, **code)
 
     def screenshot(self) -> bytes:
         """Return a PNG of what the window shows."""

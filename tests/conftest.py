@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import ports
 import pytest
 import torture
 from live import Live
@@ -37,6 +38,15 @@ def tested(more_modules: None, tmp_path: Path) -> Iterator[Live]:
     """A live engine that has the test modules too."""
     with Live(tmp_path) as live:
         yield live
+
+
+@pytest.fixture
+def default_ports() -> Iterator[None]:
+    """The ports that a user types, for this test alone among all that run on this machine."""
+    with ports.alone() as taken:
+        if taken:
+            pytest.skip(f"port {taken} is in use on this machine")
+        yield
 
 
 _lines: list[str] = []

@@ -29,6 +29,7 @@ from pyengine.errors import CommitRefused, EngineError
 from pyengine.loop import Timer
 from pyengine.slots import State
 from pyengine.supervisor import Supervisor
+from pyengine.worker import NOT_IN_STEP
 
 LEAD = 2
 HEDGES_TO_CHANGE = 3
@@ -373,6 +374,8 @@ class Process:
         answer = {"type": "primed", "generation": self.built, "is_ready": False, "reason": "silent", "detail": "so"}
         if fate != "well":
             return answer
+        if message["onto"] not in (None, self.run):
+            return answer | {"reason": NOT_IN_STEP}
         self.armed = self.built
         if not self.segment.set_prime_ready(self.slot, self.built):
             self.armed = None
@@ -386,6 +389,8 @@ class Process:
 
     def _join(self, message: Any, fate: str) -> dict[str, Any]:
         answer = {"type": "joined", "generation": message["generation"], "is_in_step": True, "join_ms": 0.0}
+        if fate == "fails":
+            return answer | {"is_in_step": False, "is_stuck": False, "detail": fate}
         fault = self._restart(message, answer) if message["restart"] else self._chain(message)
         if fate != "well" or fault:
             return answer | {"is_in_step": False, "is_stuck": fate == "stuck", "detail": fault or fate}

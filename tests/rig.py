@@ -126,8 +126,7 @@ class Rig:
         segment = self.segment
         wait_until(
             lambda: all(
-                segment.slot_rests(slot)
-                or segment.render_head(slot) >= segment.play_block + segment.effective_lead
+                segment.slot_rests(slot) or segment.render_head(slot) >= segment.play_block + segment.effective_lead
                 for slot in self.rendering
             ),
             60.0,

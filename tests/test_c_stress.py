@@ -1,4 +1,4 @@
-"""The C core under sanitizers: tests/c/*_stress.c, compiled once per session with clang."""
+"""The C core under sanitizers: tests/c/*_stress.c, compiled with clang."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import built
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CSRC = ROOT / "csrc"
-FLAGS = ["-std=c11", "-g", "-O1", "-ffp-contract=off", "-fno-omit-frame-pointer", f"-I{CSRC}"]
+FLAGS = ["-std=c11", "-g1", "-O1", "-ffp-contract=off", "-fno-omit-frame-pointer", f"-I{CSRC}"]
 SANITIZERS = {
     "thread": ["-fsanitize=thread"],
     "memory": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
@@ -55,23 +55,24 @@ def run(*command: str | Path, timeout_s: float = 1200, **more: str) -> str:
 
 
 class Builds:
-    """Programs by name and sanitizer, each made when it is first asked for."""
+    """Programs by name and sanitizer, each made when it is first asked for (built.py)."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._objects: dict[str, list[Path]] = {}
-        self._programs: dict[tuple[str, str], Path] = {}
+        self._able: set[str] = set()  # sanitizers that work here
 
     def program(self, name: str, sanitizer: str, *extra: str) -> Path:
-        key = name, sanitizer
-        if key not in self._programs:
-            self._require(sanitizer)
-            out = self._folder / f"{name}_{sanitizer}"
-            flags = [*FLAGS, "-D_GNU_SOURCE", *WARNINGS, *SANITIZERS[sanitizer], *extra]
-            source = ROOT / "tests" / "c" / f"{name}.c"
-            run(self._compiler(sanitizer), *flags, source, *self._core(sanitizer), *LIBRARIES, "-o", out)
-            self._programs[key] = out
-        return self._programs[key]
+        self._require(sanitizer)
+        compiler = self._compiler(sanitizer)
+        source = ROOT / "tests" / "c" / f"{name}.c"
+        flags = [*FLAGS, *SANITIZERS[sanitizer]] if SANITIZERS[sanitizer] else built.STRICT  # as it is shipped
+        core = built.objects(compiler, flags, sorted(CSRC.rglob("*.c"))).values()
+        command = [compiler, *flags, "-D_GNU_SOURCE", *WARNINGS, *extra, str(source), *map(str, core), *LIBRARIES]
+
+        def link(folder: Path) -> None:
+            run(*command, "-o", folder / name)
+
+        return built.made(f"{name}_{sanitizer}", [built.version(compiler), *command], link) / name
 
     def _compiler(self, sanitizer: str) -> str:
         names = ("clang",) if sanitizer != "none" else ("cc", "gcc", "clang")
@@ -81,6 +82,8 @@ class Builds:
         return found
 
     def _require(self, sanitizer: str) -> None:
+        if sanitizer in self._able:
+            return
         probe = self._folder / f"probe_{sanitizer}"
         source = probe.with_suffix(".c")
         source.write_text("int main(void) { return 0; }\n")
@@ -90,20 +93,7 @@ class Builds:
             done = subprocess.run([str(probe)], capture_output=True, text=True)
         if done.returncode != 0:
             pytest.skip(f"the {sanitizer} sanitizer does not work here: {done.stderr.strip()[-200:]}")
-
-    def _core(self, sanitizer: str) -> list[Path]:
-        if sanitizer not in self._objects:
-            flags = [*FLAGS, *SANITIZERS[sanitizer]]
-            compiler = self._compiler(sanitizer)
-
-            def compile_one(source: Path) -> Path:
-                out = self._folder / f"{sanitizer}_{source.relative_to(CSRC).as_posix().replace('/', '_')}.o"
-                run(compiler, *flags, "-c", source, "-o", out)
-                return out
-
-            with ThreadPoolExecutor(2) as pool:
-                self._objects[sanitizer] = list(pool.map(compile_one, sorted(CSRC.rglob("*.c"))))
-        return self._objects[sanitizer]
+        self._able.add(sanitizer)
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def test_check_looks_at_ranges_at_the_rate_that_is_given(file: Path) -> None:
 
 def test_show_draws_text_and_a_picture(file: Path, tmp_path: Path) -> None:
     drawn = pyengine("patch", "show", file).stdout
-    assert "│ osc1  simple_sine │──▶│ env1  adsr │──▶│ out │" in drawn
+    assert "│ osc1  simple_sine │──▶│ env1  adsr │──▶│ (out) │" in drawn
     assert "-> env1" in pyengine("patch", "show", file, "--list").stdout
     assert "-> env1" in pyengine("patch", "show", file, "--width", "20").stdout
     assert answer("patch", "show", file)["layers"] == [["osc1"], ["env1"]]
@@ -145,7 +145,9 @@ def test_run_begins_with_a_patch_file(file: Path, tmp_path: Path) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
     ) as process:
         assert process.stdout is not None
-        port = json.loads(process.stdout.readline())["osc_port"]
+        facts = json.loads(process.stdout.readline())
+        port = facts["osc_port"]
+        assert facts["osc_tcp_port"]  # by itself, on the loopback
         dumped = pyengine("patch", "dump", "--port", str(port), "--timeout", "30").stdout
         process.terminate()
         assert process.wait(20) == 0
@@ -163,6 +165,7 @@ def test_a_patch_too_large_for_udp_goes_over_tcp_where_there_is_tcp_and_else_is_
         assert answer(*words)["carried"] == [] and len(answer(*words)["carried"]) == 600
         dumped = pyengine("patch", "dump", "--to", "json", *at(engine)).stdout
         assert Patch.from_json(dumped) == load_patch(large)
+        assert answer("send", "/patch/dump", *at(engine))["reply"]["committed"] == load_patch(large).to_dict()
         tcp = ["--tcp", "--port", str(engine.osc_tcp_port)]
         assert pyengine("patch", "dump", "--to", "json", *tcp).stdout == dumped
         assert answer("send", "/patch/dump", *tcp)["reply"]["committed"] == load_patch(large).to_dict()
@@ -170,7 +173,8 @@ def test_a_patch_too_large_for_udp_goes_over_tcp_where_there_is_tcp_and_else_is_
         words = ["patch", "load", large, "--port", str(engine.osc_port), *patient]
         assert "every module is a new one" not in pyengine(*words).stderr
         assert "every module is a new one" in pyengine(*words).stderr
-        assert "does not fit a datagram" in pyengine("patch", "dump", *at(engine)).stderr
+        told = pyengine("patch", "dump", *at(engine)).stderr
+        assert "does not fit a datagram; start the engine with --osc-tcp-port N" in told
 
 
 def test_a_file_that_is_wrong_changes_nothing_in_the_engine(file: Path, engine: Engine) -> None:

@@ -240,3 +240,18 @@ def test_thousands_of_commands_are_sent_no_faster_than_their_answers_are_taken(t
         client.create("osc1", "simple_sine")
         replies = client.send_all([SetParam("osc1", "freq", float(n)) for n in range(1, 5001)])
         assert [reply.args for reply in replies] == [(float(n),) for n in range(1, 5001)]
+
+
+def test_a_question_whose_answer_fits_no_datagram_is_asked_again_over_tcp(tmp_path: Path) -> None:
+    with Engine("free", osc_port=0, osc_tcp_port=0, recordings=tmp_path) as engine:
+        for n in range(800):
+            engine.create(f"{n}-{'x' * 50}", "simple_sine")
+        with Client(port=engine.osc_port or 0, timeout_s=30) as client:
+            assert len(client.dump()["pending"]["nodes"]) == 800
+            reply = client.ask("/patch/dump")
+            assert reply.ok and len(str(reply.args[0])) > 65507
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+            plain.settimeout(30)
+            plain.sendto(messages.build("/patch/dump", []), ("127.0.0.1", engine.osc_port or 0))
+            told = osc.decode_reply(plain.recv(65536))
+        assert not told.ok and f"does not fit a datagram; ask over TCP, port {engine.osc_tcp_port}" in str(told.args[0])

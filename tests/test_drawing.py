@@ -17,7 +17,7 @@ ACYCLIC = strategies.graphs().map(lambda graph: (graph[0], list(dict.fromkeys(tu
 N, E, S, W = (0, -1), (1, 0), (0, 1), (-1, 0)
 BACK = {N: S, S: N, E: W, W: E}
 WAYS = {"─": {E, W}, "│": {N, S}, "┌": {S, E}, "┐": {S, W}, "└": {N, E}, "┘": {N, W}, "├": {N, S, E}}
-WAYS |= {"┤": {N, S, W}, "┬": {E, W, S}, "┴": {E, W, N}, "●": {N, E, S, W}}
+WAYS |= {"╌": {E, W}, "┆": {N, S}, "┤": {N, S, W}, "┬": {E, W, S}, "┴": {E, W, N}, "●": {N, E, S, W}}
 
 
 def a_patch() -> Patch:
@@ -116,6 +116,45 @@ def test_depth_feedback_and_what_voices_own_are_drawn() -> None:
     assert "-> svf1.cutoff (depth 300 offset 800)" in listed and "band -> mix1.in2 (depth 0.5, feedback)" in listed
 
 
+def test_what_plays_what_is_drawn_in_dashes() -> None:
+    patch = Patch().create("clock1", "clock").create("form", "seq").create("kicks", "seq").create("kick1", "kick")
+    patch.create("poly", "voices").create("poly.osc", "osc").connect("poly.freq", "poly.osc.freq")
+    patch.give(
+        "form", {"pattern": "x", "lanes": {"kicks.mute": "on off", "kick1.decay": "100 " * 20}, "targets": ["poly"]}
+    )
+    patch.give("kicks", {"pattern": "X... x...", "targets": ["kick1"]})
+    text = as_graph(patch, 300)
+    played = {("clock1", "form"), ("clock1", "kicks"), ("form", "kicks"), ("form", "kick1"), ("form", "poly")}
+    played |= {("kicks", "kick1"), ("poly", "poly.osc"), ("kick1", OUT), ("poly.osc", OUT)}
+    assert followed(text, [*patch.nodes, OUT]) == played
+    assert "╌" in text and "pattern X... x..." in text and "voices 8" in text
+    assert "kick1.decay 100 100 100 100 100 100 100 100 1..." in text
+    assert "leads form, leads kicks" in as_list(patch) and "plays kick1 (velocity gate)" in as_list(patch)
+
+
+def test_a_module_called_out_is_not_where_the_sound_leaves() -> None:
+    patch = Patch().create("osc1", "osc").create("out", "mixer").connect("osc1", "out")
+    assert followed(as_graph(patch, 200), ["osc1", "out", OUT]) == {("osc1", "out"), ("out", OUT)}
+
+
+def test_a_sequence_that_sets_its_own_clock_leads_back() -> None:
+    patch = Patch().create("clock1", "clock").create("form", "seq").create("osc1", "osc")
+    patch.give("form", {"pattern": "x", "lanes": {"clock1.bpm": "100 120"}})
+    text = as_graph(patch, 200)
+    assert followed(text, ["clock1", "form"]) == {("clock1", "form")}
+    assert "bpm <~ form" in text
+
+
+def test_left_and_right_that_do_the_same_are_one_line() -> None:
+    patch = Patch().create("osc1", "osc").create("pan1", "pan").create("lim1", "limiter").create("lim2", "limiter")
+    patch.connect("osc1", "pan1").connect("pan1", "lim1").connect("pan1.left", "lim2.right").connect(
+        "osc1", "lim2.left"
+    )
+    drawn = [(w.source, w.source_port, w.dest, w.dest_port) for w in wires(patch) if w.dest != OUT]
+    assert ("pan1", "", "lim1", "") in drawn and ("pan1", "left", "lim2", "right") in drawn
+    assert ("osc1", "", "lim2", "left") in drawn and len(drawn) == 4
+
+
 def test_a_patch_with_a_cycle_is_listed_and_not_drawn() -> None:
     patch = strategies.graph_patch(2, [(0, 1), (1, 0)])
     assert as_graph(patch, 200) == "" and "-> n1" in as_list(patch)
@@ -126,7 +165,7 @@ def test_a_drawing_that_does_not_fit_is_none_and_the_list_says_the_same() -> Non
     lines = as_list(a_patch()).splitlines()
     assert [line.split()[1] for line in lines] == ["osc1", "osc2", "env1", "filt1"]
     assert re.search(r"osc2 +simple_sine +-> env1, -> filt1\.cutoff$", lines[1])
-    assert re.search(r"filt1 +biquad_filter +-> out +mode highpass$", lines[3])
+    assert re.search(r"filt1 +biquad_filter +-> \(out\) +mode highpass$", lines[3])
     assert as_list(Patch()) == "an empty patch"
 
 

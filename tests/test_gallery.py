@@ -28,6 +28,7 @@ PITCHES_HZ = {
     "dub": 196.0,
     "fm": 440.0,
     "groove": None,
+    "marbles": 659.26,
     "pad": 261.63,
     "pumping": 659.26,
     "robot": None,

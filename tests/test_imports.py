@@ -21,6 +21,7 @@ CSRC = ROOT / "csrc"
 MODULES = [
     "errors",
     "ears",
+    "facts",
     "_native",
     "specs",
     "notes",
@@ -28,6 +29,7 @@ MODULES = [
     "patch",
     "sequence",
     "polyphony",
+    "cues",
     "samples",
     "playing",
     "positions",
@@ -36,6 +38,8 @@ MODULES = [
     "routing",
     "drawing",
     "commands",
+    "methods",
+    "controllers",
     "midi",
     "replies",
     "events",
@@ -78,8 +82,10 @@ MODULES = [
     "dispatch",
     "streams",
     "server",
+    "serving",
     "oscquery",
     "eyes",
+    "midi_in",
     "engine",
     "measure",
     "doctor",
@@ -110,6 +116,7 @@ HEADERS = [
     "dsp/levels.h",
     "dsp/line.h",
     "dsp/sample.h",
+    "dsp/sampler_read.h",
     "dsp/values.h",
     "dsp/drum.h",
     "dsp/simd.h",
@@ -122,7 +129,10 @@ HEADERS = [
     "dsp/pan_simd.h",
     "dsp/noise_simd.h",
     "dsp/osc_simd.h",
+    "dsp/drive_curves.h",
     "dsp/drive_simd.h",
+    "dsp/sampler_simd.h",
+    "dsp/reverb_simd.h",
     "dsp/svf_simd.h",
     "mix_simd.h",
     "dsp/simd_each.h",
@@ -159,6 +169,7 @@ SOURCES = {
     "events": "plan_setup.h",
     "layout": "plan_setup.h",
     "repeat": "plan.h",
+    "sampled": "plan.h",
     "warmup": "plan.h",
     "session": "journal.h",
     "replay": "swap.h",
@@ -253,5 +264,17 @@ def test_every_header_has_its_place() -> None:
 def test_what_an_engine_starts_with_loads_no_numpy_and_no_audio_library(module: str) -> None:
     heavy = ("numpy", "soundfile", "sounddevice")
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_render_loads_only_what_it_needs() -> None:
+    """What only the engine needs would be felt by who only renders."""
+    unneeded = ("json", "mmap", "tempfile", "numpy.typing", "pyengine.facts")
+    code = (
+        "import numpy, sys; before = set(sys.modules); import pyengine; "
+        "pyengine.render(pyengine.Patch().create('osc1', 'simple_sine'), frames=64); "
+        f"print([name for name in {unneeded!r} if name in set(sys.modules) - before])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")

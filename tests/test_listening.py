@@ -30,6 +30,14 @@ def live(tmp_path: Path) -> Iterator[Live]:
         yield live
 
 
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """An engine that tests share which it refuses everything."""
+    with Live(tmp_path_factory.mktemp("played")) as live:
+        live.advance(480)
+        yield live
+
+
 def play_a_tone(live: Live, hz: float = 440.0) -> None:
     live.client.create("osc1", "simple_sine")
     live.client.set("osc1", "freq", hz)
@@ -129,20 +137,19 @@ def test_from_python_it_is_the_same(live: Live) -> None:
     ],
 )
 def test_what_cannot_be_listened_to_is_refused_with_the_reason(
-    seconds: float, picture: str, text: str, kind: type[Exception], live: Live
+    seconds: float, picture: str, text: str, kind: type[Exception], played: Live
 ) -> None:
-    live.advance(480)
     with pytest.raises(kind, match=text.replace("..", r".*\.\.")):
-        live.client.listen(seconds, picture)
+        played.client.listen(seconds, picture)
     if math.isfinite(seconds) and seconds <= 600:
         with pytest.raises((CommandError, RecordingError)):
-            live.engine.listen(seconds, picture)
+            played.engine.listen(seconds, picture)
 
 
 @pytest.mark.parametrize("seconds", [True, "1", None])
-def test_seconds_that_are_no_number_are_refused_in_python(seconds: Any, live: Live) -> None:
+def test_seconds_that_are_no_number_are_refused_in_python(seconds: Any, played: Live) -> None:
     with pytest.raises(CommandError, match="not a number"):
-        live.engine.listen(seconds)
+        played.engine.listen(seconds)
 
 
 def test_before_anything_was_put_out_there_is_nothing_to_hear(tmp_path: Path) -> None:

@@ -19,15 +19,12 @@ from test_seq_live import build
 from test_voices import levels, synth
 
 from pyengine import Patch, cli, render
-from pyengine.commands import SetParam
 from pyengine.errors import CommandError, PatchError
 from pyengine.midi import (
     MidiError,
     MidiEvent,
-    Player,
     Routes,
     bundles,
-    listening,
     ops_of,
     parse_routes,
     read_midi,
@@ -128,38 +125,10 @@ def test_a_file_played_into_an_engine_is_what_it_renders_to(tmp_path: Path) -> N
     assert_same(x, stereo(patch, len(x), events=ops))
 
 
-def test_messages_of_a_port_are_played_as_they_come_and_what_cannot_be_is_told_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    patch, sent = levels(2), []
-    player = Player(lambda: patch, sent.append, Routes())
-    player.play(mido.Message("note_on", note=60, velocity=127, channel=5))
-    player.play(mido.Message("clock"))
-    player.play(mido.Message("note_off", note=60, channel=5))
-    assert sent == [
-        SetParam("poly", "velocity", 1.0),
-        SetParam("poly", "note_on", 60.0),
-        SetParam("poly", "note_off", 60.0),
-    ]
-    silent = Player(Patch, sent.append, Routes())
-    for _ in range(3):
-        silent.play(mido.Message("note_on", note=60))
-    assert caplog.text.count("no voices to play MIDI on") == 1
-    assert len(sent) == 3
-
-
 def test_a_bend_reaches_no_module_that_has_none() -> None:
     patch = Patch().create("env1", "adsr")
     assert ops_of(patch, Routes({}, "env1"), MidiEvent(0, 1, "bend", 0, 1.0)) == []
     assert ops_of(patch, Routes({}, "env1"), MidiEvent(0, 1, "on", 60, 1.0)) == [("gate", "env1", None, 1)]
-
-
-def test_a_port_that_is_not_there_is_told_with_those_that_are() -> None:
-    with (
-        pytest.raises(MidiError, match="no MIDI input|no MIDI ports|pip install 'pyengine"),
-        listening("there is no such port", Player(Patch, print, Routes())),
-    ):
-        pass
 
 
 def test_an_engine_told_to_play_a_port_that_is_not_there_says_so_and_ends(

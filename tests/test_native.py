@@ -19,7 +19,7 @@ from pyengine.errors import EngineError, NativeError
 from pyengine.specs import registry
 
 ROOT = Path(__file__).resolve().parents[1]
-SINE, ADSR, FILTER = (registry()[name].index for name in ("simple_sine", "adsr", "biquad_filter"))
+SINE, ADSR, FILTER, CLOCK = (registry()[name].index for name in ("simple_sine", "adsr", "biquad_filter", "clock"))
 SMALL = dict(n_commands=1 << 14, n_journal=1024, tap_frames=1024, checkpoint_bytes=4096)
 
 
@@ -71,7 +71,7 @@ BAD_PLANS = [
     (dict(nodes=[(1, SINE), (2, FILTER)], cables=[(0, 1, 1, 0, 0)]), LIB.PE_BAD_PORT),
     (dict(nodes=[(1, SINE), (2, FILTER)], cables=[(0, 0, 1, 1, 0)]), LIB.PE_BAD_PORT),
     (dict(nodes=[(1, SINE), (2, FILTER)], cables=[(0, 0, 1, 99, 1)]), LIB.PE_BAD_PORT),
-    (dict(nodes=[(1, SINE), (2, ADSR)], cables=[(0, 0, 1, 0, 1)]), LIB.PE_BAD_PORT),  # attack takes no cable
+    (dict(nodes=[(1, SINE), (2, CLOCK)], cables=[(0, 0, 1, 3, 1)]), LIB.PE_BAD_PORT),  # position is a deed: no cable
     (dict(nodes=[(1, SINE), (2, SINE)], cables=[(0, 0, 1, 0, 0)]), LIB.PE_BAD_PORT),  # a sine has no input
     (dict(nodes=[(1, FILTER), (2, FILTER)], cables=[(0, 0, 1, 0, 0), (1, 0, 0, 0, 0)]), LIB.PE_CYCLE),
     (dict(sample_rate_hz=0), LIB.PE_BAD_ARGUMENT),

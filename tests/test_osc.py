@@ -71,6 +71,7 @@ COMMANDS: list[Command] = [
     commands.PatchDump(),
     commands.EngineListen(),
     commands.EngineListen(2.5, "now.png"),
+    commands.EngineListen(picture="now.png"),  # behind seconds, which have their default
     commands.EngineLevels(),
     commands.EngineSync(),
     commands.Notify(1),

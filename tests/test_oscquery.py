@@ -23,8 +23,8 @@ from websockets.sync.client import ClientConnection, connect
 from pyengine import Engine, addresses, osc
 from pyengine.errors import CommandError, PortInUseError
 from pyengine.messages import build, parse
-from pyengine.oscquery.guard import Throttle, refusal
 from pyengine.oscquery.namespace import Namespace
+from pyengine.serving.guard import Throttle, refusal
 from pyengine.specs import registry
 
 TYPES = registry().as_list(48000)
@@ -128,7 +128,17 @@ def test_who_asks_this_machine_by_address_is_answered(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["", "evil.example:80", "127.0.0.1:81", "127.0.0.1", "127.0.0.1.evil.example:80", "a@127.0.0.1:80", "[::1:80"],
+    [
+        "",
+        "evil.example:80",
+        "127.0.0.1:81",
+        "127.0.0.1",
+        "127.0.0.1.evil.example:80",
+        "a@127.0.0.1:80",
+        "[::1:80",
+        "127.0.0.1:80/x",
+        "127.0.0.1:80?x",
+    ],
 )
 def test_who_asks_by_another_name_is_refused(host: str) -> None:
     assert refusal({"Host": host}, 80, True) != "" and refusal({"Host": host}, 80, False) != ""
@@ -140,7 +150,7 @@ def test_another_machine_may_ask_by_address_where_the_engine_listens_for_it() ->
 
 
 def test_a_throttle_takes_its_rate_and_no_more() -> None:
-    throttle = Throttle(100.0, 50.0)
+    throttle = Throttle(100.0, 50.0, most_dropped=1000)
     assert sum(throttle.takes(1.0) for _ in range(200)) == 50
     assert sum(throttle.takes(1.0 + k / 1000) for k in range(1, 1001)) == 100
 

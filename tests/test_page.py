@@ -161,6 +161,133 @@ def test_a_page_whose_server_was_killed_comes_back(page: Browser, engine: Engine
     page.errors.clear()  # the browser tells of the connections that were refused meanwhile
 
 
+@pytest.fixture
+def played(engine: Engine, browser: Browser) -> Iterator[Browser]:
+    """The page of an engine that plays a pattern, a lane and voices, with a cable that scales."""
+    from pyengine.commands import Connect, SeqLane, SeqNotes, SeqPattern, SeqTarget
+
+    for id, type in (
+        ("clock1", "clock"),
+        ("seq1", "seq"),
+        ("poly", "voices"),
+        ("poly.osc", "osc"),
+        ("poly.env", "adsr"),
+    ):
+        engine.create(id, type)
+    for command in (
+        SeqTarget("seq1", ("env1",)),
+        SeqPattern("seq1", "x...|X..."),
+        SeqNotes("seq1", "C4 E4"),
+        SeqLane("seq1", "filt1.cutoff", "800 . 1200"),
+        Connect("poly.freq", "poly.osc.freq"),
+        Connect("poly.gate", "poly.env.gate"),
+        Connect("poly.osc", "poly.env"),
+        Connect("poly.env", "filt1", 0.5),
+    ):
+        engine.submit(command).result(30)
+    engine.commit()
+    await_redundancy(engine)
+    browser.errors.clear()
+    browser.open(engine.open_page())
+    wait_until(lambda: browser.evaluate("eyes.drawn > 3 && eyes.nodes.length > 0"), 30, 0.02)
+    yield browser
+    assert browser.errors == []
+    browser.open("about:blank")
+
+
+def data_of(engine: Engine, id: str) -> dict[str, Any]:
+    """Return what a module that plays is given besides parameters."""
+    found: dict[str, Any] = next(node for node in engine.dump()["committed"]["nodes"] if node["id"] == id)["data"]
+    return found
+
+
+def test_a_sequence_is_drawn_as_steps_of_which_the_one_that_plays_is_lit(played: Browser) -> None:
+    steps = played.evaluate("[...document.querySelectorAll('[data-step]')].map(e => e.className.split(' ')[1])")
+    assert steps == ["hit", "rest", "rest", "rest", "accent", "rest", "rest", "rest"]
+    assert played.texts("[data-word]") == ["C4", "E4", "800", ".", "1200"]
+    lit = "document.querySelector('.step.now')?.dataset.step ?? ''"
+    seen: set[str] = set()
+
+    def has_seen_three() -> bool:
+        seen.add(played.evaluate(lit))
+        return len(seen - {""}) >= 3
+
+    wait_until(has_seen_three, 20, 0.02)
+    assert seen - {""} <= {f"seq1.{n}" for n in range(8)}
+    wait_until(lambda: played.evaluate("document.querySelectorAll('.word.now').length") >= 1, 20, 0.02)
+
+
+def test_a_click_on_a_step_changes_the_pattern_and_is_heard_with_a_commit(played: Browser, engine: Engine) -> None:
+    generation = engine.status()["generation"]
+    played.click('[data-step="seq1.1"]')
+    wait_until(lambda: data_of(engine, "seq1")["pattern"] == "xx..|X...", 20, 0.02)
+    assert engine.status()["generation"] == generation + 1
+    played.await_text("#lines li", "/seq/pattern seq1 xx..|X...")
+    wait_until(
+        lambda: played.evaluate("document.querySelector('[data-step=\"seq1.1\"]').classList.contains('hit')"), 20
+    )
+    played.evaluate("document.querySelector('[data-step=\"seq1.1\"]').focus()")
+    played.press("7")
+    wait_until(lambda: data_of(engine, "seq1")["pattern"] == "x7..|X...", 20, 0.02)
+    wait_until(lambda: played.evaluate("document.activeElement.dataset.step") == "seq1.1", 20, 0.02)
+    played.press("ArrowRight")
+    assert played.evaluate("document.activeElement.dataset.step") == "seq1.2"
+
+
+def test_without_the_tick_a_step_waits_for_the_commit(played: Browser, engine: Engine) -> None:
+    played.click("#atonce")
+    played.click('[data-step="seq1.2"]')
+    wait_until(lambda: played.evaluate("document.querySelectorAll('.step.edited').length") == 1, 20, 0.02)
+    assert data_of(engine, "seq1")["pattern"] == "x...|X..."
+    played.click("#commit")
+    wait_until(lambda: data_of(engine, "seq1")["pattern"] == "x.x.|X...", 20, 0.02)
+
+
+def test_what_is_typed_over_a_lane_and_refused_is_in_the_log_and_changes_nothing(
+    played: Browser, engine: Engine
+) -> None:
+    played.click('[data-word="seq1.filt1.cutoff.0"]')
+    played.fill("input.word", "loud")
+    played.await_text("#lines li.bad", "/seq/lane")
+    assert data_of(engine, "seq1")["lanes"] == {"filt1.cutoff": "800 . 1200"}
+    played.click('[data-word="seq1.filt1.cutoff.0"]')
+    played.fill("input.word", "900")
+    wait_until(lambda: data_of(engine, "seq1")["lanes"] == {"filt1.cutoff": "900 . 1200"}, 20, 0.02)
+
+
+def test_a_keyboard_plays_notes_and_shows_those_that_are_held(played: Browser, engine: Engine) -> None:
+    x, y, _ = played.middle_of('[data-note="poly.60"]')
+    played.mouse("mousePressed", x, y + 15)
+    played.await_text("#lines li", "/note/on poly 60 0.8")
+    wait_until(lambda: played.texts("[data-held=poly]") == ["C4"], 20, 0.02)
+    played.mouse("mouseReleased", x, y + 15)
+    wait_until(lambda: played.texts("[data-held=poly]") == [""], 20, 0.02)
+    played.key("keyDown", "d")  # the keyboard that was touched last takes the computer's keys: E, a third above C
+    wait_until(lambda: played.texts("[data-held=poly]") == ["E4"], 20, 0.02)
+    played.key("keyUp", "d")
+    wait_until(lambda: played.texts("[data-held=poly]") == [""], 20, 0.02)
+
+
+def test_tempo_and_mute_are_set_where_the_tracks_are(played: Browser, engine: Engine) -> None:
+    played.fill("[data-quick='clock1.bpm']", "133.5")
+    wait_until(lambda: committed(engine)["clock1"].get("bpm") == 133.5, 20, 0.02)
+    played.click("[data-mute=seq1]")
+    wait_until(lambda: committed(engine)["seq1"].get("mute") == 1, 20, 0.02)
+    assert played.evaluate("document.querySelector('[data-mute=seq1]').ariaPressed") == "true"
+
+
+def test_a_cable_shows_its_depth_which_can_be_changed(played: Browser, engine: Engine) -> None:
+    field = "[data-cable='poly.env>filt1'][data-kind=depth]"
+    assert played.evaluate(f"document.querySelector({field!r}).value") == "0.5"
+    played.fill(field, "0.25")
+
+    def depths() -> list[float]:
+        return [row["depth"] for row in engine.dump()["committed"]["cables"] if "depth" in row]
+
+    wait_until(lambda: depths() == [0.25], 20, 0.02)
+    played.await_text("#lines li", "/patch/connect poly.env filt1 depth 0.25")
+
+
 class Elsewhere(BaseHTTPRequestHandler):
     """A page of another origin."""
 

@@ -237,7 +237,9 @@ def test_the_clock_and_the_workers_of_an_engine_at_rest_sleep_through_it(tmp_pat
             wait_until(lambda: engine.status()["play_block"] > blocks + 1500, 60, 0.1)
             took = time.monotonic() - start
             assert all(slot["is_at_rest"] for slot in engine.status()["slots"])
-            assert max(after - n for n, after in zip(before, sleeps(engine), strict=True)) < 200 * took  # 750 blocks a second
+            assert (
+                max(after - n for n, after in zip(before, sleeps(engine), strict=True)) < 200 * took
+            )  # 750 blocks a second
             engine.gate("env1", 1)
             wait_until(lambda: not any(slot["is_at_rest"] for slot in engine.status()["slots"]), 20)
 

@@ -25,6 +25,8 @@ def _constant(name: str) -> int:
 def test_the_flags_and_limits_are_those_of_the_c_header() -> None:
     names = ("RAMPED", "NYQUIST", "GATE", "INTEGER", "CABLE")
     mine = (specs._RAMPED, specs._NYQUIST, specs._GATE, specs._INTEGER, specs._CABLE)
+    looks = (_constant("PE_CABLE_FRAMES"), _constant("PE_CABLE_EVENT_FRAMES"))
+    assert looks == (specs._CABLE_FRAMES, specs._CABLE_EVENT_FRAMES)
     assert mine == tuple(_constant(f"PE_PARAM_{name}") for name in names)
     assert (_constant("PE_MAX_NODES"), _constant("PE_MAX_CABLES")) == (MAX_NODES, MAX_CABLES)
 

@@ -3,6 +3,7 @@
 
 #define applied PE_SIMD_NAME(applied)
 #define put PE_SIMD_NAME(put)
+#define put_some PE_SIMD_NAME(put_some)
 #define at_most PE_SIMD_NAME(at_most)
 #define hold PE_SIMD_NAME(hold)
 #define move PE_SIMD_NAME(move)
@@ -29,11 +30,17 @@ PE_V void put(VF levels, const float *in, float *out, uint32_t n) {
 
 PE_V uint32_t at_most(uint32_t n) { return n < PE_SIMD_LANES ? n : PE_SIMD_LANES; }
 
+PE_RT_APART static void put_some(VF levels, const float *in, float *out, uint32_t n) { put(levels, in, out, n); }
+
 /* n frames at one level. */
 PE_RT static void hold(float level, const float *in, float *out, uint32_t n_frames) {
+  const VF levels = vf_all(level);
   uint32_t i = 0;
-  for (; i + PE_SIMD_LANES <= n_frames; i += PE_SIMD_LANES) put(vf_all(level), in ? in + i : NULL, out + i, PE_SIMD_LANES);
-  if (i < n_frames) put(vf_all(level), in ? in + i : NULL, out + i, n_frames - i);
+  if (in)
+    for (; i + PE_SIMD_LANES <= n_frames; i += PE_SIMD_LANES) vf_store(out + i, applied(levels, vf_load(in + i), 0));
+  else
+    for (; i + PE_SIMD_LANES <= n_frames; i += PE_SIMD_LANES) vf_store(out + i, levels);
+  if (i < n_frames) put_some(levels, in ? in + i : NULL, out + i, n_frames - i);
 }
 
 /* n frames within one segment. */
@@ -127,6 +134,7 @@ PE_RT static void PE_SIMD_NAME(adsr_process_bank)(const PeBankBlock *b) {
 
 #undef applied
 #undef put
+#undef put_some
 #undef at_most
 #undef hold
 #undef move

@@ -424,5 +424,5 @@ const PeModule pe_module_biquad = {
   .n_inputs = 1, .n_outputs = 1, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Biquad), .params = params,
   .prepare = biquad_prepare, .reset = biquad_reset, .changed = biquad_changed,
-  .process = biquad_process_base, .isa = isa, .bank = &bank,
+  .process = biquad_process_base, .isa = isa, .bank = &bank, .finishes = 1,
 };

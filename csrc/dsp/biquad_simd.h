@@ -98,7 +98,7 @@ PE_RT static void frames_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint
     vd_store(m1, t.mixes.m1);
     vd_store(m2, t.mixes.m2);
     for (uint32_t l = 0; l < n; l++)
-      out[i + l] = integrate_with(s, a1[l], a2[l], a3[l], m0[l], m1[l], m2[l], in ? (double)in[i + l] : 0.0);
+      out[i + l] = integrate_with(s, a1[l], a2[l], a3[l], m0[l], m1[l], m2[l], in ? (double)in[i + l] : 0.0) + b->zero;
     i += n;
     if (i == end) targets_keep(s, &t, n);
   }
@@ -108,47 +108,84 @@ PE_RT static void frames_moving(Biquad *s, const PeBlock *b, uint32_t mode, uint
 #if PE_SIMD_LANES == 16
 #define shifted(now, before, n) _mm512_castsi512_pd(_mm512_alignr_epi64(_mm512_castpd_si512(now), _mm512_castpd_si512(before), n))
 
-PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
-  const Cell *c = &s->cell;
-  const double *g = g_of(c), *b = c->b;
-  const int is_lowpass = s->mode == LOWPASS;
-  /* Both halves the same: g[0] .. g[3], and those one and two places on. */
-  const __m512d g0 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g)), g1 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g - 1)), g2 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g - 2));
-  const __m512d from_w1 = _mm512_loadu_pd(g + 1), from_w2 = _mm512_loadu_pd(b);
-  const __m512d from_3 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g + 1)), from_2 = _mm512_broadcast_f64x4(_mm256_loadu_pd(b));
-  const __m512i all2 = _mm512_set1_epi64(2), all3 = _mm512_set1_epi64(3), all6 = _mm512_set1_epi64(6), all7 = _mm512_set1_epi64(7);
-  const __m512d m0 = _mm512_set1_pd(c->m0), m1 = _mm512_set1_pd(c->m1), m2 = _mm512_set1_pd(c->m2);
-  const __m256 max = _mm256_set1_ps(PE_SAMPLE_LIMIT), min = _mm256_set1_ps(-PE_SAMPLE_LIMIT), scale = _mm256_set1_ps((float)c->a3);
-  __m512d w1 = _mm512_set1_pd(s->state1), w2 = _mm512_set1_pd(s->state2);
-  __m512d before = _mm512_mask_mov_pd(w2, 0x80, w1), pairs = _mm512_add_pd(w1, w2); /* w, and sums of neighbours */
-  __m256 floats = _mm512_cvtpd_ps(pairs);
-  for (uint32_t i = 0; i < n; i += CELL) {
-    const __m512d x = in ? _mm512_cvtps_pd(_mm256_loadu_ps(in + i)) : _mm512_setzero_pd();
-    /* Both halves at once: a permutation stays within four. */
-    __m512d sum = _mm512_mul_pd(g0, _mm512_permutex_pd(x, 0x00));
-    sum = _mm512_mask_add_pd(sum, 0xee, sum, _mm512_mul_pd(g1, _mm512_permutex_pd(x, 0x55)));
-    sum = _mm512_mask_add_pd(sum, 0xcc, sum, _mm512_mul_pd(g2, _mm512_permutex_pd(x, 0xaa)));
-    sum = _mm512_mask_add_pd(sum, 0x88, sum, x);
-    const __m512d sum3 = _mm512_permutexvar_pd(all3, sum), sum2 = _mm512_permutexvar_pd(all2, sum);
-    const __m512d both = _mm512_mask_add_pd(sum, 0xf0, sum, _mm512_add_pd(_mm512_mul_pd(from_3, sum3), _mm512_mul_pd(from_2, sum2)));
-    const __m512d w = _mm512_add_pd(both, _mm512_add_pd(_mm512_mul_pd(from_w1, w1), _mm512_mul_pd(from_w2, w2)));
-    w1 = _mm512_permutexvar_pd(all7, w); /* all that the next cell waits for */
-    w2 = _mm512_permutexvar_pd(all6, w);
-    const __m512d pairs_now = _mm512_add_pd(w, shifted(w, before, 7));
-    const __m256 floats_now = _mm512_cvtpd_ps(pairs_now);
-    const __m256 floats_before = _mm256_castsi256_ps(_mm256_alignr_epi32(_mm256_castps_si256(floats_now), _mm256_castps_si256(floats), 7));
-    __m256 y = _mm256_mul_ps(scale, _mm256_add_ps(floats_now, floats_before));
-    if (!is_lowpass) {
-      const __m512d band = _mm512_sub_pd(w, shifted(w, before, 6)), low = _mm512_add_pd(pairs_now, shifted(pairs_now, pairs, 7));
-      y = _mm512_cvtpd_ps(_mm512_add_pd(_mm512_mul_pd(m0, x), _mm512_add_pd(_mm512_mul_pd(m1, band), _mm512_mul_pd(m2, low))));
-    }
-    _mm256_storeu_ps(out + i, _mm256_max_ps(_mm256_min_ps(y, max), min));
-    floats = floats_now;
-    before = w;
-    pairs = pairs_now;
+typedef struct CellRun { /* what goes from cell to cell, and what all have in common */
+  __m512d g0, g1, g2, from_3, from_2; /* both halves the same: g[0] .. g[3], and those one and two places on */
+  __m512d from_w1, from_w2;
+  __m512d w1, w2, before; /* of the two frames before, in all lanes; w of the cell before */
+} CellRun;
+
+PE_V CellRun cells_begin(const Biquad *s) {
+  const double *g = g_of(&s->cell), *b = s->cell.b;
+  const __m512d w1 = _mm512_set1_pd(s->state1), w2 = _mm512_set1_pd(s->state2);
+  return (CellRun){.g0 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g)), .g1 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g - 1)), .g2 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g - 2)),
+                   .from_3 = _mm512_broadcast_f64x4(_mm256_loadu_pd(g + 1)), .from_2 = _mm512_broadcast_f64x4(_mm256_loadu_pd(b)),
+                   .from_w1 = _mm512_loadu_pd(g + 1), .from_w2 = _mm512_loadu_pd(b), .w1 = w1, .w2 = w2, .before = _mm512_mask_mov_pd(w2, 0x80, w1)};
+}
+
+/* w of the next cell. Both halves at once: a permutation by a number stays within four. */
+PE_V __m512d cell_next(CellRun *r, __m512d x) {
+  __m512d sum = _mm512_mul_pd(r->g0, _mm512_permutex_pd(x, 0x00));
+  sum = _mm512_mask_add_pd(sum, 0xee, sum, _mm512_mul_pd(r->g1, _mm512_permutex_pd(x, 0x55)));
+  sum = _mm512_mask_add_pd(sum, 0xcc, sum, _mm512_mul_pd(r->g2, _mm512_permutex_pd(x, 0xaa)));
+  sum = _mm512_mask_add_pd(sum, 0x88, sum, x);
+  const __m512d sum3 = _mm512_permutexvar_pd(_mm512_set1_epi64(3), sum), sum2 = _mm512_permutexvar_pd(_mm512_set1_epi64(2), sum);
+  const __m512d both = _mm512_mask_add_pd(sum, 0xf0, sum, _mm512_add_pd(_mm512_mul_pd(r->from_3, sum3), _mm512_mul_pd(r->from_2, sum2)));
+  const __m512d w = _mm512_add_pd(both, _mm512_add_pd(_mm512_mul_pd(r->from_w1, r->w1), _mm512_mul_pd(r->from_w2, r->w2)));
+  r->w1 = _mm512_permutexvar_pd(_mm512_set1_epi64(7), w); /* all that the next cell waits for */
+  r->w2 = _mm512_permutexvar_pd(_mm512_set1_epi64(6), w);
+  return w;
+}
+
+PE_V __m512d cell_input(const float *in, uint32_t i) { return in ? _mm512_cvtps_pd(_mm256_loadu_ps(in + i)) : _mm512_setzero_pd(); }
+
+/* Sums of neighbours of the next cell. */
+PE_V __m256 cell_pairs(CellRun *r, __m512d x) {
+  const __m512d w = cell_next(r, x), before = r->before;
+  r->before = w;
+  return _mm512_cvtpd_ps(_mm512_add_pd(w, shifted(w, before, 7)));
+}
+
+PE_V __m512 cells_lowpass(__m512 pairs, __m512 pairs_before, float scale, float zero) {
+  const __m512 earlier = _mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(pairs), _mm512_castps_si512(pairs_before), 15));
+  const __m512 y = _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_add_ps(pairs, earlier));
+  return _mm512_add_ps(_mm512_max_ps(_mm512_min_ps(y, _mm512_set1_ps(PE_SAMPLE_LIMIT)), _mm512_set1_ps(-PE_SAMPLE_LIMIT)), _mm512_set1_ps(zero));
+}
+
+/* Floats of two cells at a time. */
+PE_V void cells_of_lowpass(CellRun *r, float scale, const float *in, float *out, uint32_t n, float zero) {
+  __m512 before = _mm512_insertf32x8(_mm512_setzero_ps(), _mm512_cvtpd_ps(_mm512_add_pd(r->w1, r->w2)), 1);
+  uint32_t i = 0;
+  for (; i + 2 * CELL <= n; i += 2 * CELL) {
+    const __m256 first = cell_pairs(r, cell_input(in, i)), second = cell_pairs(r, cell_input(in, i + CELL));
+    const __m512 now = _mm512_insertf32x8(_mm512_castps256_ps512(first), second, 1);
+    _mm512_storeu_ps(out + i, cells_lowpass(now, before, scale, zero));
+    before = now;
   }
-  s->state1 = _mm512_cvtsd_f64(w1);
-  s->state2 = _mm512_cvtsd_f64(w2);
+  if (i < n) _mm256_storeu_ps(out + i, _mm512_castps512_ps256(cells_lowpass(_mm512_castps256_ps512(cell_pairs(r, cell_input(in, i))), before, scale, zero)));
+}
+
+PE_V void cells_of_others(CellRun *r, const Cell *c, const float *in, float *out, uint32_t n, float zero) {
+  const __m512d m0 = _mm512_set1_pd(c->m0), m1 = _mm512_set1_pd(c->m1), m2 = _mm512_set1_pd(c->m2);
+  const __m256 max = _mm256_set1_ps(PE_SAMPLE_LIMIT), min = _mm256_set1_ps(-PE_SAMPLE_LIMIT), last = _mm256_set1_ps(zero);
+  __m512d pairs = _mm512_add_pd(r->w1, r->w2);
+  for (uint32_t i = 0; i < n; i += CELL) {
+    const __m512d x = cell_input(in, i), w = cell_next(r, x), now = _mm512_add_pd(w, shifted(w, r->before, 7));
+    const __m512d band = _mm512_sub_pd(w, shifted(w, r->before, 6)), low = _mm512_add_pd(now, shifted(now, pairs, 7));
+    const __m256 y = _mm512_cvtpd_ps(_mm512_add_pd(_mm512_mul_pd(m0, x), _mm512_add_pd(_mm512_mul_pd(m1, band), _mm512_mul_pd(m2, low))));
+    _mm256_storeu_ps(out + i, _mm256_add_ps(_mm256_max_ps(_mm256_min_ps(y, max), min), last));
+    r->before = w;
+    pairs = now;
+  }
+}
+
+PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n, float zero) {
+  CellRun r = cells_begin(s);
+  if (s->mode == LOWPASS)
+    cells_of_lowpass(&r, (float)s->cell.a3, in, out, n, zero);
+  else
+    cells_of_others(&r, &s->cell, in, out, n, zero);
+  s->state1 = _mm512_cvtsd_f64(r.w1);
+  s->state2 = _mm512_cvtsd_f64(r.w2);
 }
 #elif PE_SIMD_LANES == 8
 PE_V __m256d sums_of(__m256d x, __m256d g0, __m256d g1, __m256d g2) {
@@ -162,7 +199,7 @@ PE_V __m256d plus_two(__m256d sum, __m256d a, __m256d x, __m256d b, __m256d y) {
   return _mm256_add_pd(sum, _mm256_add_pd(_mm256_mul_pd(a, x), _mm256_mul_pd(b, y)));
 }
 
-PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
+PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n, float zero) {
   const Cell *c = &s->cell;
   const double *g = g_of(c), *b = c->b;
   const int is_lowpass = s->mode == LOWPASS;
@@ -171,7 +208,7 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
   const __m256d from_1 = _mm256_loadu_pd(g + 1), from_2 = _mm256_loadu_pd(b); /* a half from the two frames before it */
   const __m256d far_1 = _mm256_loadu_pd(g + 5), far_2 = _mm256_loadu_pd(b + 4);
   const __m256d m[3] = {_mm256_set1_pd(c->m0), _mm256_set1_pd(c->m1), _mm256_set1_pd(c->m2)};
-  const __m128 max = _mm_set1_ps(PE_SAMPLE_LIMIT), min = _mm_set1_ps(-PE_SAMPLE_LIMIT), scale = _mm_set1_ps((float)c->a3);
+  const __m128 max = _mm_set1_ps(PE_SAMPLE_LIMIT), min = _mm_set1_ps(-PE_SAMPLE_LIMIT), scale = _mm_set1_ps((float)c->a3), last = _mm_set1_ps(zero);
   __m256d w1 = _mm256_set1_pd(s->state1), w2 = _mm256_set1_pd(s->state2);
   __m256d before = _mm256_blend_pd(w2, w1, 0x8);
   __m128 floats = _mm256_cvtpd_ps(_mm256_add_pd(w1, w2)); /* sums of neighbours */
@@ -195,7 +232,7 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
         const __m256d band = _mm256_sub_pd(w[h], earlier2), low = _mm256_add_pd(pairs, _mm256_add_pd(earlier1, earlier2));
         y = _mm256_cvtpd_ps(_mm256_add_pd(_mm256_mul_pd(m[0], x[h]), _mm256_add_pd(_mm256_mul_pd(m[1], band), _mm256_mul_pd(m[2], low))));
       }
-      _mm_storeu_ps(out + i + h * HALF, _mm_max_ps(_mm_min_ps(y, max), min));
+      _mm_storeu_ps(out + i + h * HALF, _mm_add_ps(_mm_max_ps(_mm_min_ps(y, max), min), last));
       floats = floats_now;
       before = w[h];
     }
@@ -204,7 +241,7 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
   s->state2 = _mm256_cvtsd_f64(w2);
 }
 #else
-PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
+PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n, float zero) {
   const Cell c = s->cell;
   const double *g = g_of(&c), *b = c.b;
   const int is_lowpass = s->mode == LOWPASS;
@@ -220,7 +257,7 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
     }
     for (uint32_t k = 0; k < HALF; k++) w[k + 2] = sum[k] + (g[k + 1] * w1 + b[k] * w2);
     for (uint32_t k = 0; k < HALF; k++) w[k + 6] = (sum[k + 4] + (g[k + 1] * sum[3] + b[k] * sum[2])) + (g[k + 5] * w1 + b[k + 4] * w2);
-    for (uint32_t k = 0; k < CELL; k++) out[i + k] = cell_output(&c, is_lowpass, x[k], w[k + 2], w[k + 1], w[k]);
+    for (uint32_t k = 0; k < CELL; k++) out[i + k] = cell_output(&c, is_lowpass, x[k], w[k + 2], w[k + 1], w[k]) + zero;
     w1 = w[9];
     w2 = w[8];
   }
@@ -230,17 +267,17 @@ PE_RT static void cells(Biquad *s, const float *in, float *out, uint32_t n) {
 #endif
 
 /* n frames in which nothing moves; the parameters have taken effect. */
-PE_RT static void frames_steady(Biquad *s, const float *in, float *out, uint32_t n_frames) {
+PE_RT static void frames_steady(Biquad *s, const float *in, float *out, uint32_t n_frames, float zero) {
   for (uint32_t i = 0; i < n_frames;) {
     const uint32_t left = n_frames - i, to_rest = REST_FRAMES - s->count;
     const uint32_t n = (left < to_rest ? left : to_rest) & ~(CELL - 1u);
     if (n == 0 || s->count % CELL != 0) {
-      out[i] = frame_steady(s, in ? (double)in[i] : 0.0);
+      out[i] = frame_steady(s, in ? (double)in[i] : 0.0) + zero;
       i++;
       continue;
     }
     if (!s->is_cellular) cell_enter(s);
-    cells(s, in ? in + i : NULL, out + i, n);
+    cells(s, in ? in + i : NULL, out + i, n, zero);
     count_frames(s, n);
     i += n;
   }
@@ -253,13 +290,13 @@ PE_RT static void PE_SIMD_NAME(biquad_process)(void *state, const PeBlock *b) {
   uint32_t i = 0;
   if (!b->is_unchanged || !s->is_cellular) {
     const uint32_t mode = mode_of(b->params), first = first_steady(s, b);
-    for (; i < first && s->fade_remaining > 0; i++) out[i] = frame_moving(s, b, mode, i, in ? (double)in[i] : 0.0);
+    for (; i < first && s->fade_remaining > 0; i++) out[i] = frame_moving(s, b, mode, i, in ? (double)in[i] : 0.0) + b->zero;
     if (i < first) frames_moving(s, b, mode, i, first, in, out);
     i = first;
     if (i == b->n_frames) return;
     settle(s, b, mode, i);
   }
-  frames_steady(s, in ? in + i : NULL, out + i, b->n_frames - i);
+  frames_steady(s, in ? in + i : NULL, out + i, b->n_frames - i, b->zero);
 }
 
 /* ---- banks: half of a vector of floats is a vector of doubles --------------------------------------- */

@@ -67,7 +67,15 @@ PE_RT static void clock_told(void *state, const PeEmit *e, uint32_t param) {
 
 static void clock_advance(void *state, uint32_t n_frames) { ((PeBeat *)state)->frames += n_frames; }
 
-static const PeEventOps events = {.order = PE_EVENTS_CLOCK, .told = clock_told, .advance = clock_advance};
+/* The beat, in 2^-32, + 1; whether it runs. */
+PE_RT static void clock_show(const void *state, const PeEmit *e, uint64_t shown[2]) {
+  const PeBeat *c = state;
+  (void)e;
+  shown[0] = (uint64_t)pe_beat_at(c, c->frames) + 1;
+  shown[1] = c->is_running;
+}
+
+static const PeEventOps events = {.order = PE_EVENTS_CLOCK, .told = clock_told, .show = clock_show, .advance = clock_advance};
 
 const PeModule pe_module_clock = {
   .name = "clock", .help = "The beat that sequences follow",

@@ -6,6 +6,7 @@
 #define up PE_SIMD_NAME(up)
 #define down PE_SIMD_NAME(down)
 #define bend PE_SIMD_NAME(bend)
+#define tanh_lines PE_SIMD_NAME(tanh_lines)
 #define drive_chunk PE_SIMD_NAME(drive_chunk)
 #define FRAMES PE_CHUNK_FRAMES
 
@@ -28,43 +29,85 @@ PE_V void up(const float *taps, uint32_t side, float *tail, float *x, uint32_t n
   memcpy(tail, x + n, TAIL(side) * sizeof *x);
 }
 
-/* 2n samples become n, `late` pairs later than they have to. */
-PE_V void down(const float *taps, uint32_t side, uint32_t late, float *even_tail, float *odd_tail, const float *x, uint32_t n, float *restrict y) {
+/* 2n samples become n. */
+PE_V void down(const float *taps, uint32_t side, float *even_tail, float *odd_tail, const float *x, uint32_t n, float *restrict y) {
   float even[4 * FRAMES + TAIL(SIDE_1)], odd[4 * FRAMES + SIDE_1];
-  memcpy(even, even_tail, (TAIL(side) + late) * sizeof *even);
-  memcpy(odd, odd_tail, (side + late) * sizeof *odd);
+  memcpy(even, even_tail, TAIL(side) * sizeof *even);
+  memcpy(odd, odd_tail, side * sizeof *odd);
   for (uint32_t i = 0; i < n; i++) {
-    even[TAIL(side) + late + i] = x[2 * i];
-    odd[side + late + i] = x[2 * i + 1];
+    even[TAIL(side) + i] = x[2 * i];
+    odd[side + i] = x[2 * i + 1];
   }
   filtered(taps, side, even, n, y);
   for (uint32_t i = 0; i < n; i++) y[i] = 0.5f * (y[i] + odd[i]);
-  memcpy(even_tail, even + n, (TAIL(side) + late) * sizeof *even);
-  memcpy(odd_tail, odd + n, (side + late) * sizeof *odd);
+  memcpy(even_tail, even + n, TAIL(side) * sizeof *even);
+  memcpy(odd_tail, odd + n, side * sizeof *odd);
 }
 
-PE_V void bend(uint32_t curve, float *x, uint32_t n) {
+/* n lines between n + 1 samples. A macro, so that the loop knows its curve. */
+#define LINES(line) \
+  for (uint32_t i = 0; i < n; i++) { \
+    const PeLineMean m = line(u[i], u[i + 1]); \
+    rising[i] = m.rising; \
+    falling[i] = m.mean - m.rising; \
+  }
+
+PE_V void tanh_lines(const float *u, uint32_t n, float *restrict rising, float *restrict falling) {
+  float f[8 * FRAMES + 1];
+  for (uint32_t i = 0; i <= n; i++) f[i] = pe_curve_tanh(u[i]);
+  for (uint32_t i = 0; i < n; i++) {
+    const PeLineMean m = pe_line_tanh_short(u[i], u[i + 1], f[i], f[i + 1]);
+    rising[i] = m.rising;
+    falling[i] = m.mean - m.rising;
+  }
+  for (uint32_t at = 0; at < n; at += 8) {
+    uint32_t n_long = 0;
+    for (uint32_t i = at; i < at + 8; i++) n_long += pe_line_is_long_for_tanh(u[i], u[i + 1]) ? 1u : 0u;
+    if (n_long == 0) continue;
+    for (uint32_t i = at; i < at + 8; i++) {
+      const PeLineMean m = pe_line_tanh_long(u[i], u[i + 1]);
+      const int is_long = pe_line_is_long_for_tanh(u[i], u[i + 1]);
+      rising[i] = is_long ? m.rising : rising[i];
+      falling[i] = is_long ? m.mean - m.rising : falling[i];
+    }
+  }
+}
+
+/* n samples, a multiple of 8, from u[1] on become what the curve makes of them, two samples late. Behind the triangle, a
+ * filter lifts what that and the lines take from the curve's linear part, to within 0.003 dB at 20 kHz. */
+PE_V void bend(Drive *s, uint32_t curve, float *u, uint32_t n, float *restrict y) {
+  float rising_of[8 * FRAMES + 1], falling[8 * FRAMES], bent_of[8 * FRAMES + 2];
+  float *const rising = rising_of + 1, *const bent = bent_of + 2;
+  u[0] = s->bent_from;
+  rising_of[0] = s->rising;
+  memcpy(bent_of, s->bent, sizeof s->bent);
   switch (curve) {
     case SOFT:
-      for (uint32_t i = 0; i < n; i++) x[i] = curve_soft(x[i]);
+      LINES(pe_line_soft)
       break;
     case HARD:
-      for (uint32_t i = 0; i < n; i++) x[i] = curve_hard(x[i]);
+      LINES(pe_line_hard)
       break;
     case FOLD:
-      for (uint32_t i = 0; i < n; i++) x[i] = curve_fold(within(x[i], PE_SAMPLE_LIMIT));
+      for (uint32_t i = 1; i <= n; i++) u[i] = pe_curve_within(u[i], PE_SAMPLE_LIMIT);
+      LINES(pe_line_fold)
       break;
     default: /* TANH */
-      for (uint32_t i = 0; i < n; i++) x[i] = curve_tanh(x[i]);
+      tanh_lines(u, n, rising, falling);
       break;
   }
+  for (uint32_t i = 0; i < n; i++) bent[i] = rising_of[i] + falling[i];
+  for (uint32_t i = 0; i < n; i++) y[i] = (4.0f / 3.0f) * bent_of[i + 1] - (1.0f / 6.0f) * (bent_of[i] + bent_of[i + 2]);
+  s->bent_from = u[n];
+  s->rising = rising_of[n];
+  memcpy(s->bent, bent_of + n, sizeof s->bent);
 }
 
 PE_RT static void drive_chunk(Drive *s, const PeBlock *b, uint32_t at, uint32_t n) {
   const float *in = b->inputs[0] ? b->inputs[0] + at : NULL;
   const double curve = b->params[CURVE].target;
   float dry[LATENCY + FRAMES], x_1[TAIL(SIDE_1) + FRAMES], x_2[TAIL(SIDE_2) + 2 * FRAMES], x_3[TAIL(SIDE_3) + 4 * FRAMES];
-  float high[8 * FRAMES], middle[4 * FRAMES], low[2 * FRAMES], wet[FRAMES], mixes[FRAMES], gains[FRAMES];
+  float high[1 + 8 * FRAMES], shaped[8 * FRAMES], middle[4 * FRAMES], low[2 * FRAMES], wet[FRAMES], mixes[FRAMES], gains[FRAMES];
   memcpy(dry, s->dry, sizeof s->dry);
   for (uint32_t i = 0; i < n; i++) dry[LATENCY + i] = in ? pe_taken(in[i]) : 0.0f;
   if (pe_block_param_is_constant(b, DRIVE)) {
@@ -78,11 +121,11 @@ PE_RT static void drive_chunk(Drive *s, const PeBlock *b, uint32_t at, uint32_t 
   }
   up(taps_1, SIDE_1, s->up_1, x_1, n, x_2 + TAIL(SIDE_2));
   up(taps_2, SIDE_2, s->up_2, x_2, 2 * n, x_3 + TAIL(SIDE_3));
-  up(taps_3, SIDE_3, s->up_3, x_3, 4 * n, high);
-  bend(curve >= N_CURVES - 1 ? N_CURVES - 1 : curve >= 0.0 ? (uint32_t)(curve + 0.5) : TANH, high, 8 * n);
-  down(taps_3, SIDE_3, 1, s->even_3, s->odd_3, high, 4 * n, middle);
-  down(taps_2, SIDE_2, 0, s->even_2, s->odd_2, middle, 2 * n, low);
-  down(taps_1, SIDE_1, 0, s->even_1, s->odd_1, low, n, wet);
+  up(taps_3, SIDE_3, s->up_3, x_3, 4 * n, high + 1);
+  bend(s, curve >= N_CURVES - 1 ? N_CURVES - 1 : curve >= 0.0 ? (uint32_t)(curve + 0.5) : TANH, high, 8 * n, shaped);
+  down(taps_3, SIDE_3, s->even_3, s->odd_3, shaped, 4 * n, middle);
+  down(taps_2, SIDE_2, s->even_2, s->odd_2, middle, 2 * n, low);
+  down(taps_1, SIDE_1, s->even_1, s->odd_1, low, n, wet);
   pe_levels(b, params, MIX, at, n, mixes);
   pe_levels(b, params, GAIN, at, n, gains);
   float *restrict out = b->outputs[0] + at;
@@ -98,5 +141,7 @@ PE_RT static void PE_SIMD_NAME(drive_process)(void *state, const PeBlock *b) {
 #undef up
 #undef down
 #undef bend
+#undef tanh_lines
+#undef LINES
 #undef drive_chunk
 #undef FRAMES

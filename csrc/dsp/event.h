@@ -33,6 +33,7 @@ struct PeEventOps {
   void (*emit)(void *state, const PeEmit *e);                         /* this is that frame; [rt] */
   void (*told)(void *state, const PeEmit *e, uint32_t param);         /* a parameter was set, also to the same value; may be NULL; [rt] */
   void (*end)(void *state, const PeEmit *e, const void *data);        /* its data are another's from now on, NULL: it is gone; ends what it began; may be NULL; [rt] */
+  void (*show)(const void *state, const PeEmit *e, uint64_t shown[2]); /* to whoever watches, when the chunk is done; both 0: nothing; may be NULL; [rt] */
   void (*advance)(void *state, uint32_t n_frames);                    /* the chunk is done; may be NULL; [rt] */
 };
 

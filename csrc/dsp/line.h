@@ -76,29 +76,4 @@ PE_RT_INLINE float pe_line_read6(const PeLine *line, const PeTap6 *tap) {
   return sum;
 }
 
-/* Four taps for N places at once: a whole number of slots and a part of one, which may be below 0 or above 1.
- * The nearest tap is 1 slot ago at least, from a place of 2 on. */
-PE_RT_INLINE void pe_taps4(uint32_t n, const uint32_t *whole, const float *part, uint32_t *first, float (*weights)[4]) {
-  for (uint32_t k = 0; k < n; k++) {
-    const int32_t steps = (int32_t)(part[k] + 256.0f) - 256; /* towards minus infinity */
-    const float c = part[k] - (float)steps, b = c + 1.0f, d = c - 1.0f, e = c - 2.0f;
-    first[k] = (uint32_t)((int32_t)whole[k] + steps - 1);
-    weights[k][0] = c * d * e * (-1.0f / 6.0f);
-    weights[k][1] = b * d * e * 0.5f;
-    weights[k][2] = b * c * e * -0.5f;
-    weights[k][3] = b * c * d * (1.0f / 6.0f);
-  }
-}
-
-PE_RT_INLINE float pe_line_read4(const PeLine *line, uint32_t first, const float weights[4]) {
-  float sum = 0.0f;
-  if (first + 3 <= line->count) {
-    const uint32_t at = (uint32_t)line->count - first;
-    for (uint32_t k = 0; k < 4; k++) sum += weights[k] * line->memory[(size_t)((at - k) & line->mask) * line->stride];
-    return sum;
-  }
-  for (uint32_t k = 0; k < 4; k++) sum += weights[k] * pe_line_at(line, first + k);
-  return sum;
-}
-
 #endif

@@ -25,6 +25,7 @@ typedef struct PeBlock {
   const void         *data;    /* of data_bytes, which never change; NULL where the node has none */
   uint64_t            data_bytes;
   uint32_t            memory_slots;
+  float               zero; /* what a module that `finishes` adds to all it puts out: -0, which changes nothing, or +0 */
   uint32_t            is_unchanged; /* a hint: since the last call no parameter was set, none moves, and no cable drives one */
 } PeBlock;
 
@@ -112,6 +113,7 @@ typedef struct PeModule {
   /* Takes the inputs when all nodes have run, which then close no cycle. May be NULL. [rt & active] */
   void (*absorb)(void *state, const PeBlock *block);
 
+  uint32_t           finishes; /* it has one output, adds PeBlock.zero to it, and puts out nothing that is not finite: where nothing else is heard it is the sum */
   const PeEventOps  *events; /* it has no audio and no ports, but sets other nodes' parameters; `process` is not called; may be NULL */
 
   /* Does it put out nothing but +0 whatever comes in, for as long as its state stays as it is? NULL: never. [rt] */

@@ -5,6 +5,8 @@
  * the lines are a little modulated against ringing.
  *
  * All lines share the memory as lanes of a slot: 83 ms of them, 229 kB at 48 kHz. A longer predelay is a `delay` in front. */
+#include <string.h>
+
 #include "approx.h"
 #include "levels.h"
 #include "line.h"
@@ -14,6 +16,7 @@
 enum { DECAY, SIZE, DAMPING, PREDELAY, MODULATION, MIX, N_PARAMS };
 enum { LEFT, RIGHT, N_SIDES };
 
+#define GROUP 16u
 #define N_LINES 8u
 #define N_LFOS 4u
 #define N_DIFFUSERS 4u
@@ -84,13 +87,14 @@ PE_RT_INLINE double value_at(const PeBlock *b, uint32_t param, uint32_t i) {
 
 #define N_PLACES (N_LINES + 1u) /* the lines, and the predelay */
 
-typedef struct Room { /* of one frame */
-  uint32_t whole[N_PLACES], first[N_PLACES]; /* slots ago: the place; the nearest tap */
-  float    part[N_PLACES], wobbling[N_PLACES];
-  float    weights[N_PLACES][4];
-  float    low_pass[N_LINES]; /* a resistor and a capacitor by the backward Euler method */
-  float    factors[N_LINES];
-  float    mix;
+typedef struct Room { /* of up to GROUP frames */
+  uint32_t whole[N_PLACES]; /* slots ago */
+  float    part[N_PLACES];
+  float    wobble[GROUP];   /* slots */
+  float    low_pass[GROUP][N_LINES]; /* a resistor and a capacitor by the backward Euler method */
+  float    factors[GROUP][N_LINES];
+  uint32_t is_wobbling, has_factors; /* has_factors: those of frame 0 are those of all */
+  uint32_t is_known;
 } Room;
 
 PE_RT_INLINE double near(double now, double target, double step) {
@@ -114,126 +118,82 @@ PE_RT static void glide(Reverb *s, const PeBlock *b, uint32_t i, int is_at_once)
 PE_RT static void place(Room *room, uint32_t k, double frames) {
   const double taken = frames > 2.0 + N_PLACES ? frames : 2.0 + N_PLACES; /* far enough for the wobble at any rate */
   room->whole[k] = (uint32_t)taken;
-  room->part[k] = room->wobbling[k] = (float)(taken - (double)room->whole[k]);
+  room->part[k] = (float)(taken - (double)room->whole[k]);
 }
 
 PE_RT static void find_places(const Reverb *s, Room *room) {
   const double frames_per_ms = s->sample_rate_hz / 1000.0;
   for (uint32_t k = 0; k < N_LINES; k++) place(room, k, line_ms[k] * frames_per_ms * s->scale);
   room->whole[N_LINES] = (uint32_t)s->predelay;
-  room->part[N_LINES] = room->wobbling[N_LINES] = (float)(s->predelay - (double)(uint32_t)s->predelay);
+  room->part[N_LINES] = (float)(s->predelay - (double)(uint32_t)s->predelay);
 }
 
-PE_RT_INLINE void find_taps(const Reverb *s, const PeBlock *b, uint32_t i, Room *room) {
-  const float wobble = (float)(value_at(b, MODULATION, i) * WOBBLE_MS * s->sample_rate_hz / 1000.0);
-  for (uint32_t k = 0; k < N_LFOS; k++) {
-    const float lfo = wobble * pe_sin_phase(s->phases[k]);
-    room->wobbling[k] = room->part[k] + lfo;
-    room->wobbling[k + N_LFOS] = room->part[k + N_LFOS] - lfo;
-  }
-  pe_taps4(N_PLACES, room->whole, room->wobbling, room->first, room->weights);
-}
-
-PE_RT static void find_factors(const Reverb *s, const PeBlock *b, uint32_t i, Room *room) {
+PE_RT static void find_factors(const Reverb *s, const PeBlock *b, uint32_t i, float low_pass[N_LINES], float factors[N_LINES]) {
   const double frames_per_ms = s->sample_rate_hz / 1000.0;
   const double octaves = -9.965784284662087 / (value_at(b, DECAY, i) * frames_per_ms); /* log2(1000): 60 dB */
   const double damping = value_at(b, DAMPING, i), capacity = damping * damping * DAMPING_MS * frames_per_ms;
   for (uint32_t k = 0; k < N_LINES; k++) {
     const double delayed = capacity * line_roots[k]; /* frames, by the low-pass, at low frequencies */
-    room->low_pass[k] = (float)(1.0 / (1.0 + delayed));
-    room->factors[k] = (float)pe_exp2(octaves * (line_ms[k] * frames_per_ms * s->scale + delayed));
+    low_pass[k] = (float)(1.0 / (1.0 + delayed));
+    factors[k] = (float)pe_exp2(octaves * (line_ms[k] * frames_per_ms * s->scale + delayed));
   }
-}
-
-/* ---- a frame --------------------------------------------------------------------------------------- */
-
-/* Hadamard's matrix of 8 rows, which loses nothing once it is divided by sqrt(8). */
-PE_RT_INLINE void mix_lines(float v[N_LINES]) {
-  for (uint32_t half = 1; half < N_LINES; half *= 2)
-    for (uint32_t k = 0; k < N_LINES; k++)
-      if (!(k & half)) {
-        const float x = v[k], y = v[k + half];
-        v[k] = x + y;
-        v[k + half] = x - y;
-      }
-}
-
-PE_RT_INLINE float diffuse(const Reverb *s, const PeBlock *b, uint32_t k, float x, float *slot) {
-  const PeLine line = pe_line(b, s->count, DIFFUSER_LANE + k, N_LANES);
-  const float before = pe_line_at(&line, s->diffusers[k]);
-  const float in = pe_line_taken(x + DIFFUSION * before);
-  slot[DIFFUSER_LANE + k] = in;
-  return before - DIFFUSION * in;
-}
-
-PE_RT_INLINE void frame(Reverb *s, const PeBlock *b, const Room *room, const float x[N_SIDES], float wet[N_SIDES]) {
-  float slot[N_LANES], v[N_LINES], in[N_SIDES];
-  for (uint32_t side = 0; side < N_SIDES; side++) {
-    const PeLine line = pe_line(b, s->count, PRE_LANE + side, N_LANES);
-    slot[PRE_LANE + side] = x[side];
-    in[side] = pe_line_read4(&line, room->first[N_LINES], room->weights[N_LINES]);
-    in[side] = diffuse(s, b, 2 * side, in[side], slot);
-    in[side] = diffuse(s, b, 2 * side + 1, in[side], slot);
-  }
-  uint32_t is_silent = 1;
-  for (uint32_t k = 0; k < N_LINES; k++) {
-    const PeLine line = pe_line(b, s->count, LINE_LANE + k, N_LANES);
-    s->low[k] = pe_line_taken(s->low[k] + room->low_pass[k] * (pe_line_read4(&line, room->first[k], room->weights[k]) - s->low[k]));
-    is_silent &= s->low[k] == 0.0f;
-    v[k] = s->low[k];
-  }
-  wet[LEFT] = NORMAL * (((v[0] + v[1]) - (v[2] + v[3])) + ((v[4] + v[5]) - (v[6] + v[7])));
-  wet[RIGHT] = NORMAL * (((v[0] - v[1]) + (v[2] - v[3])) + ((v[4] - v[5]) + (v[6] - v[7])));
-  for (uint32_t k = 0; k < N_LINES; k++) v[k] *= room->factors[k];
-  mix_lines(v);
-  for (uint32_t k = 0; k < N_LINES; k++) slot[LINE_LANE + k] = pe_line_taken(NORMAL * v[k] + (k & 2 ? -0.5f : 0.5f) * in[k & 1]);
-  float *const to = b->memory + (size_t)((uint32_t)s->count & (b->memory_slots - 1)) * N_LANES;
-  for (uint32_t k = 0; k < N_LANES; k++) {
-    to[k] = slot[k];
-    is_silent &= slot[k] == 0.0f;
-  }
-  s->count++;
-  s->n_silent = is_silent ? s->n_silent + 1 : 0;
-  for (uint32_t k = 0; k < N_LFOS; k++) s->phases[k] += s->steps[k];
 }
 
 PE_RT_INLINE int is_moving(const Reverb *s, const PeBlock *b, uint32_t i) {
   return s->scale != scale_target(b, i) || s->predelay != predelay_target(s, b, i) || b->mods[SIZE] || b->mods[PREDELAY];
 }
 
-PE_RT static void reverb_process(void *state, const PeBlock *b) {
-  Reverb *s = state;
-  const float *const left = b->inputs[LEFT], *const right = b->inputs[RIGHT] ? b->inputs[RIGHT] : left;
-  const int has_factors = pe_block_param_is_constant(b, DECAY) && pe_block_param_is_constant(b, DAMPING);
-  const int is_wobbling = !pe_block_param_is_constant(b, MODULATION) || value_at(b, MODULATION, 0) != 0.0;
-  Room room = {.mix = pe_level_at(b, params, MIX, 0)};
-  const int has_mix = pe_block_param_is_constant(b, MIX);
-  int is_known = 0;
-  for (uint32_t i = 0; i < b->n_frames; i++) {
-    const float x[N_SIDES] = {left ? pe_line_taken(left[i]) : 0.0f, right ? pe_line_taken(right[i]) : 0.0f};
-    float wet[N_SIDES] = {0.0f, 0.0f};
-    const int is_at_rest = s->n_silent >= b->memory_slots && x[LEFT] == 0.0f && x[RIGHT] == 0.0f;
-    const int moves = is_at_rest || is_moving(s, b, i); /* always before the first frame */
-    if (moves) glide(s, b, i, is_at_rest);
-    if (!is_at_rest) {
-      if (moves || !is_known) find_places(s, &room);
-      if (moves || !is_known || is_wobbling) find_taps(s, b, i, &room);
-      if (moves || !has_factors || !is_known) find_factors(s, b, i, &room);
-      is_known = 1;
-      frame(s, b, &room, x, wet);
-    } else {
-      is_known = 0;
-    }
-    if (!has_mix) room.mix = pe_level_at(b, params, MIX, i);
-    for (uint32_t side = 0; side < N_SIDES; side++)
-      b->outputs[side][i] = is_at_rest ? 0.0f : pe_bounded(x[side] * (1.0f - room.mix) + wet[side] * room.mix);
-  }
+/* ---- how many frames at once ------------------------------------------------------------------------ */
+
+PE_RT_INLINE uint32_t fewer(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+PE_RT static Room room_of(const PeBlock *b) {
+  return (Room){.has_factors = pe_block_param_is_constant(b, DECAY) && pe_block_param_is_constant(b, DAMPING),
+                .is_wobbling = !pe_block_param_is_constant(b, MODULATION) || value_at(b, MODULATION, 0) != 0.0};
 }
+
+/* Of n frames, how many from the first on find all silent and add nothing to it. */
+PE_RT static uint32_t frames_at_rest(const Reverb *s, const PeBlock *b, uint32_t n, const float *left, const float *right) {
+  uint32_t n_rest = 0;
+  if (s->n_silent < b->memory_slots) return 0;
+  while (n_rest < n && left[n_rest] == 0.0f && right[n_rest] == 0.0f) n_rest++;
+  return n_rest;
+}
+
+PE_RT static void glide_at_rest(Reverb *s, const PeBlock *b, uint32_t i) { glide(s, b, i, 1); }
+
+/* Makes the room ready for up to n frames from `at` on, and returns for how many: one while it glides, as many as reach
+ * to a rest, and none that would read a slot written with them or write over one that is still to be read. */
+PE_RT static uint32_t room_prepared(Reverb *s, const PeBlock *b, uint32_t at, uint32_t n, Room *room) {
+  const int moves = is_moving(s, b, at); /* always before the first frame */
+  if (moves) glide(s, b, at, 0);
+  if (moves || !room->is_known) find_places(s, room);
+  const double frames_per_ms = s->sample_rate_hz / 1000.0;
+  uint32_t most = b->memory_slots - room->whole[N_LINES] - 4, shortest = room->whole[0];
+  for (uint32_t k = 1; k < N_LINES; k++) shortest = fewer(shortest, room->whole[k]);
+  const uint32_t wobble = (uint32_t)(WOBBLE_MS * frames_per_ms) + 3;
+  most = fewer(most, shortest > wobble ? shortest - wobble : 1);
+  for (uint32_t k = 0; k < N_DIFFUSERS; k++) most = fewer(most, s->diffusers[k]);
+  if (s->n_silent < b->memory_slots) most = fewer(most, b->memory_slots - (uint32_t)s->n_silent);
+  n = moves ? 1 : fewer(n, most > 1 ? most : 1);
+  if (moves || !room->is_known || !room->has_factors)
+    for (uint32_t i = 0; i < (room->has_factors ? 1 : n); i++) find_factors(s, b, at + i, room->low_pass[i], room->factors[i]);
+  if (room->is_wobbling)
+    for (uint32_t i = 0; i < n; i++) room->wobble[i] = (float)(value_at(b, MODULATION, at + i) * WOBBLE_MS * s->sample_rate_hz / 1000.0);
+  room->is_known = 1;
+  return n;
+}
+
+#define PE_SIMD_BODY "reverb_simd.h"
+#include "simd_each.h"
+
+#define ROW(isa) {reverb_process_##isa, NULL}
+static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(ROW);
 
 const PeModule pe_module_reverb = {
   .name = "reverb", .help = "A room, in stereo; with nothing in right, left comes from both sides", .inputs = "left,right", .outputs = "left,right",
   .n_inputs = N_SIDES, .n_outputs = N_SIDES, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Reverb), .params = params,
-  .prepare = reverb_prepare, .reset = reverb_reset, .process = reverb_process,
+  .prepare = reverb_prepare, .reset = reverb_reset, .process = reverb_process_base, .isa = isa,
   .memory_slots = reverb_slots, .slot_floats = N_LANES,
 };

@@ -2,14 +2,16 @@
 /* sampler: plays a recording, which lies at the engine's rate in the node's data. Up to four heads read it: the newest
  * strike's, and those that it and the ones before have cut off, which fade out beside it: so no strike clicks.
  *
- * Places are frames x 2^32. A pitch raised by an octave folds what lies above a quarter of the sample rate back down:
- * there is no filter in front. */
+ * Places are frames x 2^32. Where a head moves by more than a frame a frame, what it reads would be folded back: it is read
+ * through a low-pass that narrows as the pitch rises, as said below. Its kernel is as wide as the pitch
+ * asks for at each frame, so nothing is switched when the pitch moves; from a step of 1 to WIDE_FROM it takes over from
+ * the taps for lower pitches, which at a step of 1 give the very samples. */
 #include "approx.h"
 #include "gate.h"
 #include "levels.h"
 #include "module.h"
 #include "registry.h"
-#include "sample.h"
+#include "sampler_read.h"
 
 enum { GATE, PITCH, RATE, START, VELOCITY, GAIN, MODE, RELEASE, LOOP, LOOP_START, LOOP_END, LOOP_FADE, N_PARAMS };
 enum { ONESHOT, GATED };
@@ -19,7 +21,6 @@ enum { OFF, ON, INSIDE, LOOPED }; /* heads: before or behind the loop, in it, on
 #define CUT_MS 2.0          /* of a head that is struck again, of a beginning within the sound, and at its end */
 #define MOST_STEP 64.0      /* frames a frame */
 #define LEAST_LOOP_FRAMES 32
-#define FRAME ((int64_t)1 << 32)
 
 static const PeParam params[N_PARAMS] = {
   [GATE] = {.name = "gate", .alias = "", .unit = "", .choices = "", .help = "Setting it to 1 plays from the start, and so does a cable that rises to 0.5",
@@ -85,11 +86,7 @@ static void sampler_open(void *state, const PeSmooth *p) {
   s->is_opened = 1;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------- */
-
-typedef struct Loop { /* of one call */
-  int64_t start, end, fade; /* FRAME is one frame; end 0: there is none */
-} Loop;
+/* ---- the loop -------------------------------------------------------------------------------------- */
 
 PE_RT static Loop loop_of(const Sampler *s, const PeBlock *b, const PeSample *sample) {
   if (b->params[LOOP].target < 0.5 || sample->n_frames < LEAST_LOOP_FRAMES) return (Loop){.end = 0};
@@ -103,53 +100,6 @@ PE_RT static Loop loop_of(const Sampler *s, const PeBlock *b, const PeSample *sa
   int64_t fade = (int64_t)(b->params[LOOP_FADE].target * s->sample_rate_hz / 1000.0);
   fade = fade < end - start ? fade : end - start;
   return (Loop){.start = start * FRAME, .end = end * FRAME, .fade = fade * FRAME};
-}
-
-/* Frame i; beyond its ends a sample is silent. A loop without a crossfade goes on at its other end. */
-PE_RT static int64_t frame_at(const Loop *loop, int64_t i, int is_looped) {
-  if (loop->end == 0 || loop->fade > 0) return i;
-  const int64_t start = loop->start / FRAME, end = loop->end / FRAME;
-  if (i >= end && i < end + PE_SAMPLE_TAPS) return i - (end - start);
-  if (i < start && i >= start - PE_SAMPLE_TAPS && is_looped) return i + (end - start);
-  return i;
-}
-
-PE_RT_INLINE int is_inside(const PeSample *sample, const Loop *loop, int64_t first) {
-  const int64_t behind = first + PE_SAMPLE_TAPS;
-  if (first < 0 || behind > sample->n_frames) return 0;
-  return loop->end == 0 || loop->fade > 0 || (first >= loop->start / FRAME && behind <= loop->end / FRAME);
-}
-
-/* Both channels at a place. */
-PE_RT_INLINE void read_at(const PeSample *sample, const Loop *loop, int64_t at, int is_looped, float out[2]) {
-  float weights[PE_SAMPLE_TAPS], near[2 * PE_SAMPLE_TAPS];
-  const uint32_t n = sample->n_channels;
-  const int64_t i = at >> 32, first = i - PE_SAMPLE_BEFORE;
-  const uint32_t part = (uint32_t)at;
-  const int is_plain = is_inside(sample, loop, first);
-  if (part == 0 && is_plain) {
-    out[0] = sample->frames[i * n];
-    out[1] = sample->frames[i * n + n - 1];
-    return;
-  }
-  const float *x = near;
-  if (is_plain) {
-    x = sample->frames + first * n;
-  } else {
-    for (int64_t k = 0; k < PE_SAMPLE_TAPS; k++) {
-      const int64_t from = frame_at(loop, first + k, is_looped);
-      const int is_there = from >= 0 && from < sample->n_frames;
-      for (uint32_t c = 0; c < n; c++) near[k * n + c] = is_there ? sample->frames[from * n + c] : 0.0f;
-    }
-  }
-  if (part == 0) {
-    out[0] = x[PE_SAMPLE_BEFORE * n];
-    out[1] = x[PE_SAMPLE_BEFORE * n + n - 1];
-    return;
-  }
-  pe_sample_taps((float)part * 0x1p-32f, weights);
-  out[0] = pe_sample_sum(x, n, weights);
-  out[1] = n > 1 ? pe_sample_sum(x + 1, n, weights) : out[0];
 }
 
 /* ---- heads ----------------------------------------------------------------------------------------- */
@@ -169,9 +119,9 @@ PE_RT_INLINE int loops(const Loop *loop, const Head *h) {
 }
 
 /* What a head reads: crossfaded where its loop nears its end, faded where the sample does. */
-PE_RT_INLINE void head_read(const Sampler *s, const PeSample *sample, const Loop *loop, const Head *h, float out[2]) {
+PE_RT_INLINE void head_read(const Sampler *s, WideRead *wide, const PeSample *sample, const Loop *loop, const Head *h, float out[2]) {
   const int64_t length = loop->end - loop->start;
-  read_at(sample, loop, h->at, h->is_on == LOOPED, out);
+  read_at(wide, sample, loop, &(Place){h->at, h->step, h->is_on == LOOPED}, out);
   if (!loops(loop, h)) {
     const float level = end_level(s, sample, h);
     out[0] *= level;
@@ -181,8 +131,8 @@ PE_RT_INLINE void head_read(const Sampler *s, const PeSample *sample, const Loop
   const int64_t into = h->step < 0 ? loop->start + loop->fade - h->at : h->at - (loop->end - loop->fade);
   if (loop->fade == 0 || into <= 0 || into > loop->fade) return;
   const float t = (float)((double)into / (double)loop->fade);
-  float other[2];
-  read_at(sample, loop, h->step < 0 ? h->at + length : h->at - length, 0, other);
+  float other[2] = {0.0f, 0.0f};
+  read_at(wide, sample, loop, &(Place){h->step < 0 ? h->at + length : h->at - length, h->step, 0}, other);
   for (uint32_t c = 0; c < 2; c++) out[c] += t * (other[c] - out[c]);
 }
 
@@ -266,8 +216,7 @@ PE_RT_INLINE int is_closed(const PeBlock *b, uint32_t i) {
   return b->mods[GATE] ? !pe_gate_is_high(b->mods[GATE][i]) : b->params[GATE].target < 0.5;
 }
 
-PE_RT static void sampler_process(void *state, const PeBlock *b) {
-  Sampler *s = state;
+PE_RT_INLINE void sampler_run(Sampler *s, const PeBlock *b, WideRead *wide) {
   const PeSample sample = pe_sample(b->data, b->data_bytes);
   const Loop loop = loop_of(s, b, &sample);
   const int is_gated = b->params[MODE].target >= 0.5 && !s->is_opened;
@@ -288,8 +237,8 @@ PE_RT static void sampler_process(void *state, const PeBlock *b) {
     for (uint32_t k = 0; k < N_HEADS && sample.frames; k++) {
       Head *h = &s->heads[k];
       if (!h->is_on) continue;
-      float x[2];
-      head_read(s, &sample, &loop, h, x);
+      float x[2] = {0.0f, 0.0f};
+      head_read(s, wide, &sample, &loop, h, x);
       const float level = h->velocity * h->level;
       out[0] += level * x[0];
       out[1] += level * x[1];
@@ -301,9 +250,15 @@ PE_RT static void sampler_process(void *state, const PeBlock *b) {
   }
 }
 
+#define PE_SIMD_BODY "sampler_simd.h"
+#include "simd_each.h"
+
+#define ROW(isa) {sampler_process_##isa, NULL}
+static const PeModuleIsa isa[PE_ISAS] = PE_SIMD_EACH(ROW);
+
 const PeModule pe_module_sampler = {
   .name = "sampler", .help = "Plays a recording: a WAV or FLAC file", .inputs = "", .outputs = "left,right",
   .n_inputs = 0, .n_outputs = 2, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Sampler), .params = params, .data = "sample",
-  .prepare = sampler_prepare, .reset = sampler_reset, .changed = sampler_changed, .open = sampler_open, .process = sampler_process,
+  .prepare = sampler_prepare, .reset = sampler_reset, .changed = sampler_changed, .open = sampler_open, .process = sampler_process_base, .isa = isa,
 };

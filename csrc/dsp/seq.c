@@ -269,10 +269,18 @@ static void seq_end(void *state, const PeEmit *e, const void *data) {
   if (!is_same) close_gates(s, e, &before);
 }
 
+/* The number of the next step; 1, and 2 besides while a gate is open that it opened. */
+PE_RT static void seq_show(const void *state, const PeEmit *e, uint64_t shown[2]) {
+  const Seq *s = state;
+  (void)e;
+  shown[0] = (uint64_t)s->step;
+  shown[1] = 1u | (s->off_frame >= 0 ? 2u : 0u);
+}
+
 static void seq_advance(void *state, uint32_t n_frames) { ((Seq *)state)->frames += n_frames; }
 
 static const PeEventOps events = {.order = PE_EVENTS_SEQUENCE, .check = seq_check, .follows = seq_follows, .next = seq_next,
-                                  .emit = seq_emit, .end = seq_end, .advance = seq_advance};
+                                  .emit = seq_emit, .end = seq_end, .show = seq_show, .advance = seq_advance};
 
 const PeModule pe_module_seq = {
   .name = "seq", .help = "A track: plays its pattern on other modules, in step with a clock",

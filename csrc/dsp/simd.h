@@ -54,6 +54,7 @@ typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
 #undef vu_store
 #undef vi_high_halves
 #undef vu_lane_numbers
+#undef vu_lane_multiples
 #define vf_load PE_SIMD_NAME(pe_vf_load)
 #define vf_store PE_SIMD_NAME(pe_vf_store)
 #define vd_load PE_SIMD_NAME(pe_vd_load)
@@ -72,6 +73,7 @@ typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
 #define vu_store PE_SIMD_NAME(pe_vu_store)
 #define vi_high_halves PE_SIMD_NAME(pe_vi_high_halves)
 #define vu_lane_numbers PE_SIMD_NAME(pe_vu_lane_numbers)
+#define vu_lane_multiples PE_SIMD_NAME(pe_vu_lane_multiples)
 
 PE_V VF vf_load(const float *p) {
   VF v;
@@ -218,6 +220,18 @@ PE_V void vu_lane_numbers(VU *a, VU *b) {
   *a = (VU){0, 1};
   *b = (VU){2, 3};
 #endif
+}
+
+/* 0, 1, 2 ... times x in the same order, by the bits of the lanes' numbers: a product of 64 bits takes a vector long. */
+PE_V void vu_lane_multiples(uint64_t x, VU *a, VU *b) {
+  VU n, m;
+  vu_lane_numbers(&n, &m);
+  *a = *b = (VU){0};
+  for (uint32_t bit = 0; 1u << bit < PE_SIMD_LANES; bit++) {
+    const VU all = (x << bit) - (VU){0};
+    *a += all & (VU)((n >> bit & 1u) != 0);
+    *b += all & (VU)((m >> bit & 1u) != 0);
+  }
 }
 
 /* The upper 32 bits of each word. */

@@ -20,9 +20,9 @@ PE_V VF sine_of(VU a, VU b) {
 /* Steady: frame i has phase + i x increment, exactly, as these are integers. */
 PE_RT static uint64_t sine_steady(uint64_t phase, uint64_t increment, float gain, float *out, uint32_t n_frames) {
   VU a, b;
-  vu_lane_numbers(&a, &b);
-  a = a * increment + (phase + SINE_QUARTER_TURN);
-  b = b * increment + (phase + SINE_QUARTER_TURN);
+  vu_lane_multiples(increment, &a, &b);
+  a += phase + SINE_QUARTER_TURN;
+  b += phase + SINE_QUARTER_TURN;
   uint32_t i = 0;
   for (; i + PE_SIMD_LANES <= n_frames; i += PE_SIMD_LANES) {
     vf_store(out + i, gain * sine_of(a, b));

@@ -168,9 +168,19 @@ static void voices_end(void *state, const PeEmit *e, const void *data) {
   for (uint32_t i = n; i < MOST_VOICES; i++) s->voices[i] = (Voice){0};
 }
 
+/* A bit for each note that is held, by its nearest number. */
+PE_RT static void voices_show(const void *state, const PeEmit *e, uint64_t shown[2]) {
+  const Voices *s = state;
+  const uint32_t n = e->data ? ((const Head *)e->data)->n_voices : 0;
+  for (uint32_t i = 0; i < n; i++) {
+    const uint32_t note = (uint32_t)(s->voices[i].note + 0.5);
+    if (s->voices[i].is >= PEDALLED) shown[note >> 6 & 1u] |= 1ull << (note & 63u);
+  }
+}
+
 static void voices_advance(void *state, uint32_t n_frames) { ((Voices *)state)->frames += n_frames; }
 
-static const PeEventOps events = {.order = PE_EVENTS_VOICES, .check = voices_check, .told = voices_told, .end = voices_end, .advance = voices_advance};
+static const PeEventOps events = {.order = PE_EVENTS_VOICES, .check = voices_check, .told = voices_told, .end = voices_end, .show = voices_show, .advance = voices_advance};
 
 const PeModule pe_module_voices = {
   .name = "voices", .help = "Plays notes on copies of the modules it owns, one copy for each note that sounds",

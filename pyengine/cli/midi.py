@@ -18,6 +18,7 @@ from pyengine.cli.shared import (
     print_warning,
     running_engine,
 )
+from pyengine.controllers import parse_controllers
 from pyengine.errors import EngineError
 from pyengine.midi import MidiEvent, bundles, parse_routes, read_midi, render_events, routes_for
 from pyengine.notes import note_name
@@ -27,8 +28,9 @@ from pyengine.patch_file import load_patch
 EXAMPLES = """
 pyengine midi tune.mid                                   play it on the engine that runs
 pyengine midi tune.mid --to 1=bass --to 2=lead           channel by channel
-pyengine midi tune.mid --patch synth.toml -o tune.wav    render it without an engine
+pyengine midi tune.mid --patch fm.toml -o tune.wav       render it without an engine
 pyengine midi tune.mid --describe --json                 what is in it
+pyengine midi --ports                                    the inputs that `pyengine run --midi NAME` can play
 """
 ABOUT = """Without --to the patch's `voices` play it: one all channels, of several the first channel 1, and so on. A
 module with a gate can play too; then one note at a time is heard. Pitch wheel (2 semitones) and sustain pedal reach
@@ -38,8 +40,14 @@ _START_S, _AHEAD_S = 0.3, 1.0  # from now to the first note; and how long before
 
 def add(commands: Any) -> None:
     one = add_command(commands, "midi", midi, "play or render a MIDI file", examples=EXAMPLES, about=ABOUT)
-    one.add_argument("file", type=Path, metavar="FILE.mid", help="MIDI file")
+    one.add_argument("file", type=Path, nargs="?", metavar="FILE.mid", help="MIDI file")
+    one.add_argument("--ports", action="store_true", help="list the MIDI inputs of this machine, and play nothing")
     one.add_argument("--to", action="append", default=[], metavar="[CHANNEL=]ID", help="what plays it, or this channel")
+    cc = "let a controller (0 to 127, or pressure) turn a parameter, over its own range or this one"
+    form = "[CHANNEL:]NUMBER=MODULE.PARAM[=LOW..HIGH]"
+    one.add_argument("--cc", action="append", default=[], metavar=form, help=cc)
+    bend = "of the pitch wheel at its end, 0 to 48 (2)"
+    one.add_argument("--bend", type=float, default=2.0, metavar="SEMITONES", help=bend)
     one.add_argument("--patch", type=Path, metavar="FILE", help="patch file to render it with")
     one.add_argument("-o", "--output", type=Path, metavar="OUT.wav|flac", help="sound file to write")
     one.add_argument("--tail", type=float, default=2.0, metavar="S", help="rendered behind the last event (2)")
@@ -50,7 +58,13 @@ def add(commands: Any) -> None:
 
 def midi(arguments: argparse.Namespace) -> int:
     """Play, render or describe a MIDI file."""
-    events = read_midi(arguments.file)
+    if arguments.ports:
+        return _ports(arguments)
+    if arguments.file is None:
+        raise UsageError("give a MIDI file to play, or --ports for the inputs of this machine")
+    if not 0 <= arguments.bend <= 48:
+        raise UsageError(f"--bend {arguments.bend:g} is outside 0..48 semitones")
+    events = read_midi(arguments.file, arguments.bend)
     facts = describe(events)
     if arguments.describe:
         print_result(arguments, facts, _text(arguments.file, facts))
@@ -62,6 +76,19 @@ def midi(arguments: argparse.Namespace) -> int:
     if arguments.patch is not None:
         return _render(arguments, events, facts)
     return _play(arguments, events, facts)
+
+
+def _ports(arguments: argparse.Namespace) -> int:
+    """List the inputs, and say why a library has none; no input is no failure."""
+    from pyengine.midi_in.ports import apis, hushed, list_ports
+
+    with hushed():
+        ports, why = list_ports()
+    rows = [{"name": port.name, "api": port.api} for port in ports]
+    lines = [f"{port.name}  ({port.api})" for port in ports] or ["no MIDI input"]
+    lines += [f"  {text}" for text in why]
+    print_result(arguments, {"ports": rows, "apis": list(apis().values()), "absent": why}, "\n".join(lines))
+    return EXIT_OK
 
 
 def describe(events: list[MidiEvent]) -> dict[str, Any]:
@@ -90,7 +117,7 @@ def _render(arguments: argparse.Namespace, events: list[MidiEvent], facts: dict[
     check_rate(arguments)
     patch = load_patch(arguments.patch, sample_rate_hz=arguments.rate)
     routes = routes_for(patch, parse_routes(arguments.to))
-    played = render_events(patch, routes, events)
+    played = render_events(patch, routes, events, parse_controllers(arguments.cc), arguments.rate)
     sound = offline.render(patch, events[-1].seconds + arguments.tail, events=played, sample_rate=arguments.rate)
     try:
         soundfile.write(
@@ -119,7 +146,8 @@ def _play(arguments: argparse.Namespace, events: list[MidiEvent], facts: dict[st
         start_s = time.time() + _START_S
         n_late = n_sent = 0
         try:
-            for at_s, commands in bundles(patch, routes, events):
+            controllers, rate_hz = parse_controllers(arguments.cc), float(client.status()["sample_rate"])
+            for at_s, commands in bundles(patch, routes, events, controllers, rate_hz):
                 time.sleep(max(0.0, start_s + at_s - _AHEAD_S - time.time()))
                 replies = client.send_bundle(commands, at=start_s + at_s)
                 n_sent += len(replies)

@@ -50,7 +50,7 @@ def _page(spec: ModuleSpec, rate_hz: float) -> str:
     rows = [["parameter", "range", "default", "cable", "what"]]
     for param in spec.params:
         name = f"{param.name} ({param.alias})" if param.alias else param.name
-        cable = "yes" if param.takes_cable else ""
+        cable = {0: "no", 1: "yes"}.get(param.cable_frames, f"every {param.cable_frames}")
         rows.append([name, _range(param, rate_hz), _default(param), cable, param.help])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     table = ["  ".join([*(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]

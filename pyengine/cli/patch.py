@@ -185,7 +185,7 @@ def _load(arguments: argparse.Namespace, client: Client) -> None:
     arguments.rate = client.status()["sample_rate"]
     patch = _read(arguments)
     client.abort()
-    playing = None if arguments.anew else _playing(arguments, client)
+    playing = None if arguments.anew else _playing(client)
     made = anew(patch) if playing is None else edits(playing, patch)
     try:
         client.send_all(made.build)
@@ -221,7 +221,7 @@ def dump(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         format_of(arguments.output)  # before the engine is asked
     with running_engine(arguments) as client:
-        found = _dump(arguments, client)["pending" if arguments.pending else "committed"]
+        found = client.dump()["pending" if arguments.pending else "committed"]
     _write(arguments, Patch.from_json(found), arguments.output or "-")
     return EXIT_OK
 
@@ -249,27 +249,13 @@ def _write(arguments: argparse.Namespace, patch: Patch, output: str) -> None:
     )
 
 
-def _playing(arguments: argparse.Namespace, client: Client) -> Patch | None:
+def _playing(client: Client) -> Patch | None:
     """Return what an engine plays, None where that does not fit its answer."""
     try:
-        found = _dump(arguments, client)
+        found = client.dump()
+    except NoReplyError:
+        raise
     except EngineError as error:
         print_warning(f"every module is a new one, as what plays cannot be fetched: {error}")
         return None
     return Patch.from_json(found["committed"])
-
-
-def _dump(arguments: argparse.Namespace, client: Client) -> dict[str, Any]:
-    """Return both patches of an engine, over TCP where they are too large for UDP and it has a TCP port."""
-    try:
-        return client.dump()
-    except NoReplyError:
-        raise
-    except EngineError:
-        tcp = client.status().get("osc", {}).get("tcp")
-        if arguments.tcp or not tcp:
-            raise
-        from pyengine.client import Client
-
-        with Client(arguments.host, tcp["port"], timeout_s=arguments.timeout, transport="tcp") as other:
-            return other.dump()

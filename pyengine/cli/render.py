@@ -19,9 +19,9 @@ from pyengine.patch_file import load_patch
 
 EXAMPLES = """
 pyengine render bells.toml -o bells.wav --seconds 5
-pyengine render bass.toml -o bass.wav --set osc1.freq=55 --set filt1.cutoff=400@1.5
+pyengine render bass.toml -o bass.wav --set saw.freq=55 --set filter.q=6@1.5
 pyengine render pad.toml -o pad.wav --note pad=C4@0-2 --note pad=Eb4@0-2 --note pad=G4@0.5-2
-pyengine render bass.toml -o bass.flac --gate env1@0.0-0.5 --gate env1@1.0-1.5 --json
+pyengine render bass.toml -o bass.flac --gate amp@0.0-0.5 --gate amp@1.0-1.5 --json
 """
 ABOUT = """--set ID.PARAM=VALUE sets a parameter from the start, --set ID.PARAM=VALUE@S at S seconds. --gate ID@FROM-TO
 opens a gate at FROM and closes it at TO, in seconds; it is closed before. --gate ID@FROM leaves it open. --note

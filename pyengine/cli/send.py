@@ -27,7 +27,7 @@ pyengine send /patch/create osc1 simple_sine
 pyengine send /patch/commit
 pyengine send /mod/osc1/freq 220
 pyengine send /engine/status --json
-pyengine send --types sf /any/address 12 3.5         send 12 as a string
+pyengine send --types f /mod/osc1/freq 220           send 220 as a float, and not as a whole number
 printf '/mod/osc1/freq 330\\n/gate/env1 0\\n' | pyengine send -
 """
 ABOUT = """An argument is sent as a string where the address takes a string, else as a number if it looks like one;

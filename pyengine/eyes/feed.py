@@ -5,13 +5,8 @@ Runs in the engine's loop. While no page is open nothing is made or sent.
 
 from __future__ import annotations
 
-import errno
-import importlib.util
-import json
 import logging
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,11 +25,13 @@ from pyengine.commands import (
     SessionStatus,
     SetParam,
 )
-from pyengine.errors import CommandError, EngineError, PortInUseError
+from pyengine.errors import CommandError, EngineError
 from pyengine.eyes.lines import Line, Lines
 from pyengine.eyes.scene import draw
 from pyengine.loop import Loop
 from pyengine.requests import write
+from pyengine.serving import helper as serving
+from pyengine.serving.helper import RESTART_S, Helper, check_websockets
 from pyengine.slots import Slot
 from pyengine.specs import registry
 from pyengine.status import status
@@ -44,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 0.2
 WATCH_S = 2.0  # of sound that is measured beyond a tick: when we are gone the measuring ends by itself
-RESTART_S = 1.0
 LOG_LINES_A_TICK = 40  # more are counted, and not told
 _QUESTIONS = (
     EngineCommands,
@@ -56,25 +52,14 @@ _QUESTIONS = (
     RecordStatus,
     SessionStatus,
 )
-_BOOT = "import sys; sys.path[:] = {path!r}; from pyengine.eyes.server import main; main({arguments!r})"
 
 
 def listen(port: int) -> socket.socket:
     """Return a socket bound to a port of the loopback, 0 for any free one. Raises PortInUseError, CommandError."""
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
         raise CommandError(f"web port {port!r} is outside 0..65535; give another, or 0 for any free one")
-    if importlib.util.find_spec("websockets") is None:
-        raise CommandError("the page needs the package websockets, which is not installed: pip install 'pyengine[web]'")
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind(("127.0.0.1", port))
-        sock.listen(64)
-    except OSError as error:
-        sock.close()
-        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-        raise PortInUseError(f"web port {port} {why}; give another with --web PORT, or 0 for any free one") from error
-    return sock
+    check_websockets("the page")
+    return serving.listen("127.0.0.1", port, f"web port {port}", "give another with --web PORT, or 0 for any free one")
 
 
 class Feed:
@@ -86,7 +71,7 @@ class Feed:
         self._listener = listener
         self._osc_port = osc_port
         self._lines: Lines | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._helper = Helper("pyengine.eyes.server")
         self._watchers = 0
         self._is_ticking = False
         self._is_closed = False
@@ -103,7 +88,7 @@ class Feed:
     @property
     def pid(self) -> int:
         """The process that serves the page, 0 while there is none."""
-        return self._process.pid if self._process else 0
+        return self._helper.pid
 
     # ---- the process ---------------------------------------------------------------------------------
 
@@ -111,16 +96,9 @@ class Feed:
         if self._is_closed:
             return
         ours, theirs = socket.socketpair()
-        segment = self._supervisor.segment.fd
-        arguments = json.dumps({"segment": segment, "lines": theirs.fileno(), "listener": self._listener.fileno()})
-        fds = (segment, theirs.fileno(), self._listener.fileno())
+        descriptors = {"segment": self._supervisor.segment.fd, "lines": theirs.fileno()}
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT.format(path=sys.path, arguments=arguments)],
-                pass_fds=fds,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in a terminal is the engine's business
-            )
+            self._helper.start(descriptors | {"listener": self._listener.fileno()})
         self._lines = Lines(ours)
         self._loop.watch(self._lines, self._read)
         self._lines.send(self._hello())
@@ -154,11 +132,11 @@ class Feed:
 
     def _on_end(self) -> None:
         """The page's server has gone: the engine plays on, and it gets another one."""
-        assert self._lines is not None and self._process is not None
+        pid = self.pid
         self._drop()
         self._watchers = 0
         if not self._is_closed:
-            logger.error("the process of the page has ended pid=%d; it is started again", self._process.pid)
+            logger.error("the process of the page has ended pid=%d; it is started again", pid)
             self._loop.after(RESTART_S, self._start)
 
     def _drop(self) -> None:
@@ -166,9 +144,7 @@ class Feed:
             self._loop.unwatch(self._lines)
             self._lines.close()
             self._lines = None
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        self._helper.end()
 
     def close(self) -> None:
         """End the page; a second call does no harm."""

@@ -1,8 +1,9 @@
 """What one picture of the page needs, as bytes: levels, scope, spectrum. In the page's server alone: it uses numpy.
 
-A picture is little-endian: uint32 x 4 (revision of the patch, nodes, frames of the scope, bands), float64 x 2
-(frames fed to the output, block that is played), float32: peak and rms of each channel (2), peak and rms of each
-node, the scope (2 channels, one after the other), the bands in dB.
+A picture is little-endian: uint32 x 6 (revision of the patch, nodes, frames of the scope, bands, rows shown, 0),
+float64 x 2 (frames fed to the output, block that is played), float32: peak and rms of each channel (2), peak and rms of
+each node, the scope (2 channels, one after the other), the bands in dB; then for each clock, seq and voices that shows
+something uint32 x 5: its number among the nodes, and two words (Segment.shown), low half first.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ FFT_FRAMES = 8192
 BANDS = 240
 LOWEST_HZ = 20.0
 FLOOR_DB = -120.0
-_HEAD = struct.Struct("<4I2d")
+_HEAD = struct.Struct("<6I2d")
+_SHOWN = struct.Struct("<IQQ")
 
 
 def pack(
     revision: int,
     handles: Sequence[int],
     levels: Mapping[int, tuple[float, float]],
+    shown: Mapping[int, tuple[int, int]],
     output: Floats,
     n_fed: int,
     play_block: int,
@@ -42,8 +45,9 @@ def pack(
     at = trigger(left)
     scope = [x[at : at + SCOPE_FRAMES] for x in (left, right)]
     parts = [np.array(channels, "<f4"), nodes, *scope, spectrum_db((left + right) / 2, sample_rate_hz)]
-    head = _HEAD.pack(revision, len(handles), SCOPE_FRAMES, BANDS, n_fed, play_block)
-    return head + b"".join(np.nan_to_num(part.astype("<f4")).tobytes() for part in parts)
+    rows = [_SHOWN.pack(n, *shown[handle]) for n, handle in enumerate(handles) if handle in shown] if shown else []
+    head = _HEAD.pack(revision, len(handles), SCOPE_FRAMES, BANDS, len(rows), 0, n_fed, play_block)
+    return b"".join([head, *(np.nan_to_num(part.astype("<f4")).tobytes() for part in parts), *rows])
 
 
 def trigger(x: Floats) -> int:

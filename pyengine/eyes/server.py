@@ -20,20 +20,22 @@ from typing import Any
 import numpy as np
 from pythonosc.osc_message_builder import BuildError, OscMessageBuilder
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from pyengine import _native, osc
 from pyengine.errors import EngineError
 from pyengine.eyes import picture
-from pyengine.eyes.guard import Throttle, refusal
 from pyengine.eyes.lines import Line, encode
+from pyengine.serving.guard import Throttle, refusal
+from pyengine.serving.http import SETTINGS, begin_logging, inherited, response
 
 logger = logging.getLogger(__name__)
 
 PICTURES_A_S = 40.0  # so that 30 are drawn where some come late
 MAX_PAGES = 16
+MESSAGES_A_S, BURST = 400.0, 400  # of one browser: a slider that is dragged sends one for each picture, 60 a second
+MOST_DROPPED = 4000  # then the connection is cut
 MAX_MESSAGE_BYTES = 4096
 MAX_ARGUMENTS = 8
 MAX_WAITING = 500  # lines for one browser: one that reads so slowly gets all of it anew when it comes back
@@ -41,11 +43,9 @@ KEPT_LINES = 200
 READ_FRAMES = picture.FFT_FRAMES
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 HEADERS = {
-    "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
 COUNTS = ("pages", "pages_refused", "pages_cut", "messages_received", "messages_taken", "messages_dropped")
 
@@ -55,7 +55,7 @@ class Page:
 
     def __init__(self, connection: ServerConnection, osc_port: int) -> None:
         self.connection = connection
-        self.throttle = Throttle()
+        self.throttle = Throttle(MESSAGES_A_S, BURST, MOST_DROPPED)
         self._lines: deque[str] = deque()
         self._picture = b""
         self._is_due = asyncio.Event()
@@ -148,13 +148,7 @@ class Server:
             sock=listener,
             process_request=self._request,
             max_size=MAX_MESSAGE_BYTES,
-            max_queue=32,
-            write_limit=1 << 18,
-            compression=None,
-            ping_interval=20,
-            ping_timeout=60,
-            close_timeout=2,
-            server_header=None,
+            **SETTINGS,
         ):
             pictures = asyncio.ensure_future(self._pictures())
             try:
@@ -233,6 +227,7 @@ class Server:
             int(self._patch["revision"]),
             self._handles,
             segment.levels(),
+            segment.shown(),
             output,
             n_fed,
             segment.play_block,
@@ -254,7 +249,7 @@ class Server:
 
     def _request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a request for a file, refuse one from elsewhere; None lets a WebSocket through."""
-        why = refusal(request.headers, self._port)
+        why = refusal(request.headers, self._port, is_loopback=True)
         if why:
             self._counts["pages_refused"] += 1
             return _response(HTTPStatus.FORBIDDEN, f"{why}\n")
@@ -322,8 +317,7 @@ def _count(counts: dict[str, int], throttle: Throttle) -> None:
 
 def _response(code: HTTPStatus, body: str | bytes, type: str = "text/plain") -> Response:
     data = body.encode() if isinstance(body, str) else body
-    headers = {"Content-Type": f"{type}; charset=utf-8", "Content-Length": str(len(data)), "Connection": "close"}
-    return Response(code.value, code.phrase, Headers(headers | HEADERS), data)
+    return response(code, data, f"{type}; charset=utf-8", HEADERS)
 
 
 _FILES = {
@@ -336,10 +330,6 @@ _FILES = {
 def main(arguments: str) -> None:
     """The process: `arguments` as feed.py gives them."""
     fds = json.loads(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_logging()
     segment = _native.Segment.look(fds["segment"])
-    engine = socket.socket(fileno=fds["lines"])
-    engine.setblocking(False)
-    listener = socket.socket(fileno=fds["listener"])
-    listener.setblocking(False)
-    asyncio.run(Server(segment, engine).run(listener))
+    asyncio.run(Server(segment, inherited(fds["lines"])).run(inherited(fds["listener"])))

@@ -16,29 +16,29 @@ from typing import Any
 from urllib.parse import unquote
 
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from pyengine import osc
 from pyengine.framing import framed
 from pyengine.messages import MAX_DATAGRAM_BYTES, build
-from pyengine.oscquery.guard import Throttle, refusal
+from pyengine.oscquery.announce import JSON, TCP, UDP, Announcer
 from pyengine.oscquery.namespace import ATTRIBUTES, Changes, Namespace
+from pyengine.serving.guard import Throttle, refusal
+from pyengine.serving.http import SETTINGS, begin_logging, inherited, response
 
 logger = logging.getLogger(__name__)
 
 MAX_TOOLS = 32  # WebSockets that are open
 MAX_LISTENED = 20_000  # paths of one tool
 MAX_WAITING = 1000  # messages for one tool; one that reads so slowly is cut
-MAX_REFUSED = 5000  # messages of one tool beyond its rate; then it is cut
+MESSAGES_A_S, BURST, MOST_DROPPED = 1000.0, 1000, 5000  # of one tool; then it is cut
 MAX_REQUEST_BYTES = 8192
 ASK_S = 30.0
 NICE = 5  # the audio comes first
 TAKEN = (b"/mod/", b"/gate/")  # what a tool may send over its WebSocket; all else goes to the OSC port
 EXTENSIONS = ("ACCESS", "VALUE", "RANGE", "DESCRIPTION", "TYPE", "UNIT", "CLIPMODE")
 COMMANDS = ("LISTEN", "IGNORE", "PATH_CHANGED", "PATH_ADDED", "PATH_REMOVED")
-HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Connection": "close"}
 
 
 class Engine:
@@ -101,7 +101,7 @@ class Tool:
     def __init__(self, connection: ServerConnection) -> None:
         self.connection = connection
         self.listened: set[str] = set()
-        self.throttle = Throttle()
+        self.throttle = Throttle(MESSAGES_A_S, BURST, MOST_DROPPED)
         self._texts: deque[str] = deque()
         self._values: dict[str, bytes] = {}
         self._is_due = asyncio.Event()
@@ -142,6 +142,7 @@ class Server:
         self._is_stale = False
         self._is_fetching = False
         self._generation = -1
+        self._announcer: Announcer | None = None
 
     # ---- the engine ----------------------------------------------------------------------------------
 
@@ -217,21 +218,24 @@ class Server:
         self._is_loopback = ip_address(listener.getsockname()[0]).is_loopback
         reading = asyncio.ensure_future(self._engine.run())
         following = asyncio.ensure_future(self.follow())
+        announced = None
+        if self._facts["announces"]:
+            ports = {JSON: self._port, UDP: self._facts["osc_port"], TCP: self._facts["osc_tcp_port"]}
+            there = {kind: port for kind, port in ports.items() if port is not None}
+            self._announcer = Announcer(self._facts["name"], self._facts["osc_host"], there)
+            announced = asyncio.ensure_future(self._announcer.start())
         async with serve(
             self._talk,
             sock=listener,
             process_request=self._answer,
             max_size=MAX_REQUEST_BYTES,
-            max_queue=32,
-            write_limit=1 << 18,
-            compression=None,
-            open_timeout=10,
-            ping_interval=20,
-            ping_timeout=60,
-            close_timeout=2,
-            server_header=None,
+            **SETTINGS,
         ):
             await asyncio.wait([reading, following], return_when=asyncio.FIRST_COMPLETED)
+            if self._announcer is not None and announced is not None:
+                announced.cancel()
+                await asyncio.gather(announced, return_exceptions=True)
+                await self._announcer.close()
             reading.cancel()
             if following.done():
                 following.result()
@@ -239,7 +243,8 @@ class Server:
 
     async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a question; None lets a WebSocket through."""
-        why = refusal(request.headers, self._port, self._is_loopback)
+        names = (self._announcer.host_name,) if self._announcer is not None else ()
+        why = refusal(request.headers, self._port, self._is_loopback, names)
         if why:
             return _response(HTTPStatus.FORBIDDEN, {"ERROR": why})
         await self._is_ready.wait()
@@ -268,7 +273,7 @@ class Server:
         here = connection.local_address[0]
         host = here if self._facts["osc_host"] == "0.0.0.0" else self._facts["osc_host"]
         return {
-            "NAME": self._facts["name"],
+            "NAME": self._announcer.name if self._announcer is not None else self._facts["name"],
             "OSC_IP": host,
             "OSC_PORT": self._facts["osc_port"],
             "OSC_TRANSPORT": "UDP",
@@ -287,7 +292,7 @@ class Server:
             async for message in connection:
                 if tool.throttle.takes(time.monotonic()):
                     self._on_message(tool, message)
-                elif tool.throttle.refused > MAX_REFUSED:
+                elif tool.throttle.is_flooded:
                     await connection.close(1008, "too many messages")
         except ConnectionClosed:
             pass
@@ -319,9 +324,7 @@ class Server:
 
 
 def _response(code: HTTPStatus, body: Any) -> Response:
-    data = b"" if body is None else json.dumps(body, allow_nan=False).encode()
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(data))} if body is not None else {}
-    return Response(code.value, code.phrase, Headers(headers | HEADERS), data)
+    return response(code, None if body is None else json.dumps(body, allow_nan=False).encode(), "application/json")
 
 
 async def _serve(engine: socket.socket, listener: socket.socket, facts: dict[str, Any]) -> None:
@@ -332,11 +335,6 @@ async def _serve(engine: socket.socket, listener: socket.socket, facts: dict[str
 def main(arguments: str) -> None:
     """The process: `arguments` as launch.py gives them."""
     given = json.loads(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # what strangers send is not worth a line each
+    begin_logging()
     os.nice(NICE)
-    engine = socket.socket(fileno=given["engine"])
-    listener = socket.socket(fileno=given["listener"])
-    for sock in (engine, listener):
-        sock.setblocking(False)
-    asyncio.run(_serve(engine, listener, given["facts"]))
+    asyncio.run(_serve(inherited(given["engine"]), inherited(given["listener"]), given["facts"]))

@@ -74,7 +74,7 @@ static inline uint32_t cable_param(const PeRegistry *registry, uint32_t module, 
   PeModuleInfo info;
   CHECK(pe_registry_info(registry, module, &info) == PE_OK);
   *param = random_below(r, info.n_params);
-  return info.params[*param].flags & PE_PARAM_CABLE;
+  return !(info.params[*param].flags & PE_PARAM_EVENT);
 }
 
 static inline void patch_draw(Patch *p, const PeRegistry *registry, Random *r, uint32_t block_frames, uint32_t n_channels) {

@@ -1,26 +1,23 @@
 """Drives one module of csrc/dsp alone: inputs and cables as arrays, commands at frames, blocks split at will.
 
-The modules are compiled once per process with the system's compiler, together with tests/c/drive.c.
+The modules are compiled with the system's compiler, together with tests/c/drive.c (built.py).
 """
 
 from __future__ import annotations
 
-import atexit
-import os
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import built
 import cffi
 import numpy as np
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fPIC", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 RATE_HZ = 48000.0
 
 Samples = NDArray[np.float32]
@@ -81,33 +78,23 @@ class Result:
         return self.outputs[0]
 
 
-def compiled_objects(directory: Path, compiler: str) -> list[Path]:
-    """Compile each source of csrc/dsp on its own and return the objects."""
-    objects = []
-    for source in sorted((ROOT / "csrc" / "dsp").glob("*.c")):
-        objects.append(directory / (source.stem + ".o"))
-        subprocess.run([compiler, *FLAGS, "-c", str(source), "-o", str(objects[-1])], check=True)
-    return objects
-
-
 @cache
 def build() -> tuple[Any, Any, list[Path]]:
     """Return (ffi, library, objects). At import already, as the tests are parametrised over the registry."""
-    directory = tempfile.TemporaryDirectory(prefix="pyengine-dsp-")
-    atexit.register(directory.cleanup)
-    compiler = os.environ.get("CC", "cc")
-    path = Path(directory.name)
-    objects = compiled_objects(path, compiler)
-    library = path / "drive.so"
-    subprocess.run(
-        [compiler, *FLAGS, "-shared", "-I", str(ROOT / "csrc"), str(ROOT / "tests" / "c" / "drive.c")]
-        + [str(o) for o in objects]
-        + ["-o", str(library)],
-        check=True,
-    )
+    compiler = built.c_compiler()
+    assert compiler, "there is no C compiler on this machine"
+    found = built.objects(compiler, built.STRICT, sorted(built.CSRC.rglob("*.c")))
+    objects = [out for source, out in found.items() if source.parent.name == "dsp"]
+    words = [str(ROOT / "tests" / "c" / "drive.c"), *map(str, objects)]
+    command = [compiler, *built.STRICT, "-shared", *words]
+
+    def link(folder: Path) -> None:
+        subprocess.run([*command, "-o", str(folder / "drive.so")], check=True)
+
+    folder = built.made("drive", [built.version(compiler), *command], link)
     ffi = cffi.FFI()
     ffi.cdef((ROOT / "csrc" / "api.h").read_text() + (ROOT / "tests" / "c" / "drive.h").read_text())
-    return ffi, ffi.dlopen(str(library)), objects
+    return ffi, ffi.dlopen(str(folder / "drive.so")), objects
 
 
 def _param(ffi: Any, lib: Any, index: int, p: Any) -> Param:

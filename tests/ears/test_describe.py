@@ -16,8 +16,8 @@ from sounds import RATE_HZ, at_places, kick, noise, pink, saw, shaped, sine, tim
 
 import pyengine
 from pyengine.ears import describe
-from pyengine.ears.loudness import k_weighted, weighting
-from pyengine.ears.sound import note_of
+from pyengine.ears.loudness import k_weighted, loudness, weighting
+from pyengine.ears.sound import as_sound, note_of
 from pyengine.errors import CommandError
 
 MINUS_12 = 10 ** (-12 / 20)
@@ -82,10 +82,10 @@ def test_loudness_and_range_agree_with_pyloudnorm(seed: int) -> None:
     level = np.repeat(np.random.default_rng(seed).uniform(0.003, 0.5, 20), 3 * RATE_HZ)
     x = np.stack([noise(60.0, 0.3, seed), pink(60.0, 0.3, seed)], 1) * level[:, None]
     meter = pyloudnorm.Meter(RATE_HZ, filter_class="DeMan")
-    found = described(x)["loudness"]
+    found = loudness(as_sound(x, RATE_HZ)).figures()
     assert found["integrated_lufs"] == pytest.approx(meter.integrated_loudness(x), abs=0.05)
     if hasattr(meter, "loudness_range"):  # which adds 1.5 s of silence
-        found = described(np.pad(x, ((0, 3 * RATE_HZ // 2), (0, 0))))["loudness"]
+        found = loudness(as_sound(np.pad(x, ((0, 3 * RATE_HZ // 2), (0, 0))), RATE_HZ)).figures()
         assert found["range_lu"] == pytest.approx(meter.loudness_range(x), abs=0.3)
 
 

@@ -1,7 +1,10 @@
 // A card for every module: a slider for every parameter, a button for every gate. Ranges, units and choices are those
 // that the engine tells of its modules.
+import { rowsOf } from "./cables.js";
+import { make, numberIn, short } from "./dom.js";
 import { colourOf } from "./graph.js";
 
+const UNITS = { semitones: "st" }; // where there is little room
 const LOW_MS = 0.1, LOW_HZ = 1; // where the logarithmic scale of a range that begins at 0 begins
 const STEPS = 1000;
 const HELD_MS = 400; // a slider that is dragged is not moved by what comes back
@@ -19,17 +22,9 @@ export function scaleOf(param) {
   return [(t) => low + t * (high - low), (v) => (v - low) / (high - low)];
 }
 
-const short = (v) => (v === 0 ? "0" : Math.abs(v) >= 1000 ? v.toFixed(0) : Math.abs(v) >= 100 ? v.toFixed(1) : Number(v.toPrecision(3)).toString());
-
-function make(tag, fields = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), fields);
-  element.append(...children);
-  return element;
-}
-
 export class Cards {
-  constructor(root, filter, send, onChoose) {
-    Object.assign(this, { root, filter, send, onChoose, modules: {}, cards: new Map(), params: new Map() });
+  constructor(root, filter, send, edit, onChoose) {
+    Object.assign(this, { root, filter, send, edit, onChoose, onValue: null, modules: {}, cards: new Map(), params: new Map() });
     filter.addEventListener("input", () => this.sift());
   }
 
@@ -42,6 +37,8 @@ export class Cards {
 
   setPatch(nodes, cables) {
     const driven = new Set(cables.filter((c) => c.is_mod).map((c) => `${c.to}.${c.text.split(".").pop()}`));
+    const coming = new Map(); // handle -> cables
+    for (const cable of cables) coming.set(cable.to, [...(coming.get(cable.to) ?? []), cable]);
     const kept = new Map();
     for (const node of nodes) {
       let card = this.cards.get(node.handle);
@@ -49,6 +46,7 @@ export class Cards {
       card.className = `card ${node.state}${card.classList.contains("chosen") ? " chosen" : ""}`;
       card.querySelector(".tag").textContent = node.state === "new" ? "pending" : node.state === "gone" ? "to be removed" : "";
       for (const row of card.querySelectorAll(".row")) row.classList.toggle("driven", driven.has(`${node.handle}.${row.dataset.name}`));
+      this.showCables(card, coming.get(node.handle) ?? []);
       kept.set(node.handle, card);
       for (const param of this.modules[node.type]?.params ?? []) this.show(node.handle, param.name, node.values[param.name] ?? param.default);
     }
@@ -59,23 +57,33 @@ export class Cards {
     this.sift();
   }
 
+  showCables(card, cables) {
+    const text = JSON.stringify(cables);
+    if (card.cables === text) return;
+    card.cables = text;
+    card.querySelector(".cables").replaceChildren(...rowsOf(cables.filter((cable) => cable.state !== "gone"), this.edit));
+  }
+
   forget(handle, card) {
     card.remove();
     for (const key of [...this.params.keys()]) if (key.startsWith(`${handle}.`)) this.params.delete(key);
   }
 
   build(node) {
-    const title = make("h3", {}, make("span", { textContent: node.id }), make("span", { className: "dim", textContent: node.type }), make("span", { className: "tag" }));
+    const title = make("h3", { tabIndex: 0 }, make("span", { textContent: node.id }), make("span", { className: "dim", textContent: node.type }), make("span", { className: "tag" }));
     title.style.borderLeft = `3px solid ${colourOf(node.type)}`;
     title.style.borderRadius = "7px 0 0 0";
     const card = make("article", { className: "card" }, title);
     card.dataset.node = node.id;
     card.dataset.handle = node.handle;
-    title.addEventListener("click", () => {
+    const choose = () => {
       this.choose(node.handle, false);
       this.onChoose(node.handle);
-    });
+    };
+    title.addEventListener("click", choose);
+    title.addEventListener("keydown", (event) => event.key === "Enter" && choose());
     (this.modules[node.type]?.params ?? []).forEach((param, index) => card.append(this.row(node, param, index)));
+    card.append(make("div", { className: "cables" }));
     return card;
   }
 
@@ -90,17 +98,21 @@ export class Cards {
       else this.send(`/mod/${node.id}/${param.name}`, value);
     };
     const name = `${node.id}.${param.name}`;
-    if (param.is_gate) {
-      const button = make("button", { className: "gate" });
-      button.dataset.param = name;
+    entry.set = set;
+    if (param.is_event) {
+      row.append(...this.deed(name, param, set));
+      entry.show = () => {};
+    } else if (param.is_gate) {
+      const button = make("button", { className: "gate", ariaLabel: name, data: { param: name } });
       button.addEventListener("click", () => set(entry.value >= 0.5 ? 0 : 1));
       entry.show = (v) => {
-        button.textContent = v >= 0.5 ? "open" : "closed";
+        button.textContent = (param.name === "gate" ? ["closed", "open"] : ["off", "on"])[Number(v >= 0.5)];
+        button.ariaPressed = String(v >= 0.5);
         button.classList.toggle("on", v >= 0.5);
       };
       row.append(button);
     } else if (param.choices.length) {
-      const select = make("select", {}, ...param.choices.map((text, i) => make("option", { value: i, textContent: text })));
+      const select = make("select", { ariaLabel: name }, ...param.choices.map((text, i) => make("option", { value: i, textContent: text })));
       select.dataset.param = name;
       select.addEventListener("change", () => set(Number(select.value)));
       entry.show = (v) => (select.value = Math.round(v));
@@ -113,6 +125,14 @@ export class Cards {
     return row;
   }
 
+  /** What is done and not kept: a number and a button. */
+  deed(name, param, set) {
+    const number = make("input", { type: "text", inputMode: "decimal", value: short(param.default), ariaLabel: name, data: { param: name } });
+    const button = make("button", { className: "small", textContent: "do", title: `/mod/${name.replace(".", "/")}` });
+    button.addEventListener("click", () => numberIn(number) !== null && set(numberIn(number)));
+    return [make("span", { className: "value deed" }, number, make("span", { textContent: param.unit })), button];
+  }
+
   slider(name, param, entry, set) {
     const [valueOf, placeOf] = scaleOf(param);
     const range = make("input", { type: "range", min: 0, max: STEPS, step: 1, ariaLabel: name });
@@ -122,8 +142,8 @@ export class Cards {
     range.addEventListener("input", () => set(Number(valueOf(range.value / STEPS).toPrecision(6))));
     range.addEventListener("dblclick", () => set(param.default));
     number.addEventListener("change", () => {
-      const v = Number(number.value.replace(",", "."));
-      if (number.value.trim() !== "" && Number.isFinite(v)) set(v); // out of range: the engine says so
+      const v = numberIn(number);
+      if (v !== null) set(v); // out of range: the engine says so
       else entry.show(entry.value);
     });
     entry.show = (v) => {
@@ -132,7 +152,7 @@ export class Cards {
       range.style.setProperty("--at", `${100 * t}%`);
       if (document.activeElement !== number) number.value = short(v);
     };
-    return [range, make("span", { className: "value" }, number, make("span", { textContent: param.unit }))];
+    return [range, make("span", { className: "value" }, number, make("span", { textContent: UNITS[param.unit] ?? param.unit }))];
   }
 
   show(handle, name, value) {
@@ -140,6 +160,7 @@ export class Cards {
     if (!entry || entry.value === value) return;
     entry.value = value;
     entry.show(value);
+    this.onValue?.(handle, name, value);
   }
 
   /** A value was set, here or elsewhere. Returns the words for the log. */

@@ -1,11 +1,14 @@
 // The patch as a graph: laid out in layers from sources to what they feed, one connected part beside the other. What
 // changes with the patch is drawn on one canvas, what changes with the sound on another above it.
 
-const WIDE = 138, HIGH = 46, GAP_X = 58, GAP_Y = 16, PART_GAP = 34;
+import { wordsOf } from "./cables.js";
+
+const WIDE = 138, HIGH = 46, GAP_X = 46, GAP_Y = 13, PART_GAP = 34;
 const METER = { left: 9, right: 9, top: 35, high: 4 };
 const TRIES = 40;
 const FLOOR_DB = -60;
 const GLOWS = 4;
+const FONT = "Inter, 'Segoe UI', 'DejaVu Sans', sans-serif";
 const COLOURS = ["#3ddbb4", "#4cc9f0", "#b08cff", "#f5b942", "#f07ac1", "#8ad35f", "#ff8f5d", "#6ea8fe"];
 
 export const colourOf = (type) => {
@@ -15,6 +18,8 @@ export const colourOf = (type) => {
 };
 
 export const dbOf = (level) => (level > 1e-6 ? 20 * Math.log10(level) : -120);
+const SMALL = 0.72; // a scale
+const LINES = { sound: "#3f6485", mod: "#7a62b8", cue: "#a88d4e" };
 const share = (level) => Math.min(1, Math.max(0, 1 - dbOf(level) / FLOOR_DB));
 
 // ---- layout ---------------------------------------------------------------------------------------------------
@@ -137,25 +142,28 @@ function pack(parts, most) {
 
 export class Graph {
   constructor(stage, still, live, onChoose) {
-    Object.assign(this, { stage, still, live, onChoose, nodes: [], cables: [], chosen: 0, k: 1, tx: 0, ty: 0, isMoved: false });
+    Object.assign(this, { stage, still, live, onChoose, nodes: [], cables: [], cues: [], chosen: 0, k: 1, tx: 0, ty: 0, isMoved: false });
     this.hold = new Float32Array(0);
     new ResizeObserver(() => this.resize()).observe(stage);
     live.addEventListener("pointerdown", (event) => this.grab(event));
     live.addEventListener("wheel", (event) => this.zoom(event), { passive: false });
     live.addEventListener("dblclick", () => this.fit());
+    live.addEventListener("keydown", (event) => this.key(event));
   }
 
-  setPatch(nodes, cables) {
+  setPatch(nodes, cables, cues, hasSound) {
     const old = new Map(this.nodes.map((node) => [node.handle, node]));
-    const shape = nodes.map((n) => n.handle).join() + cables.map((c) => `${c.from}>${c.to}`).join();
+    const shape = nodes.map((n) => n.handle).join() + [...cables, ...cues].map((c) => `${c.from}>${c.to}`).join();
     this.nodes = nodes.map((node) => ({ ...node, x: old.get(node.handle)?.x ?? 0, y: old.get(node.handle)?.y ?? 0, colour: colourOf(node.type) }));
     const index = new Map(this.nodes.map((node, i) => [node.handle, i]));
-    this.cables = cables.map((cable) => ({ ...cable, a: index.get(cable.from), b: index.get(cable.to) }));
+    const placed = (line) => ({ ...line, a: index.get(line.from), b: index.get(line.to) });
+    this.cables = cables.map((cable) => ({ ...placed(cable), words: wordsOf(cable) }));
+    this.cues = cues.map((cue) => ({ ...placed(cue), is_cue: true }));
     const feeds = new Set(this.cables.map((cable) => cable.a));
     const sounds = new Set(this.cables.filter((cable) => !cable.is_mod).map((cable) => cable.a));
-    this.nodes.forEach((node, i) => Object.assign(node, { isHeard: !feeds.has(i), isControl: feeds.has(i) && !sounds.has(i) }));
+    this.nodes.forEach((node, i) => Object.assign(node, { isHeard: !feeds.has(i) && hasSound(node.type), isControl: feeds.has(i) && !sounds.has(i) }));
     if (shape !== this.shape) {
-      const edges = this.cables.map((cable) => [cable.a, cable.b]);
+      const edges = [...this.cables.filter((cable) => !cable.is_feedback), ...this.cues].map((line) => [line.a, line.b]);
       layOut(this.nodes, edges, this.stage.clientWidth / Math.max(1, this.stage.clientHeight));
       this.shape = shape;
       if (!this.isMoved) return this.fit();
@@ -172,8 +180,8 @@ export class Graph {
     this.isMoved = false;
     const w = this.stage.clientWidth, h = this.stage.clientHeight;
     if (this.nodes.length && w && h) {
-      const right = Math.max(...this.nodes.map((n) => n.x)) + WIDE, low = Math.max(...this.nodes.map((n) => n.y)) + HIGH;
-      this.k = Math.min(1.35, (w - 36) / right, (h - 36) / low);
+      const right = Math.max(...this.nodes.map((n) => n.x)) + WIDE, low = Math.max(...this.nodes.map((n) => n.y)) + HIGH + 28; // room for lines below
+      this.k = Math.min(1.35, (w - 28) / right, (h - 14) / low);
       this.tx = (w - right * this.k) / 2;
       this.ty = (h - low * this.k) / 2;
     }
@@ -211,6 +219,26 @@ export class Graph {
     this.live.addEventListener("pointerup", end, { once: true });
   }
 
+  /** Arrows go to the nearest module in their direction, + - 0 zoom, Enter opens its card. */
+  key(event) {
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const zoom = { "+": 1.2, "=": 1.2, "-": 1 / 1.2 }[event.key];
+    if (!way && !zoom && event.key !== "0" && event.key !== "Enter") return;
+    event.preventDefault();
+    if (event.key === "0") return this.fit();
+    if (zoom) return this.zoomBy(zoom, this.stage.clientWidth / 2, this.stage.clientHeight / 2);
+    const here = this.nodes.find((node) => node.handle === this.chosen);
+    if (event.key === "Enter") return here && this.onChoose(here.handle);
+    let best = here ?? this.nodes[0], least = Infinity;
+    for (const node of here ? this.nodes : []) {
+      const [dx, dy] = [node.x - here.x, node.y - here.y], along = dx * way[0] + dy * way[1], aside = Math.abs(dx * way[1]) + Math.abs(dy * way[0]);
+      if (along > 1 && along + 3 * aside < least) [best, least] = [node, along + 3 * aside];
+    }
+    if (!best) return;
+    this.choose(best.handle);
+    this.onChoose(best.handle);
+  }
+
   click(event) {
     const box = this.live.getBoundingClientRect();
     const x = (event.clientX - box.left - this.tx) / this.k, y = (event.clientY - box.top - this.ty) / this.k;
@@ -223,7 +251,11 @@ export class Graph {
     event.preventDefault();
     const box = this.live.getBoundingClientRect();
     const x = event.clientX - box.left, y = event.clientY - box.top;
-    const k = Math.min(4, Math.max(0.05, this.k * Math.exp(-event.deltaY / 500)));
+    this.zoomBy(Math.exp(-event.deltaY / 500), x, y);
+  }
+
+  zoomBy(by, x, y) {
+    const k = Math.min(4, Math.max(0.05, this.k * by));
     this.tx = x - ((x - this.tx) * k) / this.k;
     this.ty = y - ((y - this.ty) * k) / this.k;
     this.k = k;
@@ -242,26 +274,62 @@ export class Graph {
   curve(g, cable) {
     const a = this.nodes[cable.a], b = this.nodes[cable.b];
     const x1 = a.x + WIDE, y1 = a.y + HIGH / 2;
+    if (x1 > b.x + 30 && !cable.is_mod) return this.back(g, x1, y1, b.x, b.y + HIGH / 2, Math.max(a.y, b.y) + HIGH);
     const [x2, y2] = cable.is_mod ? [b.x + 22, b.y + HIGH] : [b.x, b.y + HIGH / 2];
-    const bend = Math.max(28, Math.abs(x2 - x1) / 2);
+    const bend = Math.max(24, Math.abs(x2 - x1) / 2);
     g.moveTo(x1, y1);
-    if (cable.is_mod) g.bezierCurveTo(x1 + bend, y1, x2, y2 + bend, x2, y2);
-    else g.bezierCurveTo(x1 + bend, y1, x2 - bend, y2, x2, y2);
+    if (cable.is_mod) g.bezierCurveTo(x1 + Math.min(bend, 60), y1, x2, y2 + Math.min(bend, 34), x2, y2);
+    else if (x2 - x1 > WIDE && Math.abs(y2 - y1) < HIGH) { // over what stands between them
+      const top = Math.min(a.y, b.y) - 20;
+      g.bezierCurveTo(x1 + 30, y1, x1 + 20, top, x1 + GAP_X + 20, top);
+      g.lineTo(x2 - GAP_X - 20, top);
+      g.bezierCurveTo(x2 - 20, top, x2 - 30, y2, x2, y2);
+    } else g.bezierCurveTo(x1 + bend, y1, x2 - bend, y2, x2, y2);
+  }
+
+  /** A line that leads back goes below both. */
+  back(g, x1, y1, x2, y2, low) {
+    g.moveTo(x1, y1);
+    g.bezierCurveTo(x1 + 46, y1, x1 + 30, low + 22, (x1 + x2) / 2, low + 22);
+    g.bezierCurveTo(x2 - 30, low + 22, x2 - 46, y2, x2, y2);
   }
 
   drawStill() {
     const g = this.begin(this.still);
-    for (const [isMod, colour] of [[false, "#34506a"], [true, "#54457c"]])
+    const kinds = [["cue", (line) => line.is_cue, [2, 4]], ["sound", (line) => !line.is_cue && !line.is_mod, []], ["mod", (line) => line.is_mod, []]];
+    for (const [kind, isOne, dash] of kinds)
       for (const state of ["on", "new", "gone"]) {
         g.beginPath();
-        for (const cable of this.cables) if (cable.is_mod === isMod && cable.state === state) this.curve(g, cable);
-        g.strokeStyle = state === "new" ? "#f5b942" : state === "gone" ? "#5c2f36" : colour;
-        g.setLineDash(state === "on" ? [] : [5, 4]);
-        g.lineWidth = 1.6;
+        for (const line of [...this.cues, ...this.cables]) if (isOne(line) && line.state === state && !line.is_feedback) this.curve(g, line);
+        g.strokeStyle = state === "new" ? "#f5b942" : state === "gone" ? "#7a3b44" : LINES[kind];
+        g.setLineDash(state === "on" ? dash : [5, 4]);
+        g.lineWidth = kind === "cue" ? 1.3 : 1.6;
         g.stroke();
       }
+    g.beginPath();
+    for (const line of this.cables) if (line.is_feedback) this.curve(g, line);
+    g.strokeStyle = "#f07ac1";
+    g.setLineDash([9, 3]);
+    g.stroke();
     g.setLineDash([]);
     for (const node of this.nodes) this.drawNode(g, node);
+    if (this.k > 0.45) for (const cable of this.cables) if (cable.words) this.drawWords(g, cable);
+  }
+
+  /** Depth and offset of a cable, near where it ends. */
+  drawWords(g, cable) {
+    const a = this.nodes[cable.a], b = this.nodes[cable.b], isBack = a.x + WIDE > b.x + 30 && !cable.is_mod;
+    const size = Math.min(15, Math.max(11, 10 / this.k));
+    g.font = `${size}px ${FONT}`;
+    const wide = g.measureText(cable.words).width + 8;
+    const x = isBack ? (a.x + WIDE + b.x) / 2 - wide / 2 : cable.is_mod ? b.x + 26 : Math.max(a.x + WIDE + 2, b.x - wide - 4);
+    const y = isBack ? Math.max(a.y, b.y) + HIGH + 25 : cable.is_mod ? b.y + HIGH + 2 : b.y + HIGH / 2 - (a.y > b.y + 8 ? -3 : 17);
+    g.fillStyle = "#0d131aee";
+    g.beginPath();
+    g.roundRect(x, y, wide, size + 3, 4);
+    g.fill();
+    g.fillStyle = cable.is_changed || cable.state === "new" ? "#f5b942" : cable.is_feedback ? "#f79bd1" : cable.is_mod ? "#c3aaff" : "#9cc7ea";
+    g.fillText(cable.words, x + 4, y + size - 0.5);
   }
 
   drawNode(g, node) {
@@ -280,14 +348,15 @@ export class Graph {
     g.beginPath();
     g.roundRect(node.x, node.y, 4, HIGH, [7, 0, 0, 7]);
     g.fill();
+    const isSmall = this.k < SMALL; // then the id alone, as large as the box lets it be
     if (this.k > 0.22) {
       g.fillStyle = "#e3ecf4";
-      g.font = "600 13px Inter, 'Segoe UI', 'DejaVu Sans', sans-serif";
-      g.fillText(node.id, node.x + METER.left + 2, node.y + 17, WIDE - 24);
+      g.font = `600 ${isSmall ? Math.min(21, 10.5 / this.k) : 13}px ${FONT}`;
+      g.fillText(node.id, node.x + METER.left + 2, node.y + (isSmall ? 25 : 17), WIDE - 24);
     }
-    if (this.k > 0.4) {
-      g.fillStyle = "#7f92a5";
-      g.font = "11px Inter, 'Segoe UI', 'DejaVu Sans', sans-serif";
+    if (!isSmall) {
+      g.fillStyle = "#93a6b8";
+      g.font = `11px ${FONT}`;
       g.fillText(node.type, node.x + METER.left + 2, node.y + 30, WIDE - 24);
     }
     if (node.isHeard) { // goes to the output
@@ -329,7 +398,7 @@ export class Graph {
       g.beginPath();
       for (const cable of this.cables) {
         const s = share(levels[2 * cable.a + 1] ?? 0);
-        if (s <= 0 || cable.state === "new" || Math.min(GLOWS - 1, Math.floor(s * GLOWS)) !== step) continue;
+        if (s <= 0 || cable.is_feedback || cable.state === "new" || Math.min(GLOWS - 1, Math.floor(s * GLOWS)) !== step) continue;
         this.curve(g, cable);
         isAny = true;
       }

@@ -3,17 +3,23 @@ import { Graph } from "./graph.js";
 import { Signal } from "./signal.js";
 import { Cards } from "./cards.js";
 import { Slots, Log, Figures } from "./slots.js";
+import { Tracks } from "./tracks.js";
+import { Edits } from "./edits.js";
 
 const byId = (id) => document.getElementById(id);
-const HEAD_BYTES = 32;
+const HEAD_BYTES = 40, SHOWN_WORDS = 5;
+const MOST_CHARACTERS = 4000; // of one message: the server ends who sends more
 const RETRY_MS = 1000;
 
 const graph = new Graph(byId("stage"), byId("still"), byId("live"), (handle) => cards.choose(handle, true));
 const signal = new Signal(byId("scope"), byId("spectrum"), byId("out"), byId("top"));
-const cards = new Cards(byId("cards"), byId("filter"), send, (handle) => graph.choose(handle));
+const edits = new Edits(byId("atonce"), (address, ...args) => say({ address, args }), (words) => log.event(words, Date.now()));
+const cards = new Cards(byId("cards"), byId("filter"), send, edits.edit, (handle) => graph.choose(handle));
 const slots = new Slots(document.querySelectorAll(".slot"), byId("timeline"));
 const log = new Log(byId("lines"));
-const figures = new Figures(byId("counters"));
+const tracks = new Tracks(byId("tracks"), byId("trackrows"), cards, edits.edit, (address, ...args) => say({ address, args }));
+const figures = new Figures(byId("counters"), byId("trouble"));
+byId("figures").open = innerHeight >= 950;
 
 const eyes = (window.eyes = { slots, pictures: 0, drawn: 0, draw_ms: 0, worst_draw_ms: 0, revision: 0, nodes: [], levels: {} });
 let socket = null;
@@ -29,6 +35,8 @@ export function send(address, ...args) {
 }
 
 function say(message) {
+  const n = JSON.stringify(message).length;
+  if (n > MOST_CHARACTERS) return log.add(message.address, `${n} characters are more than the ${MOST_CHARACTERS} that this page sends at once; use pyengine send or a patch file`, false, Date.now());
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
 }
 
@@ -43,6 +51,12 @@ press("undo", () => say({ address: "/patch/undo", args: [] }));
 press("abort", () => say({ address: "/patch/abort", args: [] }));
 press("kill", () => say({ kill: "active" }));
 press("fit", () => graph.fit());
+document.addEventListener("keydown", (event) => {
+  if (event.key === "/" && !event.target.closest("input, textarea, select")) {
+    event.preventDefault();
+    byId("words").focus();
+  } else if (event.key === "Escape") document.activeElement?.blur();
+});
 
 const typed = [];
 let typedAt = 0;
@@ -70,14 +84,16 @@ const told = {
   hello(line) {
     hello = line;
     cards.setModules(line.modules);
+    tracks.setPatch([], []);
     signal.setRate(line.sample_rate);
     byId("output").textContent = `${line.output} · ${line.sample_rate / 1000} kHz · ${line.block_frames} frames · OSC ${line.osc_port}`;
   },
   patch(line) {
     eyes.revision = line.revision;
     eyes.nodes = line.nodes;
-    graph.setPatch(line.nodes, line.cables);
+    graph.setPatch(line.nodes, line.cables, line.cues, (type) => hello.modules[type]?.outputs.length > 0 && hello.modules[type].data !== "voices");
     cards.setPatch(line.nodes, line.cables);
+    tracks.setPatch(line.nodes, line.cues);
     const nodes = line.nodes.length, n = line.n_nodes;
     const words = [`${n} module${n === 1 ? "" : "s"}`, `${line.cables.length} cable${line.cables.length === 1 ? "" : "s"}`];
     if (nodes < n) words.push(`the first ${nodes} are drawn`);
@@ -92,6 +108,7 @@ const told = {
   },
   status(line) {
     const s = line.status;
+    edits.setStatus(s);
     slots.setStatus(s);
     figures.setStatus(s, line.web);
     const chip = (id, text, kind) => Object.assign(byId(id), { textContent: text, className: `chip ${kind}` });
@@ -108,7 +125,9 @@ const told = {
   log(line) {
     log.add(line.address, line.text, line.ok, line.at * 1000);
   },
-  reply() {},
+  reply(line) {
+    edits.onReply(line);
+  },
   echo() {},
 };
 
@@ -119,19 +138,20 @@ function time(seconds) {
 
 function read(buffer) {
   const head = new DataView(buffer);
-  const [revision, nNodes, nScope, nBands] = [0, 4, 8, 12].map((at) => head.getUint32(at, true));
-  const floats = new Float32Array(buffer, HEAD_BYTES);
+  const [revision, nNodes, nScope, nBands, nShown] = [0, 4, 8, 12, 16].map((at) => head.getUint32(at, true));
+  const floats = new Float32Array(buffer, HEAD_BYTES), words = new Uint32Array(buffer, buffer.byteLength - 4 * SHOWN_WORDS * nShown);
   let at = 0;
   const take = (n) => floats.subarray(at, (at += n));
   return {
     revision,
-    fed: head.getFloat64(16, true),
-    block: head.getFloat64(24, true),
+    fed: head.getFloat64(24, true),
+    block: head.getFloat64(32, true),
     channels: take(4),
     nodes: take(2 * nNodes),
     left: take(nScope),
     right: take(nScope),
     bands: take(nBands),
+    shown: Array.from({ length: nShown }, (_, i) => words.subarray(SHOWN_WORDS * i, SHOWN_WORDS * (i + 1))),
   };
 }
 
@@ -172,6 +192,7 @@ function draw(now) {
   picture = null;
   if (p.revision === eyes.revision) {
     graph.drawLive(p.nodes);
+    tracks.draw(p.shown);
     eyes.levels = p.nodes;
   }
   signal.draw(p);

@@ -1,9 +1,9 @@
 // What was put out: scope, spectrum and the level of both channels.
 
-const LEFT = "#4cc9f0", RIGHT = "#f07ac1", GRID = "#1b2735", WORDS = "#5f7387";
+const LEFT = "#4cc9f0", RIGHT = "#f07ac1", GRID = "#1b2735", WORDS = "#8fa3b6";
 const LOW_HZ = 20, TOP_DB = 6, FLOOR_DB = -96;
 const FALL_DB = 0.7; // of what is held of a band, a picture
-const FONT = "10px Inter, 'Segoe UI', 'DejaVu Sans', sans-serif";
+const FONT = "11px Inter, 'Segoe UI', 'DejaVu Sans', sans-serif";
 
 /** A canvas in CSS pixels, however dense the screen is. */
 function begin(canvas) {
@@ -77,12 +77,15 @@ export class Signal {
       g.fillText(`${level}`, 4, yOf(level) + 10);
     }
     g.textAlign = "center";
+    let room = 0; // from where on a word fits
     for (const hz of [50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000]) {
       if (hz > top) break;
       g.fillStyle = GRID;
       g.fillRect(Math.round(xOf(hz)), 0, 1, high);
       g.fillStyle = WORDS;
-      if (xOf(hz) < w - 10) g.fillText(hz < 1000 ? `${hz}` : `${hz / 1000}k`, xOf(hz), h - 3);
+      if (xOf(hz) < room || xOf(hz) > w - 12) continue;
+      g.fillText(hz < 1000 ? `${hz}` : `${hz / 1000}k`, xOf(hz), h - 3);
+      room = xOf(hz) + 34;
     }
     g.textAlign = "left";
     let best = 0;

@@ -86,8 +86,8 @@ export class Slots {
           g.fillRect(from, y, Math.max(wide, to - from), high);
         });
     });
-    g.fillStyle = "#5f7387";
-    g.font = "10px Inter, 'Segoe UI', 'DejaVu Sans', sans-serif";
+    g.fillStyle = "#8fa3b6";
+    g.font = "11px Inter, 'Segoe UI', 'DejaVu Sans', sans-serif";
     g.fillText("60 s ago", 0, h - 1);
     g.textAlign = "right";
     g.fillText("now", w, h - 1);
@@ -162,7 +162,8 @@ const FIGURES = [
 ];
 
 export class Figures {
-  constructor(root) {
+  constructor(root, trouble) {
+    this.trouble = trouble;
     this.fields = FIGURES.map(([name]) => {
       const row = document.createElement("div");
       row.innerHTML = `<dt>${name}</dt><dd>–</dd>`;
@@ -178,5 +179,9 @@ export class Figures {
       row.querySelector("dd").textContent = text ? text(value) : value.toLocaleString("en");
       row.className = value && kind ? kind : "";
     });
+    const found = FIGURES.map(([name, get, kind]) => [kind, get(status), name]).filter(([kind, value]) => kind && value), isBad = found.some(([kind]) => kind === "bad");
+    const words = found.length ? found.slice(0, 3).map(([, value, name]) => `${value.toLocaleString("en")} ${name}`).join(", ") : "nothing lost, nothing late";
+    if (this.trouble.textContent !== words) this.trouble.textContent = words;
+    this.trouble.className = isBad ? "bad" : found.length ? "warn" : "dim";
   }
 }
