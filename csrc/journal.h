@@ -11,13 +11,9 @@
  * `applied` is the decision of block - 1, as obeyed. PE_JOURNAL_STALE when the journal is a lap further. [rt] */
 PE_RT uint64_t pe_journal_decide(PeSegment *s, uint64_t block, uint64_t applied);
 
-/* The same for a block that may be silent: of what is new only that which changes nothing before `end_frame`. [rt] */
+/* The same for a block that may be silent: of what is new only that which changes nothing before `end_frame`, as long as
+ * nothing of it waits for a frame before that. [rt] */
 PE_RT uint64_t pe_journal_decide_quiet(PeSegment *s, uint64_t block, uint64_t applied, int64_t end_frame);
-
-/* Does a record change nothing before `end_frame`? [rt] */
-PE_RT static inline int pe_record_waits(const PeCommand *c, int64_t end_frame) {
-  return c->kind == PE_COMMAND_MARK || (c->kind == PE_COMMAND_PARAM && c->frame >= end_frame);
-}
 
 /* The standing decision, or PE_JOURNAL_STALE when there is none for exactly this block. [rt] */
 PE_RT uint64_t pe_journal_read(PeSegment *s, uint64_t block);

@@ -213,7 +213,9 @@ static void look_at_rest(PeWorker *w) {
   const int is_over = w->run->schedule.n > 0 ||
                       atomic_load_explicit(&s->newest, memory_order_acquire) != w->run->applied || /* a number, nothing else */
                       atomic_load_explicit(&s->watch_until, memory_order_acquire) > w->head;       /* a number, nothing else */
-  if (w->rest == PE_RESTING && is_over && !atomic_load_explicit(&s->clock_rests, memory_order_acquire)) { /* then play_block is the present */
+  const int is_present = !atomic_load_explicit(&s->clock_rests, memory_order_acquire); /* play_block is */
+  const int is_joined = atomic_load_explicit(&w->joining, memory_order_acquire) != NULL; /* a look: at a block that may lie ahead */
+  if (w->rest == PE_RESTING && ((is_over && is_present) || is_joined)) {
     w->rest = PE_WAKING;
     w->woken_play = UINT64_MAX;
   }

@@ -252,12 +252,14 @@ class Supervisor:
 
     @property
     def is_set_up(self) -> bool:
-        """True once every slot that is to render has rendered its lead: the first request finds its block."""
+        """True once every slot that is to render has rendered its lead, or rests: the first request finds its block."""
         board = self.board
         slots = [board.active] if board.is_cold else board.slots
-        heads = [self.segment.render_head(slot.index) if slot else 0 for slot in slots]
         is_whole = board.active is not None and (board.is_cold or self.mender.is_redundant)
-        return is_whole and min(heads) >= board.options.lead_blocks
+        return is_whole and all(slot is not None and self._has_lead(slot.index) for slot in slots)
+
+    def _has_lead(self, slot: int) -> bool:
+        return self.segment.slot_rests(slot) or self.segment.render_head(slot) >= self.board.options.lead_blocks
 
     @property
     def needs_blocks(self) -> bool:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,7 @@ import soundfile
 from waiting import wait_until
 
 from pyengine import Client, Engine, Patch, render
+from pyengine.board import Board
 from pyengine.commands import Command
 
 Samples = npt.NDArray[np.float32]
@@ -28,12 +31,17 @@ RATE_HZ = 48000
 
 
 class Live:
-    """A recorded engine and a client of it over UDP. options: those of Engine."""
+    """A recorded engine and a client of it over UDP. options: those of Engine.
 
-    def __init__(self, folder: Path, *, is_recorded: bool = True, **options: Any) -> None:
+    may_rest: workers rest as on a real-time clock; what is sent without a time then comes when they have woken.
+    """
+
+    def __init__(self, folder: Path, *, is_recorded: bool = True, may_rest: bool = False, **options: Any) -> None:
         self.folder = folder
         options = {"prime_timeout_ms": 20_000, "probation_ms": 0} | options  # a loaded machine must not refuse a commit
-        self.engine = Engine("free", osc_port=0, recordings=folder, **options)
+        config_of = Board._config
+        with mock.patch.object(Board, "_config", lambda board: replace(config_of(board), may_rest=may_rest)):
+            self.engine = Engine("free", osc_port=0, recordings=folder, **options)
         assert self.engine.osc_port
         self.client = Client(port=self.engine.osc_port, timeout_s=30)
         self._n_takes = 0

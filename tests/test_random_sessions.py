@@ -98,6 +98,7 @@ class Sessions(RuleBasedStateMachine):
         probation_ms=st.sampled_from([0.0, 0.0, 100.0, 60_000.0]),
         standby=st.sampled_from(["hot", "hot", "hot", "cold"]),
         is_logged=st.booleans(),
+        may_rest=st.booleans(),
         wanted=patches(max_nodes=7, registry=specs.registry(), types=SOUNDS),
     )
     def start(self, is_logged: bool, wanted: Patch, **options: Any) -> None:
