@@ -345,7 +345,7 @@ static uint64_t late_ns(const PeWorker *w, uint64_t block_ns) {
 static uint64_t sleep_ns(PeWorker *w) {
   if (w->run == NULL) return LONGEST_SLEEP_NS;
   if (w->segment->config.is_free_running) return w->wait_ns;
-  if (w->rest == PE_RESTING) return w->rest_blocks * block_ns_of(w);
+  if (w->rest == PE_RESTING) return w->rest_blocks * block_ns_of(w) < LONGEST_SLEEP_NS ? w->rest_blocks * block_ns_of(w) : LONGEST_SLEEP_NS;
   const PeConfig *c = &w->segment->config;
   const uint32_t request = atomic_load_explicit(&w->segment->largest_request, memory_order_relaxed); /* a figure that only grows */
   const double frames = request > c->block_frames ? request : c->block_frames;

@@ -363,23 +363,27 @@ def test_workers_show_signs_of_life_however_long_a_block_lasts() -> None:
         assert engine.status()["worker_deaths"] == 0
 
 
-def test_an_engine_without_a_patch_renders_ahead_and_one_with_a_patch_does_not(tmp_path: Path) -> None:
-    """So that its workers sleep. What was rendered at one look is compared with what is played at a later one, so
-    that it is no further ahead than the lead however long the looks take.
+def test_an_engine_rests_while_it_is_silent_until_something_is_set(tmp_path: Path) -> None:
+    """Without a patch, and with one that is silent; one that sounds is never further ahead than the lead. What was
+    rendered at one look is compared with what is played at a later one, however long the looks take.
     """
 
     def ahead(engine: Engine) -> int:
         heads = [slot["render_head"] for slot in engine.status()["slots"]]
         return max(heads) - int(engine.status()["play_block"])
 
+    def is_at_rest(engine: Engine) -> bool:
+        return all(slot["is_at_rest"] for slot in engine.status()["slots"])
+
     with Engine("none", osc_port=0, recordings=tmp_path, probation_ms=0) as engine:
         lead = engine.status()["effective_lead_blocks"]
-        wait_until(lambda: ahead(engine) > lead)
+        wait_until(lambda: is_at_rest(engine))
         engine.create("osc1", "simple_sine")
         engine.commit()
         wait_until(lambda: engine.status()["is_redundant"])
-        wait_until(lambda: ahead(engine) <= lead)  # what was rendered before the commit is played
-        assert all(ahead(engine) <= lead for _ in range(50))
+        assert all(ahead(engine) <= lead and not is_at_rest(engine) for _ in range(50))
+        engine.set("osc1", "gain", 0.0)  # it goes on: nobody says that it comes back
+        assert not any(is_at_rest(engine) for _ in range(50))
         engine.clear()
         engine.commit(allow_silence=True)
-        wait_until(lambda: ahead(engine) > lead)
+        wait_until(lambda: is_at_rest(engine))
