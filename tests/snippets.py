@@ -36,8 +36,8 @@ make() {{
   line=$(command make --no-print-directory -n -o .venv/.installed "$1") || return
   case "$1:$line" in
     *$'\\n'*) echo "more than a command: $line"; return 1 ;;
-    run:.venv/bin/pyengine\ demo) $line --device free ;;
-    test:.venv/bin/pytest\ *) (cd '{ROOT}' && eval "'$OLDPWD'/$line tests/test_slots.py") ;;
+    run:.venv/bin/pyengine\\ demo) $line --device free ;;
+    test:.venv/bin/pytest\\ *) (cd '{ROOT}' && eval "'$OLDPWD'/$line tests/test_slots.py") ;;
     *) echo "nobody has said how to run this in a test: $line"; return 1 ;;
   esac
 }}
