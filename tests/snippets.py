@@ -33,11 +33,12 @@ LIMIT_S = 300.0  # for a page that hangs
 BEGIN = f"""trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
 make() {{
   local line
-  line=$(command make -n -o .venv/.installed "$1") || return
-  case $1 in
-    run) $line --device free ;;
-    test) (cd '{ROOT}' && eval "'$OLDPWD'/$line tests/test_slots.py") ;;
-    *) echo "nobody has said how to run 'make $1' in a test"; return 1 ;;
+  line=$(command make --no-print-directory -n -o .venv/.installed "$1") || return
+  case "$1:$line" in
+    *$'\\n'*) echo "more than a command: $line"; return 1 ;;
+    run:.venv/bin/pyengine\\ demo) $line --device free ;;
+    test:.venv/bin/pytest\\ *) (cd '{ROOT}' && eval "'$OLDPWD'/$line tests/test_slots.py") ;;
+    *) echo "nobody has said how to run this in a test: $line"; return 1 ;;
   esac
 }}
 """
@@ -172,7 +173,8 @@ def missing_tool(steps: Sequence[Step]) -> str | None:
 def environment() -> dict[str, str]:
     """The environment of a user who has activated the one that runs the tests."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    foreign = ("PYTEST_", "MAKE", "MFLAGS")  # of who has started the tests
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return kept | {"PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "PIP_NO_INDEX": "1"}
 
 

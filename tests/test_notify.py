@@ -74,6 +74,24 @@ def test_a_commit_is_told_with_what_stayed_and_what_is_new(live: Live, listener:
     assert {event.address for event in told.events} == {"/event/commit"}
 
 
+def fall_over(live: Live) -> int:
+    """Let the active worker die, so that the other slot is heard; return the slot that was.
+
+    On a busy machine its successor may be there before the clock wants the blocks: then it dies too.
+    """
+    struck: list[int] = []
+
+    def has_moved() -> bool:
+        live.await_redundancy()
+        struck.append(live.status()["active_slot"])
+        os.kill(live.pid(struck[-1]), signal.SIGKILL)
+        live.advance(4800)
+        return bool(live.status()["active_slot"] != struck[-1])
+
+    wait_until(has_moved, 60)
+    return struck[-1]
+
+
 def test_a_fail_over_is_told_with_every_state_of_the_slots(live: Live, listener: Client) -> None:
     live.client.create("osc1", "simple_sine")
     live.commit()
@@ -82,15 +100,14 @@ def test_a_fail_over_is_told_with_every_state_of_the_slots(live: Live, listener:
     listener.subscribe("slots")
     told.wait("/event/slot", 2)
     assert sorted(s for _, s, _ in told.found("/event/slot")) == ["active", "replica"]
-    active = live.status()["active_slot"]
-    live.kill(active)
-    live.advance(4800)
+    active = fall_over(live)
     live.await_redundancy()
     [(heard, _, generation)] = told.wait("/event/fallback")
     assert (heard, generation) == (1 - active, 1)
     wait_until(lambda: bool(told.wait("/event/slot", 3)) and told.found("/event/slot")[-1][1] == "replica")
     states = [state for slot, state, _ in told.found("/event/slot")[2:] if slot == active]
-    assert states == ["dead", "joining", "replica"]
+    deaths = [at for at, state in enumerate(states) if state == "dead"]
+    assert states[deaths[-1] :] == ["dead", "joining", "replica"]
     told.wait("/event/slot", 3)
     assert (1 - active, "active") in [(slot, state) for slot, state, _ in told.found("/event/slot")]
 
@@ -132,15 +149,7 @@ def test_counters_of_trouble_are_told_when_they_go_up(live: Live, listener: Clie
     told = Told(listener)
     listener.subscribe("counters")
     [before] = told.wait("/event/counters")
-
-    def is_missed() -> bool:
-        """A worker dies; on a busy machine its successor may be there before the clock wants the next block."""
-        live.await_redundancy()
-        os.kill(live.pid(live.status()["active_slot"]), signal.SIGKILL)
-        live.advance(4800)
-        return live.counters()["hedged_blocks"] > before["hedged_blocks"]
-
-    wait_until(is_missed, 60)
+    fall_over(live)
     wait_until(lambda: told.wait("/event/counters", 2)[-1]["hedged_blocks"] > before["hedged_blocks"])
     assert told.found("/event/counters")[-1]["frames_underrun"] == 0
 
