@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # In a process of its own, as no process with threads may fork a terminal. It ends with whoever has started it, and the
-# terminal with it.
+# terminal with it: signals mean there what they mean, though the tests may have been started with nohup, or before a &.
 SPAWN = """
-import os, pty, sys
+import os, pty, signal, sys
+
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
 
 def read(fd):
     return os.read(fd, 1024) or (fd == 0 and os._exit(1)) or b""
