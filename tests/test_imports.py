@@ -121,6 +121,7 @@ HEADERS = [
     "dsp/drum.h",
     "dsp/simd.h",
     "dsp/param_simd.h",
+    "dsp/phase_simd.h",
     "dsp/sine_simd.h",
     "dsp/adsr_simd.h",
     "dsp/biquad_simd.h",

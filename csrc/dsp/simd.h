@@ -15,6 +15,50 @@
 
 #include "../rt.h"
 
+/* Four floats, whatever the instruction set: for what goes side by side in fours. */
+typedef float   PeQuad __attribute__((vector_size(16)));
+typedef int32_t PeQuadMask __attribute__((vector_size(16)));
+
+PE_RT_INLINE PeQuad pe_quad_load(const float *p) {
+  PeQuad v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+PE_RT_INLINE void pe_quad_store(float *p, PeQuad v) { memcpy(p, &v, sizeof v); }
+
+/* 0 where the mask is 0. */
+PE_RT_INLINE PeQuad pe_quad_masked(PeQuad v, PeQuadMask mask) { return (PeQuad)((PeQuadMask)v & mask); }
+
+PE_RT_INLINE PeQuad pe_quad_size(PeQuad v) { return pe_quad_masked(v, 0x7fffffff - (PeQuadMask){0}); }
+
+/* Within +-most; NaN gives `most`. */
+PE_RT_INLINE PeQuad pe_quad_within(PeQuad v, float most) {
+  const PeQuad limit = most - (PeQuad){0};
+#if defined(__x86_64__)
+  return (PeQuad)_mm_max_ps(_mm_min_ps((__m128)v, (__m128)limit), (__m128)(-limit));
+#else
+  const PeQuadMask is_less = v < limit, is_more = v > -limit;
+  v = (PeQuad)(((PeQuadMask)v & is_less) | ((PeQuadMask)limit & ~is_less));
+  return (PeQuad)(((PeQuadMask)v & is_more) | ((PeQuadMask)(-limit) & ~is_more));
+#endif
+}
+
+/* Rows become columns. */
+PE_RT_INLINE void pe_quads_turn(PeQuad q[4]) {
+#if defined(__x86_64__)
+  const __m128 a = _mm_unpacklo_ps((__m128)q[0], (__m128)q[1]), b = _mm_unpacklo_ps((__m128)q[2], (__m128)q[3]);
+  const __m128 c = _mm_unpackhi_ps((__m128)q[0], (__m128)q[1]), d = _mm_unpackhi_ps((__m128)q[2], (__m128)q[3]);
+  q[0] = (PeQuad)_mm_movelh_ps(a, b);
+  q[1] = (PeQuad)_mm_movehl_ps(b, a);
+  q[2] = (PeQuad)_mm_movelh_ps(c, d);
+  q[3] = (PeQuad)_mm_movehl_ps(d, c);
+#else
+  const PeQuad x = q[0], y = q[1], z = q[2], w = q[3];
+  for (uint32_t k = 0; k < 4; k++) q[k] = (PeQuad){x[k], y[k], z[k], w[k]};
+#endif
+}
+
 #endif
 
 #undef VF
