@@ -129,7 +129,7 @@ HEADERS = [
     "dsp/pan_simd.h",
     "dsp/noise_simd.h",
     "dsp/osc_simd.h",
-    "dsp/drive_curves.h",
+    "dsp/drive_curves_simd.h",
     "dsp/drive_simd.h",
     "dsp/sampler_simd.h",
     "dsp/reverb_simd.h",

@@ -238,9 +238,9 @@ def test_a_huge_address_is_refused_with_a_short_echo(length: int) -> None:
 
 def test_a_huge_string_is_refused_quickly() -> None:
     datagram = message("/patch/delete", "x" * 60_000)
-    started = time.perf_counter()
+    started = time.process_time()
     assert "a string of 60000 bytes" in only(datagram).fault
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 @pytest.mark.parametrize(
@@ -404,8 +404,8 @@ def test_time_tags_are_ntp_times() -> None:
 
 def test_a_datagram_full_of_nonsense_is_refused_quickly() -> None:
     nonsense = [message(f"/patch/crea{number}") for number in range(2500)]
-    started = time.perf_counter()
+    started = time.process_time()
     [group] = decode(bundle(*nonsense))
-    assert time.perf_counter() - started < 0.3  # 0.03 s here
+    assert time.process_time() - started < 0.3  # 0.03 s here
     assert "did you mean" in group.requests[0].fault
     assert all("unknown address" in request.fault for request in group.requests)

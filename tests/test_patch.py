@@ -331,14 +331,14 @@ def test_json_may_hold_choices_and_gates_by_name_but_no_nan() -> None:
 
 def test_reading_a_hopeless_patch_ends_soon() -> None:
     nodes = [{"id": f"n{number}", "type": "simple_sin"} for number in range(10_000)]
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(PatchError, match="first 200 faults"):
         Patch.from_json({"version": 1, "nodes": nodes}, registry=REGISTRY)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_ten_thousand_nodes_are_built_and_validated_in_well_under_a_second(patch: Patch) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for number in range(10_000):
         patch.create(f"n{number}", "biquad_filter").set(f"n{number}", "cutoff", 100.0)
         if number:
@@ -346,11 +346,11 @@ def test_ten_thousand_nodes_are_built_and_validated_in_well_under_a_second(patch
             if number > 1:
                 patch.connect(f"n{number - 1}", f"n{number}.q")
     patch.copy().validate(48_000)
-    assert time.perf_counter() - started < 1.5  # 0.2 s here; the rest is for slow machines
-    started = time.perf_counter()
+    assert time.process_time() - started < 1.5  # 0.2 s here; the rest is for slow machines
+    started = time.process_time()
     for number in range(10_000):
         patch.delete(f"n{number}")
-    assert not patch.cables and time.perf_counter() - started < 1
+    assert not patch.cables and time.process_time() - started < 1
 
 
 def test_more_nodes_and_cables_than_the_engine_takes_are_faults(patch: Patch) -> None:

@@ -238,7 +238,7 @@ def test_an_editor_of_another_system_does_no_harm(tmp_path: Path) -> None:
 def test_the_page_about_patch_files_shows_one_that_is_right() -> None:
     page = (Path(__file__).resolve().parents[1] / "docs" / "patches.md").read_text(encoding="utf-8")
     shown = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    the_same = the_patch().create("lfo1", "lfo").connect("lfo1", "filt1.cutoff", 300, 800)
+    the_same = the_patch().create("lfo1", "lfo").connect("lfo1", "filt1.cutoff", 300, 100)
     assert len(shown) == 1 and patch_of(shown[0], "toml", sample_rate_hz=48000) == the_same
 
 
