@@ -238,6 +238,7 @@ void pe_gate_close(PeSegment *s);                         /* supervisor only; [a
 uint64_t pe_gate_pending_switch(const PeSegment *s);      /* generation, 0 for none; [any] */
 uint64_t pe_gate_standby_ready(const PeSegment *s);       /* generation, 0 for none; [any] */
 uint32_t pe_gate_effective_lead(const PeSegment *s);      /* blocks; [any] */
+uint32_t pe_gate_clock_rests(const PeSegment *s);         /* 1: the clock sleeps through silent blocks, play_block may be behind the time; [any] */
 uint32_t pe_gate_slot_rests(const PeSegment *s, uint32_t slot); /* 1: alive, and silent until something is set: its render head may be behind; [any] */
 uint32_t pe_gate_largest_request(const PeSegment *s);     /* frames; [any] */
 
@@ -542,4 +543,5 @@ void pe_inbox_keep(PeInbox *inbox, uint64_t seq);                         /* rec
 void pe_inbox_latency(PeInbox *inbox, uint32_t kind, uint32_t frames);    /* PE_LATENCY_...; frames: at least so many, where the device and the lead do not need more; [setup] */
 uint32_t pe_inbox_delay(PeInbox *inbox);                                  /* frames from arrival to effect; 0: as soon as possible; [setup] */
 int64_t pe_inbox_stamp(PeInbox *inbox, uint64_t arrival_ns);              /* where a setting takes effect that arrived then; [setup] */
+int64_t pe_inbox_open_frame(PeInbox *inbox);                              /* the first frame that a setting sent now can take effect at; [setup] */
 void pe_inbox_counts(PeInbox *inbox, PeInboxCounts *counts);              /* [setup] */

@@ -31,7 +31,8 @@ static uint64_t requests_of_rest(PeClock *c) {
 
 /* Say so, look again whether something came that did not see it, and sleep. */
 static void rest(PeClock *c, uint32_t seen, uint64_t n_requests, uint64_t until_ns) {
-  pe_timeline_draw_on(&c->output->timeline, (uint32_t)n_requests * c->request_frames);
+  if (c->drawn_until_ns != until_ns) pe_timeline_draw_on(&c->output->timeline, (uint32_t)n_requests * c->request_frames);
+  c->drawn_until_ns = until_ns;
   c->rests = 1;
   atomic_store_explicit(&c->segment->clock_rests, 1, memory_order_release); /* a flag, nothing else */
   atomic_thread_fence(memory_order_seq_cst); /* said before it is looked, see pe_wake_resting */
@@ -81,6 +82,7 @@ void *pe_clock_realtime_main(void *clock) {
     pe_wake(&c->out);
   }
 #undef DEADLINE
+  if (c->rests) wake(c); /* whoever calls the output next keeps the time */
   return NULL;
 }
 

@@ -19,6 +19,7 @@ struct PeClock {
   PeWake     go, out;       /* the clock sleeps on go; whoever waits for a frame on out */
   pthread_t  thread;
   int        is_realtime;
+  uint64_t   drawn_until_ns; /* so far the timeline was drawn on when it went to rest last */
   int        rests;         /* it sleeps through silent blocks, until something comes */
 };
 

@@ -51,12 +51,13 @@ static uint64_t due_block(const PeInbox *b) {
   return due > play ? due : play;
 }
 
+static int is_rest(const PeInbox *b) { return pe_gate_slot_rests(b->segment, 0) || pe_gate_slot_rests(b->segment, 1); }
+
 /* The first frame that nobody has decided on yet: behind the block that may be rendered just now, if any may. Workers
  * that rest take what comes into account before they are as far ahead as always. */
 static int64_t first_open(const PeInbox *b) {
   const uint64_t head = head_of(b), end = due_block(b) + pe_gate_effective_lead(b->segment);
-  const int is_rest = (int)pe_gate_slot_rests(b->segment, 0) || (int)pe_gate_slot_rests(b->segment, 1);
-  return blocks(b, head >= end ? head : is_rest ? end : head + 1);
+  return blocks(b, head >= end ? head : is_rest(b) ? end : head + 1);
 }
 
 /* ---- room ------------------------------------------------------------------------------------------ */
@@ -110,6 +111,17 @@ static int64_t settle(PeInbox *b, int64_t frame, uint32_t n) {
   return open;
 }
 
+/* What is for a frame that has passed, or is about to, would find a block that is passed as silence: it takes effect where
+ * somebody who renders would have taken it. */
+static void keep_clear_of_rest(PeInbox *b, uint32_t n) {
+  if (!is_rest(b)) return;
+  const int64_t open = first_open(b);
+  for (uint32_t i = 0; i < n; i++)
+    if (b->records[i].frame >= 0 && b->records[i].frame < open) b->records[i].frame = open;
+}
+
+int64_t pe_inbox_open_frame(PeInbox *b) { return first_open(b); }
+
 uint64_t pe_inbox_send(PeInbox *b, const PeCommand *records, uint32_t n, uint32_t is_stamped, uint32_t n_behind) {
   uint64_t newest = 0;
   if (n == 0 || n > PE_COMMAND_BUDGET) return 0;
@@ -124,6 +136,7 @@ uint64_t pe_inbox_send(PeInbox *b, const PeCommand *records, uint32_t n, uint32_
       b->records[i].frame = frame;
     }
     if (frame >= 0) note_due(b, frame, n_stamped);
+    if (!is_stamped) keep_clear_of_rest(b, n);
     newest = publish(b, b->records, n);
   }
   b->is_behind = newest == 0 || n_behind > 0;

@@ -23,16 +23,17 @@ static uint64_t within_budget(PeSegment *s, uint64_t applied, uint64_t newest) {
   return cut;
 }
 
-/* The longest prefix of whole bundles that changes nothing before end_frame; all, if one further on waits for a frame
- * before that: it is not passed over. */
+/* The longest prefix of whole bundles that changes nothing before end_frame; all, if one further on waits for a frame of
+ * this block: it is not passed over. */
 static uint64_t what_waits(PeSegment *s, uint64_t applied, uint64_t newest, int64_t end_frame) {
+  const int64_t first_frame = end_frame - (int64_t)s->config.block_frames;
   const uint64_t last = newest - applied <= PE_COMMAND_BUDGET ? newest : applied + PE_COMMAND_BUDGET;
   uint64_t upto = applied;
   int is_prefix = 1;
   for (uint64_t seq = applied + 1; seq <= last; seq++) {
     const PeCommand *c = pe_stream_record(s, seq);
     if (c->seq != seq) break;
-    if (c->kind == PE_COMMAND_PARAM && c->frame >= 0 && c->frame < end_frame) return within_budget(s, applied, newest);
+    if (c->kind == PE_COMMAND_PARAM && c->frame >= first_frame && c->frame < end_frame) return within_budget(s, applied, newest);
     is_prefix &= c->kind == PE_COMMAND_MARK || (c->kind == PE_COMMAND_PARAM && c->frame >= end_frame);
     if (is_prefix && (c->flags & PE_COMMAND_BUNDLE_END)) upto = seq;
   }

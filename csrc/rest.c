@@ -31,16 +31,18 @@ PE_RT void pe_rest_end(PeSegment *s, uint32_t seat) {
   atomic_store_explicit(&s->seats[seat].rests_from, 0, memory_order_release); /* what it renders instead is there */
 }
 
-/* Look at the records that were not looked at yet. 0: there are too many, or they are gone. */
-static int look_at(PeSegment *s, PeQuiet *q, uint64_t applied, uint64_t newest) {
+/* Look at the records that were not looked at yet, as far as a decision may come that follows on `before`. What waits for a
+ * frame before `start` is late: it is taken when somebody renders. 0: there are too many, or they are gone. */
+static int look_at(PeSegment *s, PeQuiet *q, uint64_t applied, uint64_t before, uint64_t newest, int64_t start) {
+  if (newest > before + PE_COMMAND_BUDGET) newest = before + PE_COMMAND_BUDGET;
   if (q->applied != applied || q->upto > newest) *q = (PeQuiet){.applied = applied, .upto = applied};
   if (q->upto == applied) q->first_frame = INT64_MAX; /* at the start too, when all is 0 */
-  if (newest - q->upto > PE_COMMAND_BUDGET) return 0; /* more than one block takes: whoever rests was woken long ago */
+  if (newest - q->upto > 2 * PE_COMMAND_BUDGET) return 0; /* nobody wakes */
   for (; q->upto < newest; q->upto++) {
     const PeCommand *c = pe_stream_record(s, q->upto + 1);
     if (c->seq != q->upto + 1) return 0;
     if (c->kind == PE_COMMAND_MARK) continue;
-    if (c->kind == PE_COMMAND_PARAM && c->frame >= 0)
+    if (c->kind == PE_COMMAND_PARAM && c->frame >= start)
       q->first_frame = c->frame < q->first_frame ? c->frame : q->first_frame;
     else if (q->first_now == 0)
       q->first_now = c->seq;
@@ -51,13 +53,13 @@ static int look_at(PeSegment *s, PeQuiet *q, uint64_t applied, uint64_t newest) 
 PE_RT int pe_rest_covers(PeSegment *s, PeQuiet *quiet, uint32_t seat, uint64_t block, uint64_t *generation) {
   Words words;
   if (!words_of(s, seat, &words) || block + 1 < words.from || block == 0) return 0;
-  const int64_t end = (int64_t)((block + 1) * s->config.block_frames);
+  const int64_t start = (int64_t)(block * s->config.block_frames), end = start + (int64_t)s->config.block_frames;
   const uint64_t newest = atomic_load_explicit(&s->newest, memory_order_acquire); /* and the records up to it */
   const uint64_t before = pe_journal_read(s, block - 1);
   if (before == PE_JOURNAL_STALE || before < words.applied || newest < before) return 0;
-  if (!look_at(s, quiet, words.applied, newest) || quiet->first_frame < end || (quiet->first_now && quiet->first_now <= before)) return 0;
+  if (!look_at(s, quiet, words.applied, before, newest, start) || quiet->first_frame < end || (quiet->first_now && quiet->first_now <= before)) return 0;
   const uint64_t upto = pe_journal_decide_quiet(s, block, before, end);
-  if (upto == PE_JOURNAL_STALE || upto < before || (upto > newest && !look_at(s, quiet, words.applied, upto))) return 0;
+  if (upto == PE_JOURNAL_STALE || upto < before || (upto > quiet->upto && !look_at(s, quiet, words.applied, before, upto, start))) return 0;
   *generation = words.generation;
   return quiet->first_frame >= end && (quiet->first_now == 0 || quiet->first_now > upto);
 }

@@ -170,6 +170,8 @@ uint64_t pe_gate_pending_switch(const PeSegment *s) { return GET(s->pending_swit
 uint64_t pe_gate_standby_ready(const PeSegment *s) { return GET(s->standby_ready); }
 uint32_t pe_gate_effective_lead(const PeSegment *s) { return GET(s->effective_lead); }
 
+uint32_t pe_gate_clock_rests(const PeSegment *s) { return GET(s->clock_rests); }
+
 uint32_t pe_gate_slot_rests(const PeSegment *s, uint32_t slot) { return (uint32_t)pe_slot_rests(s, slot % PE_SLOTS); }
 uint32_t pe_gate_largest_request(const PeSegment *s) { return GET(s->largest_request); }
 

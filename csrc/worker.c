@@ -180,11 +180,14 @@ static int may_rest(const PeWorker *w) {
          atomic_load_explicit(&w->joining, memory_order_acquire) == NULL;             /* a look, nothing else */
 }
 
+/* How many blocks it may be behind and still render in time. */
+static uint64_t rest_of(const PeWorker *w) { return block_ns_of(w) / REST_SHARE / (w->took_ns > 0 ? w->took_ns : 1); }
+
 /* It was silent for a while: look whether the states come back to what they are now. Modules may count frames modulo
  * PE_CHUNK_FRAMES: so many blocks later, as at the end of a chunk. */
 static void mark(PeWorker *w) {
   if (w->rest != PE_AWAKE || w->marked_until > w->head || w->n_silent < blocks_of_ms(w, PE_REST_MS) || !may_rest(w)) return;
-  if (!pe_plan_mark(w->run->plan)) return;
+  if (rest_of(w) < 2 || !pe_plan_mark(w->run->plan)) return;
   uint32_t n = 1;
   while (n * w->segment->config.block_frames % PE_CHUNK_FRAMES != 0) n++; /* at most PE_CHUNK_FRAMES */
   w->marked_until = w->head + n;
@@ -194,7 +197,7 @@ static void mark(PeWorker *w) {
 
 /* Rest from the block that comes next, if all since the mark was silent and the plan repeats it, and is quick enough. */
 static void try_to_rest(PeWorker *w) {
-  const uint64_t n = block_ns_of(w) / REST_SHARE / (w->took_ns > 0 ? w->took_ns : 1), most = blocks_of_ms(w, PE_REST_MS);
+  const uint64_t n = rest_of(w), most = blocks_of_ms(w, PE_REST_MS);
   const uint64_t n_since = w->n_silent * (uint64_t)w->segment->config.block_frames;
   const int is_silent = n_since > 0 && n_since % PE_CHUNK_FRAMES == 0;
   w->n_silent = 0;
@@ -301,7 +304,8 @@ static void serve_join(PeWorker *w) {
     w->run->n_not_finite = old->n_not_finite;
     w->run->n_emit_full = old->n_emit_full;
   }
-  w->rest = PE_AWAKE;
+  w->rest = pe_slot_rests(w->segment, 0) || pe_slot_rests(w->segment, 1) ? PE_WAKING : PE_AWAKE; /* who rests has not rendered what we take */
+  w->woken_play = UINT64_MAX;
   w->n_silent = 0;
   w->marked_until = 0;
   pe_rest_end(w->segment, w->seat);

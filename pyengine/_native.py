@@ -472,6 +472,8 @@ class Segment:
     pending_switch = property(lambda self: int(lib.pe_gate_pending_switch(self._pointer)))
     standby_ready = property(lambda self: int(lib.pe_gate_standby_ready(self._pointer)))
 
+    clock_rests = property(lambda self: bool(lib.pe_gate_clock_rests(self._pointer)))
+
     def slot_rests(self, slot: int) -> bool:
         """True while it is alive and silent until something is set: its render head may be behind."""
         return bool(lib.pe_gate_slot_rests(self._pointer, slot))
@@ -968,6 +970,11 @@ class Inbox:
     def fileno(self) -> int:
         """Readable when there is something for `next`."""
         return int(lib.pe_inbox_fd(self.pointer))
+
+    @property
+    def open_frame(self) -> int:
+        """The first frame that a setting sent now can take effect at."""
+        return int(lib.pe_inbox_open_frame(self.pointer))
 
     def listen(self, socket_fd: int) -> None:
         """Read a bound UDP socket in a thread of its own, until `stop`."""

@@ -297,8 +297,8 @@ class Dispatcher:
         is_late = False
         if frame >= 0 and active is not None and not self._is_stamped:
             segment = self._supervisor.segment
-            head = max(segment.render_head(active.index), segment.play_block)  # behind it while it rests
-            is_late = frame < head * self._supervisor.board.options.block_frames
+            head = segment.render_head(active.index) * self._supervisor.board.options.block_frames
+            is_late = frame < (self._supervisor.inbox.open_frame if segment.slot_rests(active.index) else head)
             self.late_commands += is_late
         # What is held takes effect with the first frame of its module, if no time was asked for.
         held = at_frame(setting.held, -1 if self._is_stamped else frame, is_immediate=immediate)
@@ -318,7 +318,7 @@ class Dispatcher:
         # What came before it may have been stamped anew, for the first block that was open then.
         ahead = max(segment.render_head(slot.index) for slot in self._supervisor.board.slots) + 1
         last_open = max(segment.play_block + segment.effective_lead, ahead)
-        last = max(stamp, last_open * block_frames) if stamp >= 0 else -1
+        last = max(stamp, last_open * block_frames, self._supervisor.inbox.open_frame) if stamp >= 0 else -1
         self._syncs += [(newest, last, reply) for reply in syncs]
         self._loop.call(self.answer_syncs)  # all that is answered at once comes first
 

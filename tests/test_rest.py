@@ -18,9 +18,10 @@ from rig import Rig
 from waiting import wait_until
 
 from pyengine import Engine, Patch
-from pyengine._native import NO_PIN, Record, lib
+from pyengine._native import NO_PIN, Inbox, Record, ffi, lib
 
 RATE_HZ = 48000
+BUDGET = int(lib.PE_COMMAND_BUDGET)
 LONG = 4800  # frames: an envelope of `quiet_chain` has closed, and 20 ms more
 Samples = npt.NDArray[np.float32]
 
@@ -212,6 +213,51 @@ def test_a_commit_into_a_rest_swaps_at_its_block() -> None:
         counters = rig.counters()
         assert np.abs(rig.read_tap()[-64:]).max() > 0.01
     assert counters["late_swaps"] == counters["declicks"] == counters["frames_underrun"] == 0
+
+
+def test_a_clock_that_is_stopped_in_a_rest_leaves_the_present_to_the_next_one() -> None:
+    """As when a device comes back: whoever calls the output from then on, a record is taken and heard."""
+    with Rig("none", may_rest=True) as rig:
+        wait_until(lambda: all(rig.segment.slot_rests(slot) for slot in range(2)))
+        wait_until(lambda: rig.segment.clock_rests)
+        rig.driver.close()
+        assert not rig.segment.clock_rests
+        seq = rig.segment.send([Record(0, 0, 0.0, is_mark=True), Record(99, 0, 1.0)])
+
+        def is_taken() -> bool:
+            rig.output.process(64)
+            return min(rig.segment.applied(slot) for slot in range(2)) >= seq
+
+        wait_until(is_taken)
+
+
+def test_a_time_that_has_passed_is_put_where_somebody_renders_again() -> None:
+    with Rig(may_rest=True) as rig:
+        rig.commit(quiet_chain())
+        rig.send(set_gate(0))
+        rest(rig)
+        rig.advance(64 * 40)
+        inbox = Inbox(rig.segment, rig.output)
+        play = rig.segment.play_block
+        for frame in (0, play * 64, play * 64 + 90):
+            seq = inbox.send([set_gate(1, frame)], False, 0)
+            found = ffi.new("PeCommand *")
+            assert lib.pe_stream_copy(rig.segment.pointer, seq, found, 1) == 1
+            assert found.frame >= (play + rig.segment.effective_lead) * 64
+
+
+def test_more_records_than_a_block_takes_end_a_rest_without_a_gap() -> None:
+    """The callback looks as far as a decision can reach, however much comes before it looks."""
+    with Rig(may_rest=True) as rig:
+        rig.commit(quiet_chain())
+        rig.send(set_gate(0))
+        rest(rig)
+        for slot in range(2):
+            rig.stop(slot)  # nobody wakes: the callback is alone with them
+        for _ in range(3):
+            assert rig.segment.send([set_gate(0)] * BUDGET)
+        rig.output.process(64 * 20)
+        assert rig.counters()["frames_underrun"] == 0
 
 
 def test_the_clock_and_the_workers_of_an_engine_at_rest_sleep_through_it(tmp_path: Path) -> None:

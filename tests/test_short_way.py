@@ -261,6 +261,7 @@ def test_messages_keep_their_distances_to_the_sample_and_none_is_late(
     client.set("osc1", "freq", 1.0)
     rng = random.Random(3)
     sent_ns, n_before = [], len(stream(engine))
+    raised = client.status()["stamps_raised"]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
         wire.connect(("127.0.0.1", client.port))
         for n in range(200):
@@ -275,7 +276,8 @@ def test_messages_keep_their_distances_to_the_sample_and_none_is_late(
     apart = [frame - ns * RATE_HZ / 1e9 for frame, ns in zip(frames, sent_ns, strict=True)]
     middle = statistics.median(apart)
     status = client.status()
-    assert sum(abs(a - middle) <= 3 for a in apart) >= 100  # the machine may be away between the look and the sending
+    n_raised = status["stamps_raised"] - raised  # the machine was away behind the kernel's stamp, and says so
+    assert sum(abs(a - middle) <= 3 for a in apart) >= (200 - n_raised) / 2  # or between the look and the sending
     assert max(slot["counters"]["late_commands"] for slot in status["slots"]) == 0
     assert status["latency"] == "constant" and status["latency_frames"] == 3 * 64 + 13
     assert status["latency_ms"] == round(1e3 * status["latency_frames"] / RATE_HZ, 3)

@@ -1,5 +1,5 @@
 /* RT: no locks, no allocation, no syscalls, no unbounded loops. */
-/* drive: a waveshaper at eight times the sample rate, where drive_curves.h keeps the harmonics it makes from being folded
+/* drive: a waveshaper at eight times the sample rate, where drive_curves_simd.h keeps the harmonics it makes from being folded
  * back. How loud the loudest alias below 20 kHz is, of a full sine of 1, 4 and 10 kHz, in dB of the loudest harmonic
  * (tests/dsp/test_drive.py holds it to this):
  *
@@ -12,11 +12,11 @@
  * Up and down go through three half-band filters each, of 63, 19 and 11 taps (linear phase, by the Remez exchange, for a
  * pass band up to 0.417 x rate: 20 kHz at 48 kHz; 89, 105 and 103 dB in the stop band). Every other tap of such a filter
  * is 0 and the middle one 1/2, so one half of the samples is filtered and the other half only delayed. With two samples at
- * the high rate, one for the triangle of drive_curves.h and one for the filter that makes up for its droop, they make a
+ * the high rate, one for the triangle of drive_curves_simd.h and one for the filter that makes up for its droop, they make a
  * delay of exactly 37 frames; what does not go through the curve is delayed as much, so that `mix` mixes like with like. */
 #include <string.h>
 
-#include "drive_curves.h"
+#include "approx.h"
 #include "levels.h"
 #include "module.h"
 #include "registry.h"

@@ -1,6 +1,7 @@
 /* RT: no locks, no allocation, no syscalls, no unbounded loops. */
-/* drive for one instruction set. Plain loops: the compiler makes vectors of them, over time; each sample's sum has the
- * same order wherever in a block it stands. */
+/* drive for one instruction set. The filters are plain loops: the compiler makes vectors of them, over time; each sample's
+ * sum has the same order wherever in a block it stands. */
+#include "drive_curves_simd.h"
 
 #define filtered PE_SIMD_NAME(filtered)
 #define up PE_SIMD_NAME(up)
@@ -44,53 +45,51 @@ PE_V void down(const float *taps, uint32_t side, float *even_tail, float *odd_ta
   memcpy(odd_tail, odd + n, side * sizeof *odd);
 }
 
-/* n lines between n + 1 samples. A macro, so that the loop knows its curve. */
+/* Lines between n + 1 samples, PE_SIMD_LANES at once: up to PE_SIMD_LANES - 1 more are read and written behind them. A macro,
+ * so that the loop knows its curve. */
 #define LINES(line) \
-  for (uint32_t i = 0; i < n; i++) { \
-    const PeLineMean m = line(u[i], u[i + 1]); \
-    rising[i] = m.rising; \
-    falling[i] = m.mean - m.rising; \
+  for (uint32_t i = 0; i < n; i += PE_SIMD_LANES) { \
+    const LineMean m = line(vf_load(u + i), vf_load(u + i + 1)); \
+    vf_store(rising + i, m.rising); \
+    vf_store(falling + i, m.mean - m.rising); \
   }
 
 PE_V void tanh_lines(const float *u, uint32_t n, float *restrict rising, float *restrict falling) {
-  float f[8 * FRAMES + 1];
-  for (uint32_t i = 0; i <= n; i++) f[i] = pe_curve_tanh(u[i]);
-  for (uint32_t i = 0; i < n; i++) {
-    const PeLineMean m = pe_line_tanh_short(u[i], u[i + 1], f[i], f[i + 1]);
-    rising[i] = m.rising;
-    falling[i] = m.mean - m.rising;
-  }
-  for (uint32_t at = 0; at < n; at += 8) {
-    uint32_t n_long = 0;
-    for (uint32_t i = at; i < at + 8; i++) n_long += pe_line_is_long_for_tanh(u[i], u[i + 1]) ? 1u : 0u;
-    if (n_long == 0) continue;
-    for (uint32_t i = at; i < at + 8; i++) {
-      const PeLineMean m = pe_line_tanh_long(u[i], u[i + 1]);
-      const int is_long = pe_line_is_long_for_tanh(u[i], u[i + 1]);
-      rising[i] = is_long ? m.rising : rising[i];
-      falling[i] = is_long ? m.mean - m.rising : falling[i];
+  float f[8 * FRAMES + 2 * PE_SIMD_LANES];
+  for (uint32_t i = 0; i <= n; i += PE_SIMD_LANES) vf_store(f + i, curve_tanh(vf_load(u + i)));
+  for (uint32_t i = 0; i < n; i += PE_SIMD_LANES) {
+    const VF a = vf_load(u + i), b = vf_load(u + i + 1), d = within(b, TANH_LIMIT) - within(a, TANH_LIMIT);
+    const VI is_long = (d > TANH_SHORT) | (d < -TANH_SHORT);
+    LineMean m = line_tanh_short(d, vf_load(f + i), vf_load(f + i + 1));
+    if (vi_any(is_long)) {
+      const LineMean of_long = line_tanh_long(a, b);
+      m.mean = vf_where(is_long, of_long.mean, m.mean);
+      m.rising = vf_where(is_long, of_long.rising, m.rising);
     }
+    vf_store(rising + i, m.rising);
+    vf_store(falling + i, m.mean - m.rising);
   }
 }
 
 /* n samples, a multiple of 8, from u[1] on become what the curve makes of them, two samples late. Behind the triangle, a
  * filter lifts what that and the lines take from the curve's linear part, to within 0.003 dB at 20 kHz. */
 PE_V void bend(Drive *s, uint32_t curve, float *u, uint32_t n, float *restrict y) {
-  float rising_of[8 * FRAMES + 1], falling[8 * FRAMES], bent_of[8 * FRAMES + 2];
+  float rising_of[8 * FRAMES + PE_SIMD_LANES], falling[8 * FRAMES + PE_SIMD_LANES], bent_of[8 * FRAMES + 2];
   float *const rising = rising_of + 1, *const bent = bent_of + 2;
   u[0] = s->bent_from;
+  memset(u + n + 1, 0, 2 * PE_SIMD_LANES * sizeof *u);
   rising_of[0] = s->rising;
   memcpy(bent_of, s->bent, sizeof s->bent);
   switch (curve) {
     case SOFT:
-      LINES(pe_line_soft)
+      LINES(line_soft)
       break;
     case HARD:
-      LINES(pe_line_hard)
+      LINES(line_hard)
       break;
     case FOLD:
-      for (uint32_t i = 1; i <= n; i++) u[i] = pe_curve_within(u[i], PE_SAMPLE_LIMIT);
-      LINES(pe_line_fold)
+      for (uint32_t i = 1; i <= n; i += PE_SIMD_LANES) vf_store(u + i, within(vf_load(u + i), PE_SAMPLE_LIMIT));
+      LINES(line_fold)
       break;
     default: /* TANH */
       tanh_lines(u, n, rising, falling);
@@ -107,7 +106,7 @@ PE_RT static void drive_chunk(Drive *s, const PeBlock *b, uint32_t at, uint32_t 
   const float *in = b->inputs[0] ? b->inputs[0] + at : NULL;
   const double curve = b->params[CURVE].target;
   float dry[LATENCY + FRAMES], x_1[TAIL(SIDE_1) + FRAMES], x_2[TAIL(SIDE_2) + 2 * FRAMES], x_3[TAIL(SIDE_3) + 4 * FRAMES];
-  float high[1 + 8 * FRAMES], shaped[8 * FRAMES], middle[4 * FRAMES], low[2 * FRAMES], wet[FRAMES], mixes[FRAMES], gains[FRAMES];
+  float high[1 + 8 * FRAMES + 2 * PE_SIMD_LANES], shaped[8 * FRAMES], middle[4 * FRAMES], low[2 * FRAMES], wet[FRAMES], mixes[FRAMES], gains[FRAMES];
   memcpy(dry, s->dry, sizeof s->dry);
   for (uint32_t i = 0; i < n; i++) dry[LATENCY + i] = in ? pe_taken(in[i]) : 0.0f;
   if (pe_block_param_is_constant(b, DRIVE)) {
@@ -145,3 +144,23 @@ PE_RT static void PE_SIMD_NAME(drive_process)(void *state, const PeBlock *b) {
 #undef LINES
 #undef drive_chunk
 #undef FRAMES
+#undef LineMean
+#undef LinePart
+#undef within
+#undef rounded
+#undef curve_tanh
+#undef curve_soft
+#undef line_part
+#undef line_joined
+#undef line_hard
+#undef line_soft
+#undef line_size
+#undef fold_integral
+#undef fold_integral_2
+#undef line_fold
+#undef line_tanh_short
+#undef tanh_integrals
+#undef line_tanh_long
+#undef SOFT_LIMIT
+#undef TANH_LIMIT
+#undef TANH_SHORT

@@ -19,7 +19,7 @@ enum { OFF, ON, INSIDE, LOOPED }; /* heads: before or behind the loop, in it, on
 
 #define N_HEADS 4u
 #define CUT_MS 2.0          /* of a head that is struck again, of a beginning within the sound, and at its end */
-#define MOST_STEP 64.0      /* frames a frame */
+#define MOST_STEP ((double)WIDE_MOST)
 #define LEAST_LOOP_FRAMES 32
 
 static const PeParam params[N_PARAMS] = {
@@ -119,9 +119,9 @@ PE_RT_INLINE int loops(const Loop *loop, const Head *h) {
 }
 
 /* What a head reads: crossfaded where its loop nears its end, faded where the sample does. */
-PE_RT_INLINE void head_read(const Sampler *s, WideRead *wide, const PeSample *sample, const Loop *loop, const Head *h, float out[2]) {
+PE_RT_INLINE void head_read(const Sampler *s, WideRead *wide, WideKernel *kernel, const PeSample *sample, const Loop *loop, const Head *h, float out[2]) {
   const int64_t length = loop->end - loop->start;
-  read_at(wide, sample, loop, &(Place){h->at, h->step, h->is_on == LOOPED}, out);
+  read_at(wide, kernel, sample, loop, &(Place){h->at, h->step, h->is_on == LOOPED}, out);
   if (!loops(loop, h)) {
     const float level = end_level(s, sample, h);
     out[0] *= level;
@@ -132,7 +132,7 @@ PE_RT_INLINE void head_read(const Sampler *s, WideRead *wide, const PeSample *sa
   if (loop->fade == 0 || into <= 0 || into > loop->fade) return;
   const float t = (float)((double)into / (double)loop->fade);
   float other[2] = {0.0f, 0.0f};
-  read_at(wide, sample, loop, &(Place){h->step < 0 ? h->at + length : h->at - length, h->step, 0}, other);
+  read_at(wide, kernel, sample, loop, &(Place){h->step < 0 ? h->at + length : h->at - length, h->step, 0}, other);
   for (uint32_t c = 0; c < 2; c++) out[c] += t * (other[c] - out[c]);
 }
 
@@ -224,6 +224,8 @@ PE_RT_INLINE void sampler_run(Sampler *s, const PeBlock *b, WideRead *wide) {
   const int is_still = pe_block_param_is_constant(b, PITCH) && pe_block_param_is_constant(b, RATE);
   int64_t step = step_at(s, b, 0);
   uint32_t next = 0;
+  WideKernel kernel;
+  kernel.width = 0.0f;
   rejoin(s, &loop);
   for (uint32_t i = 0; i < b->n_frames; i++) {
     if (i == next) {
@@ -238,7 +240,7 @@ PE_RT_INLINE void sampler_run(Sampler *s, const PeBlock *b, WideRead *wide) {
       Head *h = &s->heads[k];
       if (!h->is_on) continue;
       float x[2] = {0.0f, 0.0f};
-      head_read(s, wide, &sample, &loop, h, x);
+      head_read(s, wide, &kernel, &sample, &loop, h, x);
       const float level = h->velocity * h->level;
       out[0] += level * x[0];
       out[1] += level * x[1];

@@ -15,6 +15,8 @@
 #define WIDE_REACH 24.0f
 #define WIDE_GROUP 16
 #define WIDE_FROM 1.06f /* a semitone: from here on the low-pass alone is heard */
+#define WIDE_MOST 64u   /* frames a frame, the fastest */
+#define WIDE_MOST_TAPS (2u * 24u * WIDE_MOST + 2u)
 
 typedef struct Loop { /* of one call */
   int64_t start, end, fade; /* FRAME is one frame; end 0: there is none */
@@ -77,7 +79,12 @@ PE_RT static const float *taps_next(Taps *taps, const PeSample *sample, const Lo
   return near;
 }
 
-typedef void WideRead(const PeSample *sample, const Loop *loop, const Place *place, float width, float out[2]);
+typedef struct WideKernel { /* the weights of a speed and of a place between two frames */
+  float width, part; /* width 0: none yet */
+  float weights[(WIDE_MOST_TAPS + WIDE_GROUP - 1) / WIDE_GROUP * WIDE_GROUP];
+} WideKernel;
+
+typedef void WideRead(WideKernel *kernel, const PeSample *sample, const Loop *loop, const Place *place, float width, float out[2]);
 
 /* Both channels at a place, with all that lies between frames there. */
 PE_RT_INLINE void near_read(const PeSample *sample, const Loop *loop, int64_t at, int is_looped, float out[2]) {
@@ -112,12 +119,12 @@ PE_RT_INLINE void near_read(const PeSample *sample, const Loop *loop, int64_t at
 }
 
 /* Both channels at a place, without what its step would fold back. */
-PE_RT_INLINE void read_at(WideRead *wide, const PeSample *sample, const Loop *loop, const Place *place, float out[2]) {
+PE_RT_INLINE void read_at(WideRead *wide, WideKernel *kernel, const PeSample *sample, const Loop *loop, const Place *place, float out[2]) {
   const float step = (float)((double)place->step * 0x1p-32), width = step < 0.0f ? -step : step;
   float other[2] = {0.0f, 0.0f};
   if (width < WIDE_FROM) near_read(sample, loop, place->at, (int)place->is_looped, out);
   if (width <= 1.0f) return;
-  wide(sample, loop, place, width, other);
+  wide(kernel, sample, loop, place, width, other);
   const float t = width < WIDE_FROM ? (width - 1.0f) * (1.0f / (WIDE_FROM - 1.0f)) : 1.0f;
   for (uint32_t c = 0; c < 2; c++) out[c] = t < 1.0f ? out[c] + t * (other[c] - out[c]) : other[c];
 }

@@ -15,6 +15,50 @@
 
 #include "../rt.h"
 
+/* Four floats, whatever the instruction set: for what goes side by side in fours. */
+typedef float   PeQuad __attribute__((vector_size(16)));
+typedef int32_t PeQuadMask __attribute__((vector_size(16)));
+
+PE_RT_INLINE PeQuad pe_quad_load(const float *p) {
+  PeQuad v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+PE_RT_INLINE void pe_quad_store(float *p, PeQuad v) { memcpy(p, &v, sizeof v); }
+
+/* 0 where the mask is 0. */
+PE_RT_INLINE PeQuad pe_quad_masked(PeQuad v, PeQuadMask mask) { return (PeQuad)((PeQuadMask)v & mask); }
+
+PE_RT_INLINE PeQuad pe_quad_size(PeQuad v) { return pe_quad_masked(v, 0x7fffffff - (PeQuadMask){0}); }
+
+/* Within +-most; NaN gives `most`. */
+PE_RT_INLINE PeQuad pe_quad_within(PeQuad v, float most) {
+  const PeQuad limit = most - (PeQuad){0};
+#if defined(__x86_64__)
+  return (PeQuad)_mm_max_ps(_mm_min_ps((__m128)v, (__m128)limit), (__m128)(-limit));
+#else
+  const PeQuadMask is_less = v < limit, is_more = v > -limit;
+  v = (PeQuad)(((PeQuadMask)v & is_less) | ((PeQuadMask)limit & ~is_less));
+  return (PeQuad)(((PeQuadMask)v & is_more) | ((PeQuadMask)(-limit) & ~is_more));
+#endif
+}
+
+/* Rows become columns. */
+PE_RT_INLINE void pe_quads_turn(PeQuad q[4]) {
+#if defined(__x86_64__)
+  const __m128 a = _mm_unpacklo_ps((__m128)q[0], (__m128)q[1]), b = _mm_unpacklo_ps((__m128)q[2], (__m128)q[3]);
+  const __m128 c = _mm_unpackhi_ps((__m128)q[0], (__m128)q[1]), d = _mm_unpackhi_ps((__m128)q[2], (__m128)q[3]);
+  q[0] = (PeQuad)_mm_movelh_ps(a, b);
+  q[1] = (PeQuad)_mm_movehl_ps(b, a);
+  q[2] = (PeQuad)_mm_movelh_ps(c, d);
+  q[3] = (PeQuad)_mm_movehl_ps(d, c);
+#else
+  const PeQuad x = q[0], y = q[1], z = q[2], w = q[3];
+  for (uint32_t k = 0; k < 4; k++) q[k] = (PeQuad){x[k], y[k], z[k], w[k]};
+#endif
+}
+
 #endif
 
 #undef VF
@@ -38,13 +82,18 @@ typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
 
 #undef vf_load
 #undef vf_store
+#undef vf_load_pairs
 #undef vd_load
 #undef vd_store
 #undef vf_all
+#undef vf_where
+#undef vf_size
 #undef vd_all
+#undef vd_where
 #undef vf_min
 #undef vf_max
 #undef vi_abs
+#undef vi_any
 #undef vd_min
 #undef vd_max
 #undef vf_of_ints
@@ -57,13 +106,18 @@ typedef uint64_t VU __attribute__((vector_size(4 * PE_SIMD_LANES)));
 #undef vu_lane_multiples
 #define vf_load PE_SIMD_NAME(pe_vf_load)
 #define vf_store PE_SIMD_NAME(pe_vf_store)
+#define vf_load_pairs PE_SIMD_NAME(pe_vf_load_pairs)
 #define vd_load PE_SIMD_NAME(pe_vd_load)
 #define vd_store PE_SIMD_NAME(pe_vd_store)
 #define vf_all PE_SIMD_NAME(pe_vf_all)
+#define vf_where PE_SIMD_NAME(pe_vf_where)
+#define vf_size PE_SIMD_NAME(pe_vf_size)
 #define vd_all PE_SIMD_NAME(pe_vd_all)
+#define vd_where PE_SIMD_NAME(pe_vd_where)
 #define vf_min PE_SIMD_NAME(pe_vf_min)
 #define vf_max PE_SIMD_NAME(pe_vf_max)
 #define vi_abs PE_SIMD_NAME(pe_vi_abs)
+#define vi_any PE_SIMD_NAME(pe_vi_any)
 #define vd_min PE_SIMD_NAME(pe_vd_min)
 #define vd_max PE_SIMD_NAME(pe_vd_max)
 #define vf_of_ints PE_SIMD_NAME(pe_vf_of_ints)
@@ -83,6 +137,26 @@ PE_V VF vf_load(const float *p) {
 
 PE_V void vf_store(float *p, VF v) { memcpy(p, &v, sizeof v); }
 
+/* Of PE_SIMD_LANES pairs the first ones and the second ones. */
+PE_V void vf_load_pairs(const float *p, VF *first, VF *second) {
+  const VF low = vf_load(p), high = vf_load(p + PE_SIMD_LANES);
+#if PE_SIMD_LANES == 16
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  *first = (VF)_mm512_permutex2var_ps((__m512)low, even, (__m512)high);
+  *second = (VF)_mm512_permutex2var_ps((__m512)low, _mm512_add_epi32(even, _mm512_set1_epi32(1)), (__m512)high);
+#elif PE_SIMD_LANES == 8
+  const __m256 near = _mm256_permute2f128_ps((__m256)low, (__m256)high, 0x20), far = _mm256_permute2f128_ps((__m256)low, (__m256)high, 0x31);
+  *first = (VF)_mm256_shuffle_ps(near, far, 0x88);  /* halves 0 and 2, 1 and 3: so that what the shuffle does */
+  *second = (VF)_mm256_shuffle_ps(near, far, 0xdd); /* half by half comes out in order */
+#elif defined(__x86_64__)
+  *first = (VF)_mm_shuffle_ps((__m128)low, (__m128)high, 0x88);
+  *second = (VF)_mm_shuffle_ps((__m128)low, (__m128)high, 0xdd);
+#else
+  *first = (VF){low[0], low[2], high[0], high[2]};
+  *second = (VF){low[1], low[3], high[1], high[3]};
+#endif
+}
+
 PE_V VD vd_load(const double *p) {
   VD v;
   memcpy(&v, p, sizeof v);
@@ -93,6 +167,12 @@ PE_V void vd_store(double *p, VD v) { memcpy(p, &v, sizeof v); }
 
 PE_V VF vf_all(float x) { return x - (VF){0}; } /* x - 0 is x, -0 too */
 PE_V VD vd_all(double x) { return x - (VD){0}; }
+
+/* Lane by lane a where the mask is all ones, b where it is 0. */
+PE_V VF vf_where(VI mask, VF a, VF b) { return (VF)(((VI)a & mask) | ((VI)b & ~mask)); }
+PE_V VD vd_where(VU mask, VD a, VD b) { return (VD)(((VU)a & mask) | ((VU)b & ~mask)); }
+
+PE_V VF vf_size(VF v) { return (VF)((VI)v & 0x7fffffff); }
 
 /* v < limit ? v : limit, so NaN gives the limit. */
 PE_V VF vf_min(VF v, VF limit) {
@@ -158,6 +238,19 @@ PE_V VI vi_abs(VI v) {
 #else
   const VW sign = (VW)(v >> 31);
   return (VI)(((VW)v ^ sign) - sign);
+#endif
+}
+
+/* Whether one lane of a mask, of all ones or 0 each, is set. */
+PE_V int vi_any(VI mask) {
+#if PE_SIMD_LANES == 16
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif PE_SIMD_LANES == 8
+  return _mm256_movemask_ps((__m256)mask) != 0;
+#elif defined(__x86_64__)
+  return _mm_movemask_ps((__m128)mask) != 0;
+#else
+  return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
 #endif
 }
 

@@ -2,20 +2,10 @@
 /* simple_sine for one instruction set: vectors over time for one voice, over voices for a bank. */
 
 #include "param_simd.h"
+#include "phase_simd.h"
 
-#define sine_of PE_SIMD_NAME(sine_of)
 #define sine_steady PE_SIMD_NAME(sine_steady)
 #define sine_moving PE_SIMD_NAME(sine_moving)
-
-/* pe_sin_phase of phases that a quarter turn was added to. The same operations in the same order. */
-PE_V VF sine_of(VU a, VU b) {
-  const VI folded = (VI)((VW)vi_abs(vi_high_halves(a, b)) - 0x40000000u);
-  const VF y = vf_of_ints(folded) * 0x1p-30f;
-  const VF z = y * y;
-  VF p = vf_all(PE_SIN_PHASE_FIRST);
-  PE_SIN_PHASE_REST(p, z)
-  return p * y + y;
-}
 
 /* Steady: frame i has phase + i x increment, exactly, as these are integers. */
 PE_RT static uint64_t sine_steady(uint64_t phase, uint64_t increment, float gain, float *out, uint32_t n_frames) {
@@ -25,13 +15,13 @@ PE_RT static uint64_t sine_steady(uint64_t phase, uint64_t increment, float gain
   b += phase + SINE_QUARTER_TURN;
   uint32_t i = 0;
   for (; i + PE_SIMD_LANES <= n_frames; i += PE_SIMD_LANES) {
-    vf_store(out + i, gain * sine_of(a, b));
+    vf_store(out + i, gain * vf_sin_phase(a, b));
     a += increment * PE_SIMD_LANES;
     b += increment * PE_SIMD_LANES;
   }
   if (i < n_frames) {
     float rest[PE_SIMD_LANES];
-    vf_store(rest, gain * sine_of(a, b));
+    vf_store(rest, gain * vf_sin_phase(a, b));
     for (uint32_t l = 0; i + l < n_frames; l++) out[i + l] = rest[l];
   }
   return phase + increment * n_frames;
@@ -54,7 +44,7 @@ PE_RT static uint64_t sine_moving(const Sine *s, const PeBlock *b, float *out) {
     }
     VU v, w;
     vu_load(phases, &v, &w);
-    vf_store(sines, vf_of_doubles(vd_load(gains), vd_load(gains + PE_SIMD_LANES / 2)) * sine_of(v, w));
+    vf_store(sines, vf_of_doubles(vd_load(gains), vd_load(gains + PE_SIMD_LANES / 2)) * vf_sin_phase(v, w));
     memcpy(out + i, sines, n * sizeof *sines);
   }
   return phase - SINE_QUARTER_TURN;
@@ -85,7 +75,7 @@ PE_RT static void PE_SIMD_NAME(sine_process_bank)(const PeBankBlock *b) {
     const VF gain = vf_load(bank->gain + l);
     float *out = b->outputs[0] + l;
     for (uint32_t i = 0; i < b->n_frames; i++) {
-      vf_store(out + (size_t)i * PE_LANES, gain * sine_of(v, w));
+      vf_store(out + (size_t)i * PE_LANES, gain * vf_sin_phase(v, w));
       v += dv;
       w += dw;
     }
@@ -94,6 +84,5 @@ PE_RT static void PE_SIMD_NAME(sine_process_bank)(const PeBankBlock *b) {
   if (!b->is_resident) sine_store(bank, b->lanes, b->states);
 }
 
-#undef sine_of
 #undef sine_steady
 #undef sine_moving

@@ -70,6 +70,22 @@ def test_between_frames_distortion_lies_75_db_below(semitones: float, freq_hz: f
 ALIAS_DB = -90
 
 
+@pytest.mark.parametrize("semitones", [0.7, 7.0, 12.0, 36.0, 60.0])
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_pitched_up_it_gives_the_same_bits_for_any_instruction_set_and_split(semitones: float, n_channels: int) -> None:
+    """Weights are kept from frame to frame within a call, and vectors are of 4, 8 or 16 taps."""
+    commands = [Command(0, "pitch", semitones, True), Command(0, "loop", 1, True), Command(0, "gate", 1)]
+    data = encode(noise(5000, n_channels))
+    runs = [
+        drive.run("sampler", 1200, commands=commands, data=data, splits=splits, isa=isa).outputs
+        for isa in range(drive.n_isas())
+        for splits in ([1200], [1, 7, 64])
+    ]
+    assert np.any(runs[0])
+    for outputs in runs[1:]:
+        np.testing.assert_array_equal(np.asarray(outputs).view(np.uint32), np.asarray(runs[0]).view(np.uint32))
+
+
 def power_db(x: np.ndarray) -> float:
     return decibels(float(np.sqrt(np.mean(x.astype(float) ** 2))))
 
