@@ -116,8 +116,13 @@ def test_streams_and_datagrams_for_the_same_module_keep_their_order(live: Live) 
 def test_a_dump_that_fits_no_datagram_comes_whole_over_a_stream_and_udp_says_so(live: Live, tmp_path: Path) -> None:
     many = [commands.Create(f"oscillator{n:04}", "simple_sine") for n in range(2000)]
     live.client.send_all(many)
-    with pytest.raises(EngineError, match=r"does not fit a datagram; ask over TCP \(--osc-tcp-port\)"):
-        live.client.dump()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:  # a Client would ask over TCP by itself
+        plain.settimeout(30)
+        plain.sendto(build("/patch/dump", []), ("127.0.0.1", live.engine.osc_port or 0))
+        told = osc.decode_reply(plain.recv(65536))
+    assert not told.ok and f"does not fit a datagram; ask over TCP, port {live.engine.osc_tcp_port}" in str(
+        told.args[0]
+    )
     with Client(port=live.engine.osc_tcp_port or 0, timeout_s=30, transport="tcp") as client:
         assert [node["id"] for node in client.dump()["pending"]["nodes"]] == [c.module_id for c in many]
         report = client.commit(allow_silence=True)
