@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
 
 N_NODES = 200
+BLOCK_FRAMES = 64
 SECONDS, ROUNDS = 5.0, 5
 
 CALLBACK_TARGETS = {"reader_over_none_ratio": at_most(1.25)}  # the worst of some seconds scatters by itself
@@ -98,7 +99,8 @@ def measure(folder: Path, watch: Watch) -> dict[str, float]:
         took = time.monotonic_ns() - at
         after = engine.status()["counters"]
         shares = {name: 100 * (cpu_ns(pid) - cpu[name]) / took for name, pid in pids.items()}
-        assert after["frames_requested"] == after["frames_delivered"] + after["frames_underrun"]
+        told = after["frames_delivered"] + after["frames_underrun"]  # one by one, while the callback counts on
+        assert abs(after["frames_requested"] - told) <= BLOCK_FRAMES
         none_reads = after["none_reads"] - before["none_reads"]
         return shares | {"worst_us": after["worst_callback_ns"] / 1e3, "none_reads": float(none_reads)}
 
