@@ -36,7 +36,7 @@ from pyengine.midi_in.player import Player
 from pyengine.midi_in.ports import Port, choose, none_found
 from pyengine.playing import note_hz
 
-ATTEMPTS = 6
+ATTEMPTS = 20
 PERIOD_S = 64 / RATE_HZ
 
 
