@@ -265,6 +265,19 @@ PE_RT_APART static int run_chunk(PePlan *plan, float *const *planes, uint32_t n_
 /* Frames to the end of the present chunk. */
 PE_RT_INLINE uint32_t frames_to_edge(const PePlan *plan) { return plan->chunk_frames - (plan->position & (plan->chunk_frames - 1u)); }
 
+/* The node and the one behind it in one call, if that is a factor now. Neither has a command, so that stays so for the chunk. */
+static int run_scaled(PeStep *step, uint32_t n_frames) {
+  PeStep *by = step->scaled_by;
+  if (by == NULL || by->is_moving || !by->module->holds(by->own, &step->block.scale)) return 0;
+  float *own_output = step->outputs[0];
+  step->outputs[0] = by->outputs[0];
+  step->block.is_scaled = 1;
+  process(step, &step->block, n_frames);
+  step->block.is_scaled = 0;
+  step->outputs[0] = own_output;
+  return 1;
+}
+
 /* A chunk, or less, of a plan that has a finisher and no banks, in which no command falls. A patch of few nodes is rendered in some
  * ten ns a node: what is around them counts. */
 static void run_straight(PePlan *plan, float *const *planes, uint32_t n_frames, _Atomic uint32_t *marker) {
@@ -272,8 +285,10 @@ static void run_straight(PePlan *plan, float *const *planes, uint32_t n_frames, 
   for (uint32_t i = 0; i < plan->n_units; i++) {
     PeStep *step = &plan->steps[plan->units[i].step];
     atomic_store_explicit(marker, step->handle, memory_order_relaxed); /* read after a death only */
-    if (step->n_sums > 0 || step->first_due != PE_NONE || plan->meter)
+    if (!step->is_plain || plan->meter)
       pe_step_run(plan, step, n_frames, NULL, 0);
+    else if (run_scaled(step, n_frames))
+      i++;
     else
       process(step, &step->block, n_frames);
   }

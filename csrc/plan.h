@@ -73,6 +73,8 @@ typedef struct PeStep { /* a node */
   uint8_t         is_carried; /* its state came from another plan: it has sounded */
   uint8_t         is_moving;  /* 2: a parameter may be on its ramp; 1: all stand, but the module has not seen them so */
   uint8_t         has_mods;   /* the module reads cables of a parameter */
+  uint8_t         is_plain;   /* nothing is to be summed for it, and no cable to be looked at */
+  struct PeStep  *scaled_by;  /* the node behind it, which takes all it puts out and may come to nothing but a factor; NULL without */
   PeBlock         block;      /* all of a run that stays the same */
 } PeStep;
 
