@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiling import compiled
 from scipy.ndimage import median_filter
 
 HERE = Path(__file__).resolve().parent
@@ -20,12 +21,7 @@ def need_jack(folder: Path) -> Path:
     """Return the program that tells of steps. Skips the bench where there is no JACK, and says what to install."""
     if shutil.which("jackd") is None:
         pytest.skip("jackd is not installed (apt install jackd2)")
-    program = folder / "jack_steps"
-    command = ["cc", "-std=gnu11", "-O2", "-o", str(program), str(HERE / "jack_steps.c"), "-ljack"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no JACK headers to compile against (apt install libjack-jackd2-dev): {done.stderr[:200]}")
-    return program
+    return compiled(HERE / "jack_steps.c", folder, "JACK's headers: apt install libjack-jackd2-dev", "-ljack")
 
 
 @contextmanager

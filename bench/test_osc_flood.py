@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiling import compiled
 from playing import Playing
 
 from pyengine import Client
@@ -32,12 +33,7 @@ Report = dict[str, Any]
 @pytest.fixture(scope="module")
 def flood(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the program that sends."""
-    program = tmp_path_factory.mktemp("flood") / "osc_flood"
-    command = ["cc", "-std=gnu11", "-O2", "-o", str(program), str(HERE / "osc_flood.c")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"the sender does not compile here (it needs a C compiler and Linux): {done.stderr[:200]}")
-    return program
+    return compiled(HERE / "osc_flood.c", tmp_path_factory.mktemp("flood"), "it needs Linux")
 
 
 def begin(client: Client, n_params: int) -> list[str]:

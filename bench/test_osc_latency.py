@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from compiling import compiled
 from jack import Steps, jack_server, need_jack
 from modules import test_modules_path
 from playing import Playing
@@ -25,6 +27,7 @@ from pyengine import Client, messages, osc
 from pyengine.commands import SetParam
 
 RATE_HZ, BLOCK_FRAMES = 48000.0, 64
+HERE = Path(__file__).resolve().parent
 N_MESSAGES, N_TAGGED, SCALE = 1500, 100, 4096
 LIMIT_MS = {("shortest", 1): 3.0, ("shortest", 2): 4.4, ("asap", 1): 2.0, ("asap", 2): None}
 JITTER_MS = 0.1
@@ -50,25 +53,28 @@ def begin(client: Client) -> None:
         time.sleep(0.01)
 
 
-def send_all(port: int, seed: int = 1) -> list[int]:
+@pytest.fixture(scope="module")
+def sender(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the program that sends."""
+    return compiled(HERE / "osc_values.c", tmp_path_factory.mktemp("sender"), "it needs Linux")
+
+
+def send_all(sender: Path, port: int) -> list[int]:
     """Send values 1/SCALE, 2/SCALE ... at any places within a block; return when each was sent."""
-    rng, sent_ns = random.Random(seed), []
-    datagrams = [osc.encode(SetParam("const1", "level", (i + 1) / SCALE)) for i in range(N_MESSAGES)]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-        out.connect(("127.0.0.1", port))
-        for datagram in datagrams:
-            time.sleep(rng.uniform(0.0015, 0.0045))
-            sent_ns.append(time.monotonic_ns())
-            out.send(datagram)
-    return sent_ns
+    command = [str(sender), str(port), "/mod/const1/level", str(N_MESSAGES), str(SCALE), "1"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [int(line) for line in done.stdout.split()]
 
 
-def latencies_ms(sent_ns: list[int], heard: list[tuple[float, float]]) -> np.ndarray[Any, Any]:
+def latencies_ms(sent_ns: list[int], heard: list[tuple[float, float]], was_away: bool) -> np.ndarray[Any, Any]:
     """Return what passed from each message to its sample. Each value must be heard, once and in order; but of messages
-    that fell into one block, `asap` lets only the last be heard.
+    that fell into one block, `asap` lets only the last be heard. Silence, which is declicked, is no value.
     """
     numbers = [round(value * SCALE) - 1 for value, _ in heard]
-    assert all(np.float32(value) * SCALE == number + 1 for (value, _), number in zip(heard, numbers, strict=True))
+    is_value = [np.float32(value) * SCALE == n + 1 for (value, _), n in zip(heard, numbers, strict=True)]
+    if was_away and not all(is_value):
+        pytest.skip(f"frames were missing in each of {ATTEMPTS} runs: the machine is too busy to tell")
+    assert all(is_value)
     assert numbers == sorted(set(numbers)) and numbers[-1] == N_MESSAGES - 1
     return np.array([(ns - sent_ns[number]) / 1e6 for (_, ns), number in zip(heard, numbers, strict=True)])
 
@@ -99,7 +105,7 @@ def raised_of(before: Report, after: Report) -> dict[str, int]:
     return {"stamps_raised": after["stamps_raised"] - before["stamps_raised"], "late_commands": max(late)}
 
 
-def through_jack(folder: Path, lead: int, latency: str) -> Report:
+def through_jack(sender: Path, folder: Path, lead: int, latency: str) -> Report:
     program = need_jack(folder)
     for attempt in range(ATTEMPTS):
         here = folder / str(attempt)
@@ -114,15 +120,16 @@ def through_jack(folder: Path, lead: int, latency: str) -> Report:
                 begin(client)
                 steps.await_word("connected")
                 before = client.status()
-                sent_ns = send_all(engine.port)
+                sent_ns = send_all(sender, engine.port)
                 client.sync()
                 time.sleep(0.1)
                 after = client.status()
                 heard, n_xruns = steps.end(is_complete=steps.process.poll() is not None)
-        if (is_quiet(before, after) and n_xruns == 0) or attempt == ATTEMPTS - 1:
+        was_quiet = is_quiet(before, after)
+        if (was_quiet and n_xruns == 0) or attempt == ATTEMPTS - 1:
             break
     more = {"xruns": n_xruns, "attempts": attempt + 1, "latency_ms": after["latency_ms"]}
-    return figures(latencies_ms(sent_ns, heard), **more, **raised_of(before, after))
+    return figures(latencies_ms(sent_ns, heard, not was_quiet), **more, **raised_of(before, after))
 
 
 def times_of(engine: Playing, n: int) -> np.ndarray[Any, Any]:
@@ -136,7 +143,7 @@ def times_of(engine: Playing, n: int) -> np.ndarray[Any, Any]:
     return np.array([line[0], line[1] + ns[0] - line[0] * frames[0]])
 
 
-def on_the_clock(folder: Path, lead: int, latency: str) -> Report:
+def on_the_clock(sender: Path, folder: Path, lead: int, latency: str) -> Report:
     for attempt in range(ATTEMPTS):
         here = folder / str(attempt)
         here.mkdir()
@@ -144,26 +151,29 @@ def on_the_clock(folder: Path, lead: int, latency: str) -> Report:
             begin(client)
             client.record_start("take.wav")
             before = client.status()
-            sent_ns = send_all(engine.port)
+            sent_ns = send_all(sender, engine.port)
             client.sync()
             time.sleep(0.1)
             line = times_of(engine, 200)
             after = client.status()
             first_frame = client.record_stop()["first_frame"]
-        if is_quiet(before, after) or attempt == ATTEMPTS - 1:
+        was_quiet = is_quiet(before, after)
+        if was_quiet or attempt == ATTEMPTS - 1:
             break
     x = soundfile.read(here / "take.wav", dtype="float32", always_2d=True)[0][:, 0]
     (at,) = np.nonzero(np.diff(x, prepend=np.float32(0)))
     heard = [(float(x[i]), float(line[1] + line[0] * (first_frame + i))) for i in at]
     more = {"attempts": attempt + 1, "latency_ms": after["latency_ms"]}
-    return figures(latencies_ms(sent_ns, heard), **more, **raised_of(before, after))
+    return figures(latencies_ms(sent_ns, heard, not was_quiet), **more, **raised_of(before, after))
 
 
 @pytest.mark.parametrize(("latency", "lead"), list(LIMIT_MS))
 @pytest.mark.parametrize("output", ["jack", "clock"])
-def test_osc_to_sample(output: str, latency: str, lead: int, tmp_path: Path, tell: Tell, benchmark: Any) -> None:
+def test_osc_to_sample(
+    output: str, latency: str, lead: int, sender: Path, tmp_path: Path, tell: Tell, benchmark: Any
+) -> None:
     measure = through_jack if output == "jack" else on_the_clock
-    report = benchmark.pedantic(measure, args=(tmp_path, lead, latency), rounds=1)
+    report = benchmark.pedantic(measure, args=(sender, tmp_path, lead, latency), rounds=1)
     benchmark.extra_info["figures"] = report
     limit_ms = LIMIT_MS[latency, lead]
     targets = {} if limit_ms is None else {"p50_ms": {"at_most": limit_ms}}
