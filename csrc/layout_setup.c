@@ -412,6 +412,37 @@ static void lay_finisher(Layout *l, const uint32_t *step_of) {
   }
 }
 
+/* Can the second do what there is to do for both? The first reads no buffer, so it may write where the second does. */
+static int may_scale(const PeStep *step, const PeStep *by) {
+  return step->module->scales && by->module->holds && step->is_plain && by->is_plain && !step->has_mods && !by->has_mods &&
+         by->inputs[0] == step->outputs[0];
+}
+
+/* Where no bank is: which nodes are behind one that can multiply in their place. */
+static void lay_straight(Layout *l, const uint32_t *step_of) {
+  const Build *b = l->b;
+  PePlan *p = l->p;
+  uint32_t n_scaling = 0, n_events = 0;
+  for (uint32_t i = 0; i < b->spec->n_nodes; i++) {
+    n_scaling += b->n_banks == 0 && b->modules[i]->scales;
+    n_events += b->modules[i]->events != NULL;
+  }
+  PeScaled *scaled = arena_take(&l->steps, n_scaling * sizeof *scaled);
+  if (!is_real(l) || p->finisher == NULL || n_events > 0) return;
+  p->is_straight = 1;
+  for (uint32_t i = 0; i < p->n_steps; i++) p->steps[i].is_plain = p->steps[i].n_sums == 0 && p->steps[i].n_sampled == 0;
+  for (uint32_t i = 0; i + 1 < p->n_units; i++) {
+    PeStep *step = &p->steps[p->units[i].step], *by = &p->steps[p->units[i + 1].step];
+    if (!may_scale(step, by)) continue;
+    step->scaled = scaled++;
+    *step->scaled = (PeScaled){.by = by, .block = step->block};
+    step->scaled->block.outputs = by->outputs;
+    step->scaled->block.is_scaled = 1;
+  }
+  for (uint32_t i = 0; i < b->spec->n_nodes; i++)
+    if (b->n_out_cables[i] != 1 || b->is_kept[i]) p->steps[step_of[i]].scaled = NULL; /* somebody else reads it too */
+}
+
 /* What is heard in one channel alone, in the patch's order. */
 static void lay_sides(Layout *l) {
   const Build *b = l->b;
@@ -492,6 +523,7 @@ static void lay_out(Layout *l, uint32_t *step_of) {
   lay_output(l);
   lay_sides(l);
   lay_finisher(l, step_of);
+  lay_straight(l, step_of);
   p->plain_bytes = l->memory_bytes ? pe_align_up(p->state_bytes, 64) : p->state_bytes;
   p->state_bytes = p->plain_bytes + l->memory_bytes;
   lay_feeds(l, step_of);

@@ -91,6 +91,7 @@ PE_RT_APART void pe_step_advance(PeStep *step, uint32_t n_frames) {
     pe_smooth_advance(&step->params[p], n_frames);
     is_settled &= pe_smooth_is_settled(&step->params[p]);
   }
+  step->is_held = 0;
   step->is_moving = !is_settled ? 2 : step->is_moving > 0 ? (uint8_t)(step->is_moving - 1) : 0;
 }
 
@@ -265,17 +266,32 @@ PE_RT_APART static int run_chunk(PePlan *plan, float *const *planes, uint32_t n_
 /* Frames to the end of the present chunk. */
 PE_RT_INLINE uint32_t frames_to_edge(const PePlan *plan) { return plan->chunk_frames - (plan->position & (plan->chunk_frames - 1u)); }
 
-/* A chunk, or less, of a plan that has a finisher and no banks, in which no command falls. A patch of few nodes is rendered in some
- * ten ns a node: what is around them counts. */
+/* Is the node behind it a factor now, and no more? It has no command, so that stays so for the chunk. */
+static int is_factor(PeScaled *scaled) {
+  PeStep *by = scaled->by;
+  if (by->is_moving) return 0;
+  if (!by->is_held) by->is_held = by->module->holds(by->own, &scaled->block.scale) != 0;
+  return by->is_held;
+}
+
+/* A chunk, or less, of a plan that has a finisher and no banks, in which no command falls, and which nobody watches. A patch of few
+ * nodes is rendered in some ten ns a node: what is around them counts. */
 static void run_straight(PePlan *plan, float *const *planes, uint32_t n_frames, _Atomic uint32_t *marker) {
   plan->finisher->outputs[0] = planes[0];
-  for (uint32_t i = 0; i < plan->n_units; i++) {
-    PeStep *step = &plan->steps[plan->units[i].step];
+  const PeUnit *unit = plan->units, *end = unit + plan->n_units;
+  for (; unit < end; unit++) {
+    PeStep *step = &plan->steps[unit->step];
     atomic_store_explicit(marker, step->handle, memory_order_relaxed); /* read after a death only */
-    if (step->n_sums > 0 || step->first_due != PE_NONE || plan->meter)
+    PeBlock *block = &step->block;
+    if (!step->is_plain) {
       pe_step_run(plan, step, n_frames, NULL, 0);
-    else
-      process(step, &step->block, n_frames);
+      continue;
+    }
+    if (step->scaled && is_factor(step->scaled)) {
+      block = &step->scaled->block;
+      unit++;
+    }
+    process(step, block, n_frames);
   }
   for (uint32_t c = 1; c < plan->n_channels; c++) memcpy(planes[c], planes[0], n_frames * sizeof **planes);
   plan->position = (plan->position + n_frames) % PE_CHUNK_FRAMES;
@@ -298,7 +314,7 @@ PE_RT_APART static int run_chunks(PePlan *plan, float *const *planes, uint32_t n
 PE_RT int pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, _Atomic uint32_t *marker) {
   int is_broken = 0;
   plan->has_run |= n_frames > 0;
-  if (plan->finisher && plan->n_events == 0 && (due == NULL || due->n == 0) && n_frames > 0 && n_frames <= frames_to_edge(plan))
+  if (plan->is_straight && plan->meter == NULL && (due == NULL || due->n == 0) && n_frames > 0 && n_frames <= frames_to_edge(plan))
     run_straight(plan, planes, n_frames, marker);
   else
     is_broken = run_chunks(plan, planes, n_frames, due, marker);

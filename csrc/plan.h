@@ -73,8 +73,16 @@ typedef struct PeStep { /* a node */
   uint8_t         is_carried; /* its state came from another plan: it has sounded */
   uint8_t         is_moving;  /* 2: a parameter may be on its ramp; 1: all stand, but the module has not seen them so */
   uint8_t         has_mods;   /* the module reads cables of a parameter */
+  uint8_t         is_plain;   /* nothing is to be summed for it, and no cable to be looked at */
+  uint8_t         is_held;    /* since parameters stand, the module has said that it `holds` */
+  struct PeScaled *scaled;    /* NULL unless the node behind it may come to a factor of what it puts out */
   PeBlock         block;      /* all of a run that stays the same */
 } PeStep;
+
+typedef struct PeScaled { /* two nodes in one call */
+  PeStep *by;    /* the second: it alone takes all that the first puts out */
+  PeBlock block; /* of the first, but that it writes where the second does, and multiplies */
+} PeScaled;
 
 typedef struct PeBankPort { /* an input of all lanes: a sum of nodes of the bank and of what comes from outside */
   uint32_t      n_sources;
@@ -163,6 +171,7 @@ struct PePlan {
   PeSum    *sides;         /* [n_channels]: what is heard there alone; NULL where nothing is */
   uint32_t  n_data;
   PeData  **data;
+  int       is_straight;   /* it has a finisher, and nothing but audio */
   PeStep   *finisher;      /* all that is heard, and puts it out as it is to be heard; NULL without */
   PeSum     output;        /* what is heard in all channels, where nothing of it is in a bank; dest is unused */
   PeHeardSource *heard;    /* the same, where one is: [n_heard] */

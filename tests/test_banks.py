@@ -230,6 +230,61 @@ def test_a_voice_moves_between_bank_and_single_at_any_commit(tmp_path: Path) -> 
             assert n > 15_000 and sound[:n].tobytes() == heard[:n].tobytes(), (isa, banks)
 
 
+def heard_alone(_: Patch) -> None:
+    """The chain as it is."""
+
+
+def driven(patch: Patch) -> None:
+    """A cable moves the oscillator's frequency."""
+    patch.create("lfo1", "lfo").connect("lfo1", "o0.freq")
+
+
+def gated(patch: Patch) -> None:
+    """A cable opens and closes the envelope."""
+    patch.create("lfo1", "lfo").set("lfo1", "freq", 5.0).connect("lfo1", "e0.gate")
+
+
+def tapped(patch: Patch) -> None:
+    """The filter hears the oscillator beside the envelope."""
+    patch.connect("o0", "f0")
+
+
+def tapped_for_a_cutoff(patch: Patch) -> None:
+    """The oscillator goes into the envelope, and moves the filter."""
+    patch.connect("o0", "f0.cutoff")
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("also", [heard_alone, driven, gated, tapped, tapped_for_a_cutoff])
+def test_an_oscillator_that_multiplies_by_an_envelope_that_stands_has_the_bits_of_both(
+    also: Callable[[Patch], None], isa: str
+) -> None:
+    """In blocks of 64 it does, in blocks of 256 (which are rendered chunk by chunk) each node goes by itself."""
+    patch = Patch()
+    chain(patch, 0)
+    patch.set("o0", "gain", 1.0)
+    also(patch)
+    events: list[Event] = [
+        (4000, ("mod", "e0", "sustain", 0.4)),
+        (5000, ("mod", "o0", "freq", 80.0)),
+        (5010, ("mod", "f0", "cutoff", 300.0)),
+        (6000, ("mod", "o0", "gain", 0.0)),
+        (7000, ("mod", "o0", "gain", 16.0)),
+        (7001, ("mod", "e0", "sustain", 1.0)),
+        (8000, ("mod", "e0", "sustain", 0.0)),
+        (9000, ("mod", "e0", "sustain", 0.5)),
+        (10000, ("gate", "e0", None, 0)),
+        (22000, ("mod", "o0", "freq", 3000.0)),
+        (23000, ("gate", "e0", None, 1)),
+        (23001, ("gate", "e0", None, 0)),
+        (35000, ("gate", "e0", None, 1)),
+    ]
+    with built_for(isa):
+        by_itself = played(patch, 40_000, events, 256)
+        for block_frames in (64, 48, 37):
+            assert played(patch, 40_000, events, block_frames) == by_itself, block_frames
+
+
 def test_a_ramp_to_minus_0_leaves_the_states_of_one_to_0() -> None:
     """The gain's ramp ends in the middle of a vector, the cutoff's goes on: only the sign of 0 could differ."""
     patch = Patch().create("o", "simple_sine").create("f", "biquad_filter").connect("o", "f")

@@ -122,6 +122,15 @@ PE_RT static int adsr_is_closed(const void *state, const PeSmooth *p) {
   return s->stage == STAGE_CLOSED && s->level.target == 0.0 && s->level.remaining == 0 && !s->is_open && !s->is_retriggered;
 }
 
+/* One level, until something is set. */
+PE_RT_INLINE int is_held(const Adsr *s) { return s->level.remaining == 0 && (s->stage == STAGE_SUSTAIN || s->stage == STAGE_CLOSED); }
+
+PE_RT static int adsr_holds(const void *state, float *level) {
+  const Adsr *s = state;
+  *level = (float)s->level.target;
+  return is_held(s);
+}
+
 /* ---- banks ---------------------------------------------------------------------------------------- */
 
 /* Level i frames from now: target - step x (remaining - i). */
@@ -171,5 +180,5 @@ const PeModule pe_module_adsr = {
   .n_inputs = 1, .n_outputs = 1, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Adsr), .params = params,
   .prepare = adsr_prepare, .reset = adsr_reset, .changed = adsr_changed, .open = adsr_open,
-  .process = adsr_process_base, .isa = isa, .bank = &bank, .is_closed = adsr_is_closed,
+  .process = adsr_process_base, .isa = isa, .bank = &bank, .is_closed = adsr_is_closed, .holds = adsr_holds,
 };

@@ -76,7 +76,7 @@ PE_RT static void PE_SIMD_NAME(adsr_process)(void *state, const PeBlock *b) {
   Adsr *s = state;
   const float *gate = b->mods[GATE];
   if (b->n_frames == 0) return;
-  if (b->is_unchanged && s->level.remaining == 0 && (s->stage == STAGE_SUSTAIN || s->stage == STAGE_CLOSED)) {
+  if (b->is_unchanged && is_held(s)) {
     hold((float)s->level.target, b->inputs[0], b->outputs[0], b->n_frames);
     return;
   }

@@ -204,18 +204,22 @@ PE_RT_INLINE void cell_enter(Biquad *s) {
   s->is_cellular = 1;
 }
 
-/* 0 for what has died away, and for what is not finite: a filter gets over a NaN that it was fed, once nothing moves. */
-PE_RT_INLINE double kept(double w) {
-  const double size = w < 0.0 ? -w : w;
-  return size >= REST_LEVEL && size < MAX_LEVEL ? w : 0.0;
+static const float silence[REST_FRAMES]; /* in place of an input: no cell has to ask */
+
+/* Not what has died away, nor what is not finite: a filter gets over a NaN that it was fed, once nothing moves. */
+PE_RT_INLINE int is_kept(double w) {
+  const double size = __builtin_fabs(w);
+  return size >= REST_LEVEL && size < MAX_LEVEL;
 }
+
+PE_RT_INLINE double kept(double w) { return is_kept(w) ? w : 0.0; }
 
 /* n frames have been rendered, none of them beyond the next multiple of REST_FRAMES. */
 PE_RT_INLINE void count_frames(Biquad *s, uint32_t n) {
   s->count = (s->count + n) % REST_FRAMES;
   if (s->count != 0 || !s->is_cellular) return;
-  s->state1 = kept(s->state1);
-  s->state2 = kept(s->state2);
+  if (!is_kept(s->state1)) s->state1 = 0.0;
+  if (!is_kept(s->state2)) s->state2 = 0.0;
 }
 
 PE_RT_INLINE float limited_float(float v) {

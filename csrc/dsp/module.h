@@ -26,6 +26,8 @@ typedef struct PeBlock {
   uint64_t            data_bytes;
   uint32_t            memory_slots;
   float               zero; /* what a module that `finishes` adds to all it puts out: -0, which changes nothing, or +0 */
+  float               scale; /* what a module that `scales` multiplies all it puts out by, and adds +0; only where is_scaled */
+  uint32_t            is_scaled;
   uint32_t            is_unchanged; /* a hint: since the last call no parameter was set, none moves, and no cable drives one */
 } PeBlock;
 
@@ -114,6 +116,10 @@ typedef struct PeModule {
   void (*absorb)(void *state, const PeBlock *block);
 
   uint32_t           finishes; /* it has one output, adds PeBlock.zero to it, and puts out nothing that is not finite: where nothing else is heard it is the sum */
+  uint32_t           scales;   /* it has one output, which stays within +-PE_SAMPLE_LIMIT, no input, and heeds PeBlock.is_scaled */
+  /* Does it, for as long as nothing is set and no cable drives a parameter, do nothing but multiply its only input, limited to
+   * +-PE_SAMPLE_LIMIT, by *scale and add +0, in any number of frames? Then a node that `scales` may do it. May be NULL. [rt] */
+  int (*holds)(const void *state, float *scale);
   const PeEventOps  *events; /* it has no audio and no ports, but sets other nodes' parameters; `process` is not called; may be NULL */
 
   /* Does it put out nothing but +0 whatever comes in, for as long as its state stays as it is? NULL: never. [rt] */
@@ -135,7 +141,7 @@ PE_RT_INLINE int pe_block_param_is_constant(const PeBlock *b, uint32_t param) {
 /* A shared object that pe_registry_load takes exports this symbol:
  *     const PeModule *const pe_modules[] = { &my_module, NULL };
  * built against the same PE_MODULE_ABI, which it exports too as `const uint32_t pe_module_abi`. */
-#define PE_MODULE_ABI 4u
+#define PE_MODULE_ABI 5u
 #define PE_MODULE_MAX_PORTS 64u /* inputs and parameters together; and outputs */
 
 #endif

@@ -112,5 +112,5 @@ const PeModule pe_module_sine = {
   .name = "simple_sine", .help = "Sine oscillator", .inputs = "", .outputs = "out",
   .n_inputs = 0, .n_outputs = 1, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Sine), .params = params,
-  .prepare = sine_prepare, .reset = sine_reset, .process = sine_process_base, .isa = isa, .bank = &bank,
+  .prepare = sine_prepare, .reset = sine_reset, .process = sine_process_base, .isa = isa, .bank = &bank, .scales = 1,
 };

@@ -4,24 +4,30 @@
 #include "param_simd.h"
 #include "phase_simd.h"
 
+#define scaled PE_SIMD_NAME(scaled)
 #define sine_steady PE_SIMD_NAME(sine_steady)
 #define sine_moving PE_SIMD_NAME(sine_moving)
 
+/* By what comes behind it, in its order: of what the gain makes. */
+PE_V VF scaled(VF v, const PeBlock *b, int is_scaled) { return is_scaled ? b->scale * v + 0.0f : v; }
+
 /* Steady: frame i has phase + i x increment, exactly, as these are integers. */
-PE_RT static uint64_t sine_steady(uint64_t phase, uint64_t increment, float gain, float *out, uint32_t n_frames) {
-  VU a, b;
-  vu_lane_multiples(increment, &a, &b);
-  a += phase + SINE_QUARTER_TURN;
-  b += phase + SINE_QUARTER_TURN;
+PE_V uint64_t sine_steady(uint64_t phase, uint64_t increment, float gain, const PeBlock *b, int is_scaled) {
+  float *out = b->outputs[0];
+  const uint32_t n_frames = b->n_frames;
+  VU v, w;
+  vu_lane_multiples(increment, &v, &w);
+  v += phase + SINE_QUARTER_TURN;
+  w += phase + SINE_QUARTER_TURN;
   uint32_t i = 0;
   for (; i + PE_SIMD_LANES <= n_frames; i += PE_SIMD_LANES) {
-    vf_store(out + i, gain * vf_sin_phase(a, b));
-    a += increment * PE_SIMD_LANES;
-    b += increment * PE_SIMD_LANES;
+    vf_store(out + i, scaled(gain * vf_sin_phase(v, w), b, is_scaled));
+    v += increment * PE_SIMD_LANES;
+    w += increment * PE_SIMD_LANES;
   }
   if (i < n_frames) {
     float rest[PE_SIMD_LANES];
-    vf_store(rest, gain * vf_sin_phase(a, b));
+    vf_store(rest, scaled(gain * vf_sin_phase(v, w), b, is_scaled));
     for (uint32_t l = 0; i + l < n_frames; l++) out[i + l] = rest[l];
   }
   return phase + increment * n_frames;
@@ -44,7 +50,7 @@ PE_RT static uint64_t sine_moving(const Sine *s, const PeBlock *b, float *out) {
     }
     VU v, w;
     vu_load(phases, &v, &w);
-    vf_store(sines, vf_of_doubles(vd_load(gains), vd_load(gains + PE_SIMD_LANES / 2)) * vf_sin_phase(v, w));
+    vf_store(sines, scaled(vf_of_doubles(vd_load(gains), vd_load(gains + PE_SIMD_LANES / 2)) * vf_sin_phase(v, w), b, b->is_scaled != 0));
     memcpy(out + i, sines, n * sizeof *sines);
   }
   return phase - SINE_QUARTER_TURN;
@@ -58,7 +64,12 @@ PE_RT static void PE_SIMD_NAME(sine_process)(void *state, const PeBlock *b) {
     s->increment = increment_at(s, b, b->n_frames - 1);
     s->gain = gain_at(b, b->n_frames - 1);
   }
-  s->phase = is_steady ? sine_steady(s->phase, s->increment, s->gain, b->outputs[0], b->n_frames) : sine_moving(s, b, b->outputs[0]);
+  if (!is_steady)
+    s->phase = sine_moving(s, b, b->outputs[0]);
+  else if (b->is_scaled)
+    s->phase = sine_steady(s->phase, s->increment, s->gain, b, 1);
+  else
+    s->phase = sine_steady(s->phase, s->increment, s->gain, b, 0);
 }
 
 PE_RT static void PE_SIMD_NAME(sine_process_bank)(const PeBankBlock *b) {
@@ -84,5 +95,6 @@ PE_RT static void PE_SIMD_NAME(sine_process_bank)(const PeBankBlock *b) {
   if (!b->is_resident) sine_store(bank, b->lanes, b->states);
 }
 
+#undef scaled
 #undef sine_steady
 #undef sine_moving
