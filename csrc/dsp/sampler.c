@@ -216,39 +216,49 @@ PE_RT_INLINE int is_closed(const PeBlock *b, uint32_t i) {
   return b->mods[GATE] ? !pe_gate_is_high(b->mods[GATE][i]) : b->params[GATE].target < 0.5;
 }
 
+PE_RT_INLINE int is_sounding(const Sampler *s) {
+  uint32_t any = 0;
+  for (uint32_t k = 0; k < N_HEADS; k++) any |= s->heads[k].is_on;
+  return any != 0;
+}
+
 PE_RT_INLINE void sampler_run(Sampler *s, const PeBlock *b, WideRead *wide) {
   const PeSample sample = pe_sample(b->data, b->data_bytes);
   const Loop loop = loop_of(s, b, &sample);
   const int is_gated = b->params[MODE].target >= 0.5 && !s->is_opened;
   const float release = (float)(1000.0 / (b->params[RELEASE].target * s->sample_rate_hz));
   const int is_still = pe_block_param_is_constant(b, PITCH) && pe_block_param_is_constant(b, RATE);
-  int64_t step = step_at(s, b, 0);
-  uint32_t next = 0;
   WideKernel kernel;
   kernel.width = 0.0f;
   rejoin(s, &loop);
-  for (uint32_t i = 0; i < b->n_frames; i++) {
-    if (i == next) {
-      if (pe_strike_at(&s->strike, b->mods[GATE], i) && sample.frames) strike(s, b, &sample, i);
-      next = pe_strike_next(&s->strike, b->mods[GATE], i, b->n_frames);
+  for (uint32_t i = 0, next; i < b->n_frames; i = next) {
+    if (pe_strike_at(&s->strike, b->mods[GATE], i) && sample.frames) strike(s, b, &sample, i);
+    next = pe_strike_next(&s->strike, b->mods[GATE], i, b->n_frames);
+    if (!is_sounding(s)) {
+      s->heads[0].step = 0;
+      for (; i < next; i++) b->outputs[0][i] = b->outputs[1][i] = 0.0f;
+      continue;
     }
-    if (!is_still) step = step_at(s, b, i);
-    if (is_gated && s->heads[0].is_on && is_closed(b, i)) head_release(&s->heads[0], release);
-    s->heads[0].step = s->heads[0].is_on ? step : 0;
-    float out[2] = {0.0f, 0.0f};
-    for (uint32_t k = 0; k < N_HEADS && sample.frames; k++) {
-      Head *h = &s->heads[k];
-      if (!h->is_on) continue;
-      float x[2] = {0.0f, 0.0f};
-      head_read(s, wide, &kernel, &sample, &loop, h, x);
-      const float level = h->velocity * h->level;
-      out[0] += level * x[0];
-      out[1] += level * x[1];
-      head_advance(&sample, &loop, h);
+    int64_t step = step_at(s, b, i);
+    for (; i < next; i++) {
+      if (!is_still && is_sounding(s)) step = step_at(s, b, i);
+      if (is_gated && s->heads[0].is_on && is_closed(b, i)) head_release(&s->heads[0], release);
+      s->heads[0].step = s->heads[0].is_on ? step : 0;
+      float out[2] = {0.0f, 0.0f};
+      for (uint32_t k = 0; k < N_HEADS && sample.frames; k++) {
+        Head *h = &s->heads[k];
+        if (!h->is_on) continue;
+        float x[2] = {0.0f, 0.0f};
+        head_read(s, wide, &kernel, &sample, &loop, h, x);
+        const float level = h->velocity * h->level;
+        out[0] += level * x[0];
+        out[1] += level * x[1];
+        head_advance(&sample, &loop, h);
+      }
+      const float gain = pe_level_at(b, params, GAIN, i);
+      b->outputs[0][i] = pe_bounded(gain * out[0]);
+      b->outputs[1][i] = pe_bounded(gain * out[1]);
     }
-    const float gain = pe_level_at(b, params, GAIN, i);
-    b->outputs[0][i] = pe_bounded(gain * out[0]);
-    b->outputs[1][i] = pe_bounded(gain * out[1]);
   }
 }
 
