@@ -7,7 +7,8 @@
  * block in which a frame lies that a record waits for is never passed over, though no decision has come to that record.
  *
  * Who sends a record wakes the workers, or a clock that rests, which wakes them once it stands at the present. A worker
- * that wakes takes part in decisions as the callback did until the next block was played; from there on as always. */
+ * that wakes takes part in decisions as the callback did until the next block was played; from there on as always, and so
+ * for the last block of a lead of two or more, which is due a block later at the earliest. */
 #ifndef PE_REST_H
 #define PE_REST_H
 

@@ -7,6 +7,7 @@
 #include "hash.h"
 
 #define LONGEST_SLEEP_NS 20000000u /* however far the next request is: signs of life, checkpoints, the end */
+#define SHORTEST_SLEEP_NS 1000u
 #define REST_SHARE 8u     /* what a worker at rest has to render when it is woken takes this part of a block's time at most */
 #define JOIN_STEPS 2u /* blocks a joining run may be advanced by at one edge: it gains on the clock, bounded */
 
@@ -234,8 +235,10 @@ static void look_at_rest(PeWorker *w) {
 
 static uint64_t decide(PeWorker *w, uint64_t applied) {
   PeSegment *s = w->segment;
-  const int clock_rests = (int)atomic_load_explicit(&s->clock_rests, memory_order_acquire); /* play_block may be behind the time */
-  if (w->rest == PE_AWAKE && !clock_rests) return pe_journal_decide(s, w->head, applied);
+  const int clock_rests = (int)atomic_load_explicit(&s->clock_rests, memory_order_acquire);      /* play_block may be behind the time */
+  const uint64_t lead = atomic_load_explicit(&s->effective_lead, memory_order_relaxed);          /* a figure that only grows */
+  const int is_far = w->rest == PE_AWAKE || (lead > 1 && w->head + 1 >= play_block(w) + lead); /* a block and more until it is due */
+  if (is_far && !clock_rests) return pe_journal_decide(s, w->head, applied);
   return pe_journal_decide_quiet(s, w->head, applied, (int64_t)((w->head + 1) * s->config.block_frames));
 }
 
@@ -325,22 +328,44 @@ static int may_render(const PeWorker *w) {
   return w->head < play + (w->rest == PE_RESTING ? 0 : lead);
 }
 
-/* When the newest request should have come: one that came late by jitter does not put the next look off. */
+/* When the newest request should have come: one that came late by jitter, less than half of their distance, does not put the
+ * next look off. Some may not have been seen in between. */
 static uint64_t asked_ns(PeWorker *w, uint64_t period_ns) {
   const uint64_t asked = atomic_load_explicit(&w->segment->asked_ns, memory_order_relaxed); /* a hint */
   if (asked == w->asked_ns) return w->line_ns;
-  const uint64_t due = w->line_ns + period_ns + period_ns / 64; /* it follows a clock that drifts */
+  const uint64_t since = asked > w->line_ns ? asked - w->line_ns : 0, n = since < period_ns ? 1 : (since + period_ns / 2) / period_ns;
+  const uint64_t due = w->line_ns + n * (period_ns + period_ns / 64); /* it follows a clock that drifts */
   w->asked_ns = asked;
-  w->line_ns = asked > due && asked - due < period_ns ? due : asked;
+  w->line_ns = asked > due ? due : asked;
   return w->line_ns;
 }
 
 /* How long after a request to look: the later a block is begun, the newer are the commands it takes. What rendering took is
  * left twice, in the time that is to be had. */
 static uint64_t late_ns(const PeWorker *w, uint64_t block_ns) {
-  const uint64_t soonest = w->wait_ns / 8, latest = w->wait_ns;
-  const uint64_t left = block_ns > 2 * w->took_ns ? block_ns - 2 * w->took_ns : 0, late = left * latest / block_ns;
+  const uint64_t soonest = w->look_ns / 2, left = block_ns > 2 * w->took_ns ? block_ns - 2 * w->took_ns : 0;
+  const uint64_t late = left * w->latest_ns / block_ns;
   return late > soonest ? late : soonest;
+}
+
+static uint32_t request_frames(const PeWorker *w) {
+  const uint32_t largest = atomic_load_explicit(&w->segment->largest_request, memory_order_relaxed); /* a figure that only grows */
+  return largest > w->segment->config.block_frames ? largest : w->segment->config.block_frames;
+}
+
+static uint64_t period_ns_of(const PeWorker *w) { return (uint64_t)(1.0e9 * request_frames(w) / w->segment->config.sample_rate_hz); }
+
+/* When to begin what the newest request freed. */
+static uint64_t begin_ns(PeWorker *w) { return asked_ns(w, period_ns_of(w)) + late_ns(w, block_ns_of(w)); }
+
+/* May a block be begun that may be rendered? Whoever is woken before its time, for a join, takes no block early: commands and
+ * commits that it might hold would come a block later. Who has fallen behind by more than a request does not wait. */
+static int is_time(PeWorker *w) {
+  const PeConfig *c = &w->segment->config;
+  if (c->is_free_running || w->rest != PE_AWAKE) return 1;
+  const uint64_t n_blocks = (request_frames(w) + c->block_frames - 1) / c->block_frames;
+  if (w->head + n_blocks < play_block(w) + atomic_load_explicit(&w->segment->effective_lead, memory_order_relaxed)) return 1; /* a figure that only grows */
+  return pe_now_ns() >= begin_ns(w);
 }
 
 /* How long to sleep. Who rests is woken when something comes, and keeps up meanwhile. Where the clock does not wake,
@@ -348,14 +373,11 @@ static uint64_t late_ns(const PeWorker *w, uint64_t block_ns) {
  * often from then on. What was asked for is in the ring. */
 static uint64_t sleep_ns(PeWorker *w) {
   if (w->run == NULL) return LONGEST_SLEEP_NS;
-  if (w->segment->config.is_free_running) return w->wait_ns;
+  if (w->segment->config.is_free_running) return w->look_ns;
   if (w->rest == PE_RESTING) return w->rest_blocks * block_ns_of(w) < LONGEST_SLEEP_NS ? w->rest_blocks * block_ns_of(w) : LONGEST_SLEEP_NS;
-  const PeConfig *c = &w->segment->config;
-  const uint32_t request = atomic_load_explicit(&w->segment->largest_request, memory_order_relaxed); /* a figure that only grows */
-  const double frames = request > c->block_frames ? request : c->block_frames;
-  const uint64_t period_ns = (uint64_t)(1.0e9 * frames / c->sample_rate_hz);
-  const uint64_t expected = asked_ns(w, period_ns) + period_ns + late_ns(w, block_ns_of(w)), now = pe_now_ns();
-  const uint64_t next = expected > now + w->wait_ns / 4 ? expected - now : w->wait_ns / 4;
+  const uint64_t begin = begin_ns(w), now = pe_now_ns(), is_early = (uint64_t)may_render(w);
+  const uint64_t expected = begin + (is_early ? 0 : period_ns_of(w)), shortest = is_early ? SHORTEST_SLEEP_NS : w->look_ns;
+  const uint64_t next = expected > now + shortest ? expected - now : shortest;
   return next < LONGEST_SLEEP_NS ? next : LONGEST_SLEEP_NS;
 }
 
@@ -369,7 +391,7 @@ void *pe_worker_main(void *worker) {
       serve_checkpoint(w);
       look_at_rest(w);
     }
-    if (w->run && may_render(w)) {
+    if (w->run && may_render(w) && is_time(w)) {
       if (!render_next(w)) break;
     } else {
       pe_wake_wait(&w->segment->work, seen, sleep_ns(w));

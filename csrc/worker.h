@@ -35,7 +35,8 @@ struct PeWorker {
   uint64_t checkpoint_block;   /* the last periodic one's */
   float   *scratch;            /* a block that is not published */
   PeMeter  meter;
-  uint64_t wait_ns;            /* longest sleep between two looks, and the longest from a request to one */
+  uint64_t look_ns;            /* longest sleep between two looks, once there may be something to see */
+  uint64_t latest_ns;          /* longest from a request to the first look after it */
   uint64_t asked_ns, line_ns;  /* the newest request seen: when it came, and when it should have */
   uint64_t took_ns;            /* to render the newest block */
   PeRest   rest;

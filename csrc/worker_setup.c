@@ -34,18 +34,19 @@ PeStatus pe_worker_new(PeSegment *segment, uint32_t seat, PeWorker **worker) {
   return PE_OK;
 }
 
-/* How long a sleeping worker may miss that a block was played. Where the clock wakes (free-running) it is only a
- * safety net; elsewhere the callback makes no system call, so it is a share of the period that leaves time to render. */
-static uint64_t wait_ns_of(const PeConfig *c) {
-  if (c->is_free_running) return 20000000u;
-  const double period_ns = 1.0e9 * c->block_frames / c->sample_rate_hz;
-  const double share = c->lead_blocks > 1 ? 0.5 : 0.25;
-  return (uint64_t)(period_ns * share);
+/* How long a sleeping worker may miss that a block was played. Where the clock wakes (free-running) that is only a safety net;
+ * elsewhere the callback makes no system call, and it is a part of the period. How late it begins a block leaves time to
+ * render, and to be late: three quarters of a block with a lead of one, more than a whole one otherwise. */
+static void set_pace(PeWorker *w) {
+  const PeConfig *c = &w->segment->config;
+  const uint64_t block_ns = (uint64_t)(1.0e9 * c->block_frames / c->sample_rate_hz);
+  w->look_ns = c->is_free_running ? 20000000u : block_ns / (c->lead_blocks > 1 ? 8 : 16);
+  w->latest_ns = c->lead_blocks > 1 ? block_ns / 8 * 7 : block_ns / 4;
 }
 
 PeStatus pe_worker_start(PeWorker *w, int32_t priority, uint32_t *is_realtime) {
   if (w->is_started) return PE_BUSY;
-  w->wait_ns = wait_ns_of(&w->segment->config);
+  set_pace(w);
   w->checkpoint_served = atomic_load_explicit(&w->shared->checkpoint_request, memory_order_acquire); /* a predecessor's */
   atomic_store_explicit(&w->shared->marker, 0, memory_order_relaxed);                 /* ordered by render_head */
   atomic_store_explicit(&w->shared->build_marker, 0, memory_order_relaxed);           /* ordered by render_head */
