@@ -189,6 +189,7 @@ def test_a_kill_and_a_commit_change_no_bit_of_a_loop_of_two_feedbacks(tmp_path: 
         live.client.set("pan1", "position", -0.5)
         start = live.commit(crossfade_ms=0)["frame"]
         live.advance(9600)
+        live.await_redundancy()  # a patch that has no second worker yet falls back to the one before
         live.kill(live.status()["active_slot"])
         live.advance(9600)
         live.client.create("filt1", "biquad_filter")  # silent: it has no input
