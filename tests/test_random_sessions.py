@@ -428,8 +428,9 @@ class Sessions(RuleBasedStateMachine):
         self._apart()
         deaths = self.playing.status()["worker_deaths"]
         self._tell("kill", victims)
-        self._kill(self._victims("active" if victims == "seen" else victims))
-        if victims == "seen":
+        pids = self._victims("active" if victims == "seen" else victims)
+        self._kill(pids)
+        if victims == "seen" and pids:  # none: the slot that is heard has lost its worker, and no other one yet
             wait_until(lambda: self.playing.status()["worker_deaths"] > deaths)
 
     def _apart(self) -> None:
