@@ -122,6 +122,8 @@ class Commits:
             desk.unqueue() if self._attempt is not None else desk.refuse()
             self._count_refusal("invalid")
             text = "the pending patch is empty; create a module first, or commit with allow_silence 1 for silence"
+            if isinstance(command, Undo):
+                text = "before this patch there is only the empty one; undo with allow_silence 1 to go back to silence"
             raise CommitRefused("invalid", text)
         return patch
 

@@ -54,7 +54,9 @@ def render(
     patch or an op that is wrong, CommandError for an argument that is.
     """
     if not isinstance(patch, Patch):
-        raise CommandError(f"patch must be a Patch, not {shown(patch)}; Patch.from_json() reads one")
+        raise CommandError(
+            f"patch must be a Patch, not {shown(patch)}; Patch.from_json() reads one, load_patch() a file"
+        )
     sample_rate_hz = _number("sample_rate", sample_rate, 1000, 768000, "Hz")
     n_frames = _frame_count(seconds, frames, sample_rate_hz)
     n_channels = _whole("channels", 1 + patch.is_stereo if channels is None else channels, 1, 8)

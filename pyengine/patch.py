@@ -674,7 +674,7 @@ def parse_op(op: object, patch: Patch | None = None, sample_rate_hz: float | Non
     """
     if not isinstance(op, (tuple, list)) or len(op) != 4:
         wanted = "('mod', id, param, value) or ('gate', id, None, value)"
-        raise CommandError(f"{shown(op)} is no op; give {wanted}")
+        raise CommandError(f"{shown(op)} is no op; give {wanted}; note_events() makes them of notes")
     kind, id, param, value = op
     if not isinstance(kind, str) or kind not in ("mod", "gate"):
         raise CommandError(f"op {shown(kind)} is unknown; use 'mod' or 'gate'")

@@ -68,12 +68,14 @@ def note_events(patch: Patch, id: str, notes: Iterable[Sequence[Any]]) -> list[t
     """Return notes as `render` takes them: pyengine.render(patch, 4.0, events=note_events(patch, "poly", notes)).
 
     notes: (seconds, note, length in seconds) or with a velocity, 0..1, behind: (0.5, "C4", 0.25, 0.9); the length is
-    above 0, the note as Engine.note_on takes it. Where one ends as another begins (to the ns), it ends first. Raises
-    CommandError for a row that is wrong, with its number; PatchError for a module that plays no notes.
+    above 0, the note as Engine.note_on takes it; the rows of an array will do. Where one ends as another begins (to the
+    ns), it ends first. Raises CommandError for a row that is wrong, with its number; PatchError for a module that plays
+    no notes.
     """
     begun: list[tuple[float, int, Op]] = []
     for number, row in enumerate(notes, 1):
         try:
+            row = row.tolist() if hasattr(row, "tolist") else row  # of an array
             at_s, length_s = _checked_row(row)
             velocity = row[3] if len(row) == 4 else None
             begun += [(round(at_s, 9), 1, op) for op in note_on(patch, id, row[1], velocity)]
@@ -94,9 +96,14 @@ def _checked_row(row: Sequence[Any]) -> tuple[float, float]:
     return float(row[0]), float(row[2])
 
 
+def _plays_notes(patch: Patch, id: str) -> bool:
+    spec = patch.spec(id)
+    return spec.is_voices or (spec.gate_param is not None and not spec.events)
+
+
 def _check_gate(patch: Patch, id: str) -> None:
     spec = patch.spec(id)
-    if spec.gate_param is None or spec.events:
-        able = [node for node in patch.nodes if patch.spec(node).is_voices or patch.spec(node).gate_param]
+    if not _plays_notes(patch, id):
+        able = [node for node in patch.nodes if _plays_notes(patch, node)]
         names = ", ".join(able[:12]) or "none"
         raise PatchError(Fault(f"{spec.name} plays no notes: it has no gate; modules here that do: {names}", node=id))

@@ -44,12 +44,16 @@ def read(address: str, args: list[Value], is_terse: bool = False) -> Command:
 
 def _unknown(address: str, is_terse: bool) -> CommandError:
     """Return the error for an address that is none, with the nearest one that is."""
+    given = address
     if is_pattern(address):
         text = "an address pattern stands for names of modules and parameters, as in /mod/*/gain and /gate/env?"
         return CommandError(f"{shown(address)} matches nothing; {text}")
     hint = ""
     if not is_terse:
-        parts = address.split("/")[2:]
+        root, *parts = address.split("/")[1:]
+        if len(parts) == 1 and not nearest_name(root, {route.address.split("/")[1] for route in TABLE}):
+            parts = [root, *parts]  # /osc1/freq
+            address = f"/mod{address}"
         candidates = {}
         for route in TABLE:  # with the names that were given filled in
             holes = [argument.name for argument in route.in_address]
@@ -58,7 +62,7 @@ def _unknown(address: str, is_terse: bool) -> CommandError:
             )
         nearest = nearest_name(address, candidates)
         hint = f"did you mean {shown(nearest)}? usage: {candidates[nearest].usage}" if nearest else ""
-    return CommandError(f"unknown address {shown(address)}; {hint or 'see /engine/commands or docs/osc.md'}")
+    return CommandError(f"unknown address {shown(given)}; {hint or 'see /engine/commands or docs/osc.md'}")
 
 
 def _arguments(route: Route, args: list[Value], node: str) -> dict[str, Any]:

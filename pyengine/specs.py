@@ -10,11 +10,21 @@ from itertools import islice
 from numbers import Real
 from typing import Any
 
-from pyengine.errors import Fault, ParamRangeError, UnknownNameError, shown
+from pyengine.errors import CommandError, Fault, ParamRangeError, UnknownNameError, shown
+from pyengine.notes import parse_note
 
-_RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE, _EVENT, _TUNES = 1, 2, 4, 8, 16, 32, 64  # PE_PARAM_... of csrc/api.h; a test compares
+_RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE, _EVENT, _TUNES = (
+    1,
+    2,
+    4,
+    8,
+    16,
+    32,
+    64,
+)  # PE_PARAM_... of csrc/api.h; a test compares
 _CABLE_FRAMES, _CABLE_EVENT_FRAMES = 16, 64  # PE_CABLE_...FRAMES of csrc/api.h; a test compares
 _MANY_NAMES = 300  # above this the search for the nearest name is narrowed first: it answers strangers
+_NAMES_LISTED = 32  # all module types
 _NAMES_SCANNED, _NAMES_ALIKE = 4096, 100  # then: so many are looked at, and so many of them compared
 _NYQUIST_MARGIN_HZ = 10.0
 _SIDES = ("left", "right")
@@ -37,8 +47,16 @@ def _closest(wanted: str, names: tuple[str, ...]) -> str:
     import difflib  # only on an error; keeps the import of the package quick
 
     by_lower = {n.lower(): n for n in reversed(names)}
-    found = difflib.get_close_matches(wanted, by_lower, n=1, cutoff=0.4)
-    return by_lower[found[0]] if found else ""
+    words = [n for n in reversed(by_lower) if wanted in n.replace(".", "_").split("_")]
+    found = words or difflib.get_close_matches(wanted, by_lower, n=3, cutoff=0.6)
+    if not found and len(wanted) >= 3:  # a part of it, as sin of simple_sine
+        found = [n for n in reversed(by_lower) if wanted in n or (len(n) >= 3 and n in wanted)]
+
+    def likeness(name: str) -> tuple[bool, float, int]:
+        ratio = difflib.SequenceMatcher(None, name, wanted).ratio()
+        return sorted(name) == sorted(wanted), ratio, -abs(len(name) - len(wanted))  # letters that changed places first
+
+    return by_lower[max(found, key=likeness)] if found else ""
 
 
 def unknown_name(what: str, name: str, names: Iterable[str], *, node: str = "") -> UnknownNameError:
@@ -46,7 +64,9 @@ def unknown_name(what: str, name: str, names: Iterable[str], *, node: str = "") 
     valid = list(names)
     nearest = nearest_name(name, valid)
     hint = f"did you mean {nearest!r}? " if nearest else ""
-    listed = ", ".join(valid[:12]) + (f" and {len(valid) - 12} more" if len(valid) > 12 else "")
+    listed = ", ".join(valid[:_NAMES_LISTED])
+    if len(valid) > _NAMES_LISTED:
+        listed += f" and {len(valid) - _NAMES_LISTED} more"
     text = f"unknown {what} {shown(name)}; {hint}valid: {listed or 'none yet'}"
     return UnknownNameError(Fault(text, node=node, nearest=nearest))
 
@@ -121,7 +141,8 @@ class ParamSpec:
             return self._choice(value, node)
         if isinstance(value, bool) or not isinstance(value, Real):
             wanted = f"a number or one of {', '.join(self.choices)}" if self.choices else "a number"
-            raise self._fault(f"{self.name}={shown(value)} is not a number; give {wanted}", node)
+            hint = "" if self.choices else self._as_number(value, sample_rate_hz)
+            raise self._fault(f"{self.name}={shown(value)} is not a number; give {wanted}{hint}", node)
         try:
             number = float(value)
         except (OverflowError, ValueError):
@@ -140,6 +161,8 @@ class ParamSpec:
         if low <= value <= high:
             return
         advice = "raise it" if value < low else "lower it"
+        if self.unit == "ms" and 0 < value < low <= 1000 * value <= high:
+            advice += f" ({number_text(value)} s are {number_text(1000 * value)} ms)"
         if value > high and self.max_is_nyquist:
             advice += " or raise the sample rate"
         given = f"{self.name}={number_text(value)}{self._unit()}"
@@ -176,6 +199,17 @@ class ParamSpec:
             "is_event": self.is_event,
             "help": self.help,
         }
+
+    def _as_number(self, value: object, sample_rate_hz: float | None) -> str:
+        """Return what to give instead of a text: the range, and what a note or a number with a unit would be."""
+        text = f", {self.range_text(sample_rate_hz)}"
+        if self.unit != "Hz" or not isinstance(value, str):
+            return text
+        try:
+            note = parse_note(value)
+        except CommandError:
+            return text
+        return f"{text}; the note {value} is {440 * 2 ** ((note - 69) / 12):.2f} Hz"
 
     def _unit(self) -> str:
         return f" {self.unit}" if self.unit else ""

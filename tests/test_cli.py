@@ -123,6 +123,23 @@ def test_a_misspelt_command_is_told_the_nearest(capsys: pytest.CaptureFixture[st
     assert "there is no command 'replya'; did you mean 'replay'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        (["run", "--port", "5006"], "--osc-port"),
+        (["patch", "check", "a.toml", "--rte=1"], "--rate"),
+        (["top", "-x"], ""),
+    ],
+)
+def test_an_unknown_option_is_told_the_nearest_and_how_the_command_is_called(
+    words: list[str], nearest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: pyengine {words[0]}") and "unrecognized arguments: -" in said
+    assert said.rstrip().endswith(f"; did you mean {nearest}?") if nearest else "did you mean" not in said
+
+
 def test_with_json_an_error_is_one_object_on_stdout_and_text_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--device", "none", "--block", "0", "--json"]) == 2
     printed = capsys.readouterr()

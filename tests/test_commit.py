@@ -272,6 +272,8 @@ def test_undo_goes_back_twice_and_then_says_that_there_is_nothing_left(live: Liv
     live.await_redundancy()
     status = live.status()
     assert (status["nodes"], status["undo_depth"], status["has_pending_edits"]) == (1, 1, False)
+    with pytest.raises(CommitRefused, match="only the empty one; undo with allow_silence 1"):
+        live.client.undo()
     assert live.client.undo(allow_silence=True)["gone"] == ["osc1"]
     with pytest.raises(CommitRefused, match="nothing to undo"):
         live.client.undo()

@@ -154,6 +154,8 @@ def test_notes_are_rendered_from_their_frame_to_their_end() -> None:
     heard = [round(float(v), 3) for v in x[frames + 1000]]  # a level ramps in 5 ms
     assert heard == [0.0, 1.0, 1.25, 0.75, 0.25, 0.0, 0.0]
     assert list(np.flatnonzero(np.diff(x)) + 1)[0] == RATE_HZ // 10
+    rows = np.array([(0.1, 60, 0.2, 1.0), (0.3, 60, 0.1, 0.5), (0.2, 67, 0.3, 0.25)])
+    assert note_events(patch, "poly", rows) == note_events(patch, "poly", notes)
     drum = Patch().create("env1", "adsr").gate("env1", 0)
     assert note_events(drum, "env1", [(0, 60, 1)]) == [
         (0.0, ("gate", "env1", None, 1)),

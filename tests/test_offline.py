@@ -357,7 +357,9 @@ def test_a_malformed_argument_gives_a_command_error(arguments: dict[str, Any], t
 
 @pytest.mark.parametrize("patch", [None, "osc1", {"version": 1, "nodes": []}, tone().to_json(), Patch])
 def test_what_is_no_patch_gives_a_command_error_that_names_from_json(patch: Any) -> None:
-    with pytest.raises(CommandError, match=r"patch must be a Patch, not .*; Patch\.from_json\(\) reads one"):
+    with pytest.raises(
+        CommandError, match=r"patch must be a Patch, not .*; Patch\.from_json\(\) reads one, load_patch\(\) a file"
+    ):
         render(patch, 1)
 
 

@@ -249,6 +249,7 @@ def test_a_huge_string_is_refused_quickly() -> None:
         (message("/patch/crate", "a", "b"), "did you mean '/patch/create'? usage: /patch/create ID TYPE"),
         (message("/patch/commit/"), "did you mean '/patch/commit'"),
         (message("/mods/osc1/freq", 1), "did you mean '/mod/osc1/freq'? usage: /mod/ID/PARAM VALUE"),
+        (message("/osc1/freq", 1), "did you mean '/mod/osc1/freq'? usage: /mod/ID/PARAM VALUE"),
         (message("/mod/osc1", 1), "usage: /mod/ID/PARAM VALUE"),
         (message("/mod//freq", 1), "usage: /mod/ID/PARAM VALUE"),
         (message("/mod/a/b/c", 1), "unknown address '/mod/a/b/c'"),

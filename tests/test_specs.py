@@ -11,7 +11,7 @@ from strategies import REGISTRY
 from pyengine import specs
 from pyengine.errors import ParamRangeError, UnknownNameError
 from pyengine.patch import MAX_CABLES, MAX_NODES
-from pyengine.specs import nearest_name, number_text, parse_gate
+from pyengine.specs import nearest_name, number_text, parse_gate, registry
 
 API_H = Path(__file__).parents[1] / "csrc" / "api.h"
 
@@ -105,6 +105,44 @@ def test_a_choice_is_taken_by_name_or_whole_number() -> None:
         mode.parse(1.5)
     with pytest.raises(ParamRangeError, match=r"outside 0\.\.7; lower it"):
         mode.parse(8)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "nearest"),
+    [
+        ("ocs", "osc"),  # letters that changed places, before what has more letters in common
+        ("sine", "simple_sine"),  # a word of it, before what is spelt alike
+        ("filter", "biquad_filter"),
+        ("pluk", "pluck"),
+        ("sampel", "sampler"),
+        ("lowpass", ""),
+        ("bass", ""),
+    ],
+)
+def test_the_nearest_name_is_one_that_was_meant_or_none(wrong: str, nearest: str) -> None:
+    assert nearest_name(wrong, registry().names) == nearest
+    assert nearest_name("osc", ["bass", "bass.osc", "bass.env"]) == "bass.osc"
+
+
+def test_an_unknown_type_is_told_all_that_there_are() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        registry().get("lowpass")
+    assert all(name in str(caught.value) for name in registry().names)
+
+
+@pytest.mark.parametrize(
+    ("module", "param", "value", "said"),
+    [
+        ("osc", "freq", "A2", "give a number, 0..23990 Hz (Nyquist - 10 at 48000 Hz); the note A2 is 110.00 Hz"),
+        ("osc", "freq", "500hz", "freq='500hz' is not a number; give a number, 0..23990 Hz"),
+        ("reverb", "decay", 4, "decay=4 ms is outside 100..60000 ms; raise it (4 s are 4000 ms)"),
+        ("reverb", "decay", 4e9, "decay=4000000000 ms is outside 100..60000 ms; lower it"),
+    ],
+)
+def test_a_value_of_another_unit_is_told_what_it_would_be(module: str, param: str, value: object, said: str) -> None:
+    with pytest.raises(ParamRangeError) as caught:
+        registry()[module].param(param).parse(value, 48000)
+    assert said in str(caught.value)
 
 
 def test_the_search_for_a_name_is_quick_among_many() -> None:

@@ -172,7 +172,7 @@ def test_a_stolen_voice_does_not_click() -> None:
 def test_a_stolen_voice_has_its_new_pitch_within_a_millisecond_and_does_not_click(
     module: str, first: int, second: int
 ) -> None:
-    """A mono line does not chirp: a sine is x[n+1] + x[n-1] = 2 cos(w) x[n], and so it is from 1 ms on, held or released."""
+    """A mono line does not chirp: a sine is x[n+1] + x[n-1] = 2 cos(w) x[n], and so it is from 1 ms on."""
     patch = Patch().create("poly", "voices").give("poly", {"voices": 1}).create("poly.osc", module)
     patch.connect("poly.freq", "poly.osc.freq").set("poly.osc", "gain", 1)
     if module == "osc":
@@ -182,11 +182,16 @@ def test_a_stolen_voice_has_its_new_pitch_within_a_millisecond_and_does_not_clic
         patch.set("poly.env", name, value)
     step = 2 * np.pi * note_hz(second) / RATE_HZ
     for at in (14_400, 14_431, 14_602):  # where the first one's phase is another
-        events: list[Event] = [(0.0, ("mod", "poly", "note_on", first)), (at / RATE_HZ, ("mod", "poly", "note_on", second))]
+        events: list[Event] = [
+            (0.0, ("mod", "poly", "note_on", first)),
+            (at / RATE_HZ, ("mod", "poly", "note_on", second)),
+        ]
         x = render(patch, frames=20_000, events=events)[:, 0].astype(np.float64)
         after = x[at + 52 :]  # 1 ms, and the frames that osc is late by
         assert np.abs(after[2:] + after[:-2] - 2 * np.cos(step) * after[1:-1]).max() < 1e-6  # float32 rounds by 6e-8
-        slope = np.abs(np.diff(x[at - 2 : at + 56], 2)).max()  # no kink: that of the tones, and a 1 ms bend between them
+        slope = np.abs(
+            np.diff(x[at - 2 : at + 56], 2)
+        ).max()  # no kink: that of the tones, and a 1 ms bend between them
         tones = 2 * np.pi / RATE_HZ * np.array([note_hz(first), note_hz(second)])
         assert slope <= 1.1 * (tones.max() ** 2 + abs(tones[1] - tones[0]) / 48)
 
@@ -339,6 +344,13 @@ def test_what_is_no_note_is_refused(note: Any, message: str) -> None:
 @given(st.integers(0, 127))
 def test_the_name_of_a_note_is_read_as_that_note(note: int) -> None:
     assert parse_note(note_name(note)) == note
+
+
+def test_a_clock_is_not_among_those_that_play_notes() -> None:
+    patch = synth(1).create("clock1", "clock").create("seq1", "seq")
+    for id in ("clock1", "poly.osc"):
+        with pytest.raises(PatchError, match="modules here that do: poly, poly.env$"):
+            note_on(patch, id, 60)
 
 
 def test_a_module_without_a_gate_plays_no_notes() -> None:

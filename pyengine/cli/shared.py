@@ -48,6 +48,17 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, self.format_usage())
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse what is left over where the options are known that it may have meant."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            option = next((word.partition("=")[0] for word in left if word.startswith("-")), "")
+            options = {name.lstrip("-"): name for name in self._option_string_actions if name.startswith("--")}
+            nearest = nearest_name(option.lstrip("-"), options)
+            hint = f"; did you mean {options[nearest]}?" if nearest else ""
+            self.error(f"unrecognized arguments: {' '.join(left)}{hint}")
+        return found, left
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             names = [str(choice) for choice in action.choices]

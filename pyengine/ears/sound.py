@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,13 @@ def as_sound(samples: Any, sample_rate_hz: float) -> Sound:
         given = np.asarray(samples)
     except (ValueError, TypeError) as error:
         raise CommandError(f"the samples are no array: {error}; give floats (frames, channels)") from error
+    if isinstance(samples, str | os.PathLike):
+        raise CommandError(f"{shown(samples)} is no array; read the file first, as with soundfile.read()")
+    if given.dtype.kind == "i" and given.size:
+        full = int(np.iinfo(given.dtype).max) + 1
+        raise CommandError(
+            f"the samples are {given.dtype}; give floats, nominally from -1 to 1: these divided by {full}"
+        )
     if given.dtype.kind != "f" and given.size:
         raise CommandError(f"the samples are {given.dtype}; give floats, nominally from -1 to 1")
     if given.ndim not in (1, 2):

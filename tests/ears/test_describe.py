@@ -415,7 +415,8 @@ def test_samples_that_are_not_finite_are_told(value: float) -> None:
 @pytest.mark.parametrize(
     ("samples", "rate_hz", "text"),
     [
-        (np.zeros(10, np.int16), 48000, "int16"),
+        (np.zeros(10, np.int16), 48000, "int16; give floats, nominally from -1 to 1: these divided by 32768"),
+        ("take.wav", 48000, "'take.wav' is no array; read the file first"),
         (np.zeros((2, 48000)), 48000, "wrong way round"),
         (np.zeros((2, 2, 2)), 48000, "shape"),
         (np.zeros((10, 0)), 48000, "0 channels"),
