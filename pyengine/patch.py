@@ -199,7 +199,7 @@ class Patch:
         try:
             spec = self._registry.get(type)
         except UnknownNameError as error:
-            raise UnknownNameError([replace(fault, node=id) for fault in error.faults]) from None
+            raise UnknownNameError([fault._replace(node=id) for fault in error.faults]) from None
         if self._next_handle >= _MAX_HANDLE:
             raise PatchError(Fault("no handles are left; restart the engine", node=id))
         if owner and spec.events:
@@ -823,7 +823,7 @@ class _Reader:
 
     def add(self, error: PatchError, key: str) -> None:
         """Keep a fault and its place. Gives up at many: each costs a search for the nearest name."""
-        self.errors.append(type(error)([replace(fault, key=fault.key or key) for fault in error.faults]))
+        self.errors.append(type(error)([fault._replace(key=fault.key or key) for fault in error.faults]))
         if len(self.errors) >= _MAX_READ_FAULTS:
             text = f"these are the first {_MAX_READ_FAULTS} faults; mend them and read again"
             raise merged([*self.errors, PatchError(text)])
@@ -838,7 +838,7 @@ class _Reader:
                 row = self.node_rows.get(fault.node, "")
                 key = f"{row}.params.{fault.param}" if row and fault.param else row
                 place = cables.get(fault.key, fault.key) or key
-                self.add(type(error)(replace(fault, key=place)), place)
+                self.add(type(error)(fault._replace(key=place)), place)
 
     def patch_body(self, data: Mapping[str, Any]) -> None:
         version = data.get("version", _VERSION)

@@ -55,6 +55,7 @@ MODULES = [
     "plan",
     "offline",
     "channel",
+    "processors",
     "slots",
     "segment",
     "worker",
