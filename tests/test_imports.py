@@ -119,6 +119,7 @@ HEADERS = [
     "dsp/sampler_read.h",
     "dsp/values.h",
     "dsp/drum.h",
+    "dsp/drum_run.h",
     "dsp/simd.h",
     "dsp/param_simd.h",
     "dsp/phase_simd.h",
