@@ -13,7 +13,8 @@ from hypothesis import given
 from strategies import REGISTRY, graph_patch, graphs, patches
 
 from pyengine.errors import CommandError, ParamRangeError, PatchError, UnknownNameError
-from pyengine.patch import MAX_CABLES, MAX_JSON_BYTES, MAX_NODES, Cable, Patch, parse_op
+from pyengine.limits import MAX_CABLES, MAX_JSON_BYTES, MAX_NODES
+from pyengine.patch import Cable, Patch, parse_op
 
 
 @pytest.fixture
