@@ -109,12 +109,16 @@ class Patch:
 
     @property
     def is_stereo(self) -> bool:
-        """Whether something in it is heard on one side alone: a module with outputs left and right, connected no
-        further.
-        """
-        onward = {cable.source for cable in self._cables.values() if not cable.feedback}
-        specs = self._registry
-        return any(specs.get(n.type).is_stereo_out and n.id not in onward for n in self._nodes.values())
+        """Whether something in it is heard on one side alone: a module with outputs left and right."""
+        return any(self.spec(id).is_stereo_out for id in self.heard)
+
+    @property
+    def heard(self) -> list[str]:
+        """The ids of what is heard: what no cable leads away from, unless it leads back."""
+        spec_of, nodes = self._registry.get, self._nodes
+        onward = {c.source for c in self._cables.values() if not c.feedback and not spec_of(nodes[c.dest].type).absorbs}
+        specs = ((id, spec_of(node.type)) for id, node in nodes.items() if id not in onward)
+        return [id for id, spec in specs if spec.outputs and not spec.events]
 
     @property
     def next_handle(self) -> int:
