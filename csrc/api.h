@@ -38,6 +38,8 @@ const char *pe_strerror(PeStatus status); /* one sentence without a period; [any
 #define PE_PARAM_INTEGER 8     /* whole numbers only */
 #define PE_PARAM_CABLE 16      /* the module reads its cables at every frame; those of all others but deeds are looked at in steps, see below */
 #define PE_PARAM_EVENT 32      /* a deed at a moment: setting it does something, and no value is kept in a patch; takes no cable */
+#define PE_PARAM_TUNES 64       /* the frequency of something whose phase goes on: a note that takes a voice that sounds moves it over PE_RETUNE_US */
+#define PE_RETUNE_US 1000      /* too short to be heard as a glide, long enough to be no kink in a low sine */
 
 /* With cables a parameter's value is the setting plus the cables' sum; a gate follows the cables alone. Where the module does not read
  * them at every frame, the plan sets the parameter: frames from one look at the cables to the next; and for nodes without audio, which come

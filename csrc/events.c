@@ -6,7 +6,7 @@
 
 #define MOST_DEPTH 4u /* event nodes that set event nodes that set event nodes */
 
-static void put(const PeEmit *e, uint32_t handle, uint32_t param, double value, int is_immediate);
+static void put(const PeEmit *e, uint32_t handle, uint32_t param, double value, uint32_t how);
 
 static PeEmit emit_of(PePlan *plan, const PeStep *step, uint32_t at, uint32_t is_now, uint32_t depth) {
   return (PeEmit){.params = step->params, .data = step->data ? step->data->bytes : NULL, .clock = step->clock ? step->clock->own : NULL,
@@ -30,7 +30,7 @@ static void follow(PePlan *plan, PeStep *step, const PeSampledParam *p, uint32_t
 }
 
 static void tell(PePlan *plan, PeStep *step, uint32_t param, double value, uint32_t at, uint32_t is_now, uint32_t depth) {
-  pe_step_set(plan, step, param, value, 1);
+  pe_step_set(plan, step, param, value, PE_AT_ONCE);
   const PeSampledParam *sampled = pe_sampled_find(step, param);
   if (sampled)
     follow(plan, step, sampled, at, is_now, depth);
@@ -38,7 +38,7 @@ static void tell(PePlan *plan, PeStep *step, uint32_t param, double value, uint3
     told(plan, step, param, at, is_now, depth);
 }
 
-static void put(const PeEmit *e, uint32_t handle, uint32_t param, double value, int is_immediate) {
+static void put(const PeEmit *e, uint32_t handle, uint32_t param, double value, uint32_t how) {
   PePlan *plan = e->plan;
   PeStep *step = pe_plan_find(plan, handle);
   if (step == NULL || param >= step->module->n_params || value != value) return;
@@ -47,9 +47,9 @@ static void put(const PeEmit *e, uint32_t handle, uint32_t param, double value, 
     return;
   }
   if (e->is_now) {
-    pe_step_set(plan, step, param, value, is_immediate);
+    pe_step_set(plan, step, param, value, how);
   } else if (plan->n_emitted < PE_EMIT_SIZE) {
-    plan->emitted[plan->n_emitted++] = (PeEmitted){.step = step, .value = value, .frame = e->at, .param = (uint16_t)param, .is_immediate = is_immediate != 0};
+    plan->emitted[plan->n_emitted++] = (PeEmitted){.step = step, .value = value, .frame = e->at, .param = (uint16_t)param, .how = (uint16_t)how};
   } else {
     plan->n_emit_full++;
   }

@@ -64,7 +64,13 @@ PE_RT double pe_step_value(const PePlan *plan, const PeParam *p, double value) {
   return p->flags & PE_PARAM_INTEGER ? (double)(int64_t)(value + 0.5) : value;
 }
 
-PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value, int is_immediate) {
+static uint32_t ramp_frames(const PePlan *plan, const PeParam *p, uint32_t how) {
+  if (how == PE_AT_ONCE || !(p->flags & PE_PARAM_RAMPED)) return 0;
+  const int is_short = how == PE_RETUNED && p->flags & PE_PARAM_TUNES && p->ramp_us > PE_RETUNE_US;
+  return (uint32_t)((is_short ? PE_RETUNE_US : p->ramp_us) * plan->sample_rate_hz / 1.0e6 + 0.5);
+}
+
+PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value, uint32_t how) {
   const PeParam *p = &step->module->params[param];
   const int is_new = !plan->has_run && !step->is_carried;
   if (step->bank != PE_NONE) pe_bank_settle(&plan->banks[step->bank]);
@@ -75,9 +81,9 @@ PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value,
     sampled->state->is_due = 1;
     return;
   }
-  const int at_once = is_immediate || !(p->flags & PE_PARAM_RAMPED) || is_new;
-  pe_smooth_set(&step->params[param], value, at_once ? 0 : (uint32_t)(p->ramp_us * plan->sample_rate_hz / 1.0e6 + 0.5));
-  if (step->module->changed) step->module->changed(step->own, step->params, param, is_immediate || is_new);
+  if (is_new) how = PE_AT_ONCE;
+  pe_smooth_set(&step->params[param], value, ramp_frames(plan, p, how));
+  if (step->module->changed) step->module->changed(step->own, step->params, param, how == PE_AT_ONCE);
   step->is_moving = 2;
   if (step->bank == PE_NONE) return;
   PeBank *bank = &plan->banks[step->bank];
@@ -122,7 +128,7 @@ static uint32_t due_frame(const PeDue *due, uint32_t d, uint32_t at) { return (u
 PE_RT PeEmitted pe_due_at(const PePlan *plan, const PeDue *due, uint32_t d, uint32_t at) {
   if (d >= PE_SCHEDULE_SIZE) return plan->emitted[d - PE_SCHEDULE_SIZE];
   const PeCommand *c = &due->commands[d];
-  return (PeEmitted){.value = c->value, .frame = due_frame(due, d, at), .param = (uint16_t)c->param, .is_immediate = (c->flags & PE_COMMAND_IMMEDIATE) != 0};
+  return (PeEmitted){.value = c->value, .frame = due_frame(due, d, at), .param = (uint16_t)c->param, .how = c->flags & PE_COMMAND_IMMEDIATE ? PE_AT_ONCE : PE_RAMPED};
 }
 
 PE_RT_APART static void run_split(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at) {
@@ -135,7 +141,7 @@ PE_RT_APART static void run_split(PePlan *plan, PeStep *step, uint32_t n_frames,
     const PeEmitted c = pe_due_at(plan, due, d, at);
     if (c.frame > done) pe_step_run_part(step, done, c.frame);
     done = c.frame;
-    pe_step_set(plan, step, c.param, c.value, c.is_immediate);
+    pe_step_set(plan, step, c.param, c.value, c.how);
   }
   pe_step_run_part(step, done, n_frames);
   step->first_due = step->last_due = PE_NONE;
@@ -335,7 +341,7 @@ PE_RT PeApplied pe_plan_apply(PePlan *plan, uint32_t handle, uint32_t param, dou
   if (step->module->events)
     pe_events_set(plan, step, param, value);
   else
-    pe_step_set(plan, step, param, value, is_immediate);
+    pe_step_set(plan, step, param, value, is_immediate ? PE_AT_ONCE : PE_RAMPED);
   return applied;
 }
 

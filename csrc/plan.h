@@ -150,7 +150,7 @@ typedef struct PeEmitted { /* a command that an event node put out */
   PeStep  *step;
   double   value;
   uint32_t frame;  /* of the chunk */
-  uint16_t param, is_immediate;
+  uint16_t param, how; /* PE_RAMPED ... of dsp/module.h */
 } PeEmitted;
 
 struct PePlan {
@@ -242,9 +242,9 @@ PE_RT void pe_sum(const PeSum *sum, float *dest, uint32_t n_frames);
 /* A node's frames, split where commands for it are due. The pointers are those of the step's ports. [rt & active] */
 PE_RT void pe_step_run(PePlan *plan, PeStep *step, uint32_t n_frames, const PeDue *due, uint32_t at);
 
-/* Set a parameter of a step: clamped, rounded, on its ramp unless is_immediate. One that cables set in steps is told at its
+/* Set a parameter of a step: clamped, rounded, how: PE_RAMPED, PE_AT_ONCE, PE_RETUNED. One that cables set in steps is told at its
  * next frame. [rt] */
-PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value, int is_immediate);
+PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value, uint32_t how);
 
 /* What a number becomes as the value of a parameter: clamped, rounded. [rt] */
 PE_RT double pe_step_value(const PePlan *plan, const PeParam *param, double value);

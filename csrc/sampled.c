@@ -61,7 +61,7 @@ PE_RT void pe_sampled_run(PePlan *plan, PeStep *step, uint32_t n_frames, const P
       }
       if (now > done) pe_step_run_part(step, done, now);
       done = now;
-      pe_step_set(plan, step, c.param, c.value, c.is_immediate);
+      pe_step_set(plan, step, c.param, c.value, c.how);
     }
     done = look(plan, step, done, now);
     now += pass(step, next - now);

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyengine.errors import Fault, ParamRangeError, UnknownNameError, shown
 
-_RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE, _EVENT = 1, 2, 4, 8, 16, 32  # PE_PARAM_... of csrc/api.h; a test compares
+_RAMPED, _NYQUIST, _GATE, _INTEGER, _CABLE, _EVENT, _TUNES = 1, 2, 4, 8, 16, 32, 64  # PE_PARAM_... of csrc/api.h; a test compares
 _CABLE_FRAMES, _CABLE_EVENT_FRAMES = 16, 64  # PE_CABLE_...FRAMES of csrc/api.h; a test compares
 _MANY_NAMES = 300  # above this the search for the nearest name is narrowed first: it answers strangers
 _NAMES_SCANNED, _NAMES_ALIKE = 4096, 100  # then: so many are looked at, and so many of them compared

@@ -15,6 +15,7 @@ from shell import answer, pyengine
 
 import pyengine as package
 from pyengine import load_patch
+from pyengine.playing import note_hz
 
 TOML = """\
 version = 1
@@ -84,6 +85,33 @@ def test_notes_are_played_on_voices_by_name_or_number(file: Path, tmp_path: Path
     assert np.array_equal(sound, expected) and not sound[:4800].any()
     assert "is no note" in pyengine("render", file, "-o", tmp_path / "a.wav", "--note", "pad=H4@0").stderr
     assert pyengine("render", file, "-o", tmp_path / "a.wav", "--note", "pad=C4").returncode == 2
+
+
+STRING = """\
+version = 1
+nodes = [
+  { id = "string", type = "pluck" },
+  { id = "kick", type = "kick", params = { velocity = 0.4 } },
+  { id = "env", type = "adsr", params = { attack = 0 } },
+  { id = "osc", type = "osc" },
+]
+cables = [{ from = "osc", to = "env" }]
+"""
+
+
+def test_notes_are_played_on_modules_with_a_gate_too_and_as_hard_as_said(file: Path, tmp_path: Path) -> None:
+    file.write_text(STRING)
+    words = ["--note", "string=E3:0.3@0.1-0.4", "--note", "kick=C2@0.2", "--note", "env=C4@0.3-0.5"]
+    answer("render", file, "-o", tmp_path / "a.wav", "--seconds", "1", *words)
+    sound, _ = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)
+    patch = load_patch(file).gate("env", 0)  # its default is open
+    string = package.note_events(patch, "string", [(0.1, "E3", 0.3, 0.3)])
+    kick = [(0.2, ("mod", "kick", "freq", note_hz(36))), (0.2, ("gate", "kick", None, 1))]
+    env = [(0.3, ("gate", "env", None, 1)), (0.5, ("gate", "env", None, 0))]
+    assert np.array_equal(sound, package.render(patch, 1.0, events=[*string, *kick, *env]))
+    assert not sound[:4800].any() and sound[4800:9000].any()
+    for note, said in {"osc=C4@0": "osc plays no notes", "string=C4:2@0": "outside 0..1"}.items():
+        assert said in pyengine("render", file, "-o", tmp_path / "b.wav", "--note", note).stderr
 
 
 def test_the_block_changes_no_bit_and_rate_and_channels_are_those_asked_for(file: Path, tmp_path: Path) -> None:

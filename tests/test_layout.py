@@ -75,6 +75,7 @@ def test_param_flags_of_python_are_those_of_c() -> None:
         "INTEGER": specs._INTEGER,
         "CABLE": specs._CABLE,
         "EVENT": specs._EVENT,
+        "TUNES": specs._TUNES,
     }
     assert all(a & b == 0 for a, b in itertools.combinations(flags.values(), 2))
 

@@ -166,6 +166,31 @@ def test_a_stolen_voice_does_not_click() -> None:
         assert frequency_hz(x[round(0.4 * RATE_HZ) :]) == pytest.approx(220, rel=1e-3)
 
 
+@pytest.mark.parametrize("first", [21, 33, 57, 93])
+@pytest.mark.parametrize("second", [24, 45, 69, 96])
+@pytest.mark.parametrize("module", ["simple_sine", "osc"])
+def test_a_stolen_voice_has_its_new_pitch_within_a_millisecond_and_does_not_click(
+    module: str, first: int, second: int
+) -> None:
+    """A mono line does not chirp: a sine is x[n+1] + x[n-1] = 2 cos(w) x[n], and so it is from 1 ms on, held or released."""
+    patch = Patch().create("poly", "voices").give("poly", {"voices": 1}).create("poly.osc", module)
+    patch.connect("poly.freq", "poly.osc.freq").set("poly.osc", "gain", 1)
+    if module == "osc":
+        patch.set("poly.osc", "shape", "sine")
+    patch.create("poly.env", "adsr").connect("poly.osc", "poly.env").connect("poly.gate", "poly.env.gate")
+    for name, value in {"attack": 0, "decay": 0, "sustain": 1, "release": 60_000}.items():
+        patch.set("poly.env", name, value)
+    step = 2 * np.pi * note_hz(second) / RATE_HZ
+    for at in (14_400, 14_431, 14_602):  # where the first one's phase is another
+        events: list[Event] = [(0.0, ("mod", "poly", "note_on", first)), (at / RATE_HZ, ("mod", "poly", "note_on", second))]
+        x = render(patch, frames=20_000, events=events)[:, 0].astype(np.float64)
+        after = x[at + 52 :]  # 1 ms, and the frames that osc is late by
+        assert np.abs(after[2:] + after[:-2] - 2 * np.cos(step) * after[1:-1]).max() < 1e-6  # float32 rounds by 6e-8
+        slope = np.abs(np.diff(x[at - 2 : at + 56], 2)).max()  # no kink: that of the tones, and a 1 ms bend between them
+        tones = 2 * np.pi / RATE_HZ * np.array([note_hz(first), note_hz(second)])
+        assert slope <= 1.1 * (tones.max() ** 2 + abs(tones[1] - tones[0]) / 48)
+
+
 def test_a_voice_that_was_released_long_ago_is_tuned_at_once_and_one_just_released_by_a_ramp() -> None:
     patch = synth(1, attack=0, release=10).set("poly", "tail", 100)
     events: list[Event] = [

@@ -18,9 +18,9 @@ struct PeEmit {
   const void     *clock;        /* state of the node it follows; NULL without */
   uint32_t        clock_handle, at; /* frame of the chunk */
   double          sample_rate_hz;
-  /* Set a parameter of another node, at this frame; without a ramp where is_immediate. What is not there, is NaN or finds no room
+  /* Set a parameter of another node, at this frame; how: PE_RAMPED, PE_AT_ONCE, PE_RETUNED. What is not there, is NaN or finds no room
    * is left out, the last counted. [rt] */
-  void          (*put)(const PeEmit *e, uint32_t handle, uint32_t param, double value, int is_immediate);
+  void          (*put)(const PeEmit *e, uint32_t handle, uint32_t param, double value, uint32_t how);
   void           *plan;         /* of `put`; so are those below */
   uint32_t        is_now, depth;
 };

@@ -20,8 +20,9 @@ enum { FREQ, PITCH, SWEEP, SWEEP_TIME, DECAY, CLICK, DRIVE, GAIN, VELOCITY, GATE
 static const PeParam params[N_PARAMS] = {
   [FREQ] = {.name = "freq", .alias = "frequency", .unit = "Hz", .choices = "", .help = "Frequency it comes to rest at",
             .min = 0.0, .max = 0.0, .default_value = 50.0, .ramp_us = 10000,
-            .flags = PE_PARAM_RAMPED | PE_PARAM_NYQUIST | PE_PARAM_CABLE},
-  [PITCH] = PE_DRUM_PITCH,
+            .flags = PE_PARAM_TUNES | PE_PARAM_RAMPED | PE_PARAM_NYQUIST | PE_PARAM_CABLE},
+  [PITCH] = {.name = "pitch", .alias = "", .unit = "semitones", .choices = "", .help = "Moves the frequency: 12 doubles it",
+             .min = -120.0, .max = 120.0, .default_value = 0.0, .ramp_us = 10000, .flags = PE_PARAM_TUNES | PE_PARAM_RAMPED | PE_PARAM_CABLE},
   [SWEEP] = {.name = "sweep", .alias = "", .unit = "octaves", .choices = "", .help = "How far above it begins",
              .min = 0.0, .max = 10.0, .default_value = 2.5, .ramp_us = 10000, .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},
   [SWEEP_TIME] = {.name = "sweep_time", .alias = "", .unit = "ms", .choices = "", .help = "Time in which the sweep falls to 1/e",

@@ -13,6 +13,8 @@
 #include "../rt.h"
 #include "smooth.h"
 
+enum { PE_RAMPED, PE_AT_ONCE, PE_RETUNED }; /* how a parameter is set: on its ramp, without one, for a note on a voice that sounds */
+
 #define PE_SAMPLE_LIMIT 1.0e6f /* no output leaves +-this (120 dB over full scale), so that sums stay finite */
 
 typedef struct PeBlock {

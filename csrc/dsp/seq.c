@@ -177,8 +177,8 @@ PE_RT static uint32_t seq_next(void *state, const PeEmit *e) {
 PE_RT static void close_gates(Seq *s, const PeEmit *e, const Pattern *p) {
   for (uint32_t i = 0; i < p->head->n_targets; i++) {
     const Target *t = &p->targets[i];
-    if (t->kind == TARGET_GATE) e->put(e, t->handle, t->param, 0.0, 0);
-    for (uint32_t k = 0; k < s->n_held && t->kind == TARGET_VOICES; k++) e->put(e, t->handle, PE_VOICES_NOTE_OFF, s->held[k], 1);
+    if (t->kind == TARGET_GATE) e->put(e, t->handle, t->param, 0.0, PE_RAMPED);
+    for (uint32_t k = 0; k < s->n_held && t->kind == TARGET_VOICES; k++) e->put(e, t->handle, PE_VOICES_NOTE_OFF, s->held[k], PE_AT_ONCE);
   }
   s->n_held = 0;
   s->off_frame = -1;
@@ -213,12 +213,12 @@ PE_RT static void play(Seq *s, const PeEmit *e, const Pattern *p, const Step *st
   s->n_held = n;
   for (uint32_t i = 0; i < h->n_targets; i++) {
     const Target *t = &p->targets[i];
-    if (t->kind == TARGET_FREQ) e->put(e, t->handle, t->param, pe_note_hz(s->held[0]), 1);
-    if (t->kind == TARGET_VELOCITY) e->put(e, t->handle, t->param, velocity, 0);
-    if (t->kind == TARGET_GATE) e->put(e, t->handle, t->param, 1.0, 0);
+    if (t->kind == TARGET_FREQ) e->put(e, t->handle, t->param, pe_note_hz(s->held[0]), PE_AT_ONCE);
+    if (t->kind == TARGET_VELOCITY) e->put(e, t->handle, t->param, velocity, PE_RAMPED);
+    if (t->kind == TARGET_GATE) e->put(e, t->handle, t->param, 1.0, PE_RAMPED);
     for (uint32_t k = 0; k < n && t->kind == TARGET_VOICES; k++) {
-      e->put(e, t->handle, PE_VOICES_VELOCITY, velocity, 1);
-      e->put(e, t->handle, PE_VOICES_NOTE_ON, s->held[k], 1);
+      e->put(e, t->handle, PE_VOICES_VELOCITY, velocity, PE_AT_ONCE);
+      e->put(e, t->handle, PE_VOICES_NOTE_ON, s->held[k], PE_AT_ONCE);
     }
   }
   const PeBeat *c = e->clock;
@@ -243,7 +243,7 @@ PE_RT static void seq_emit(void *state, const PeEmit *e) {
   for (uint32_t i = 0; i < h->n_lanes && !is_muted; i++) {
     const Lane *lane = &p.lanes[i];
     const double value = p.values[lane->first + (uint64_t)s->step % lane->n_values];
-    for (uint32_t k = 0; k < lane->n_handles; k++) e->put(e, lane->handle + k, lane->param, value, 0); /* NaN is left out */
+    for (uint32_t k = 0; k < lane->n_handles; k++) e->put(e, lane->handle + k, lane->param, value, PE_RAMPED); /* NaN is left out */
   }
   const Step *step = h->n_steps ? &p.steps[(uint64_t)s->step % h->n_steps] : NULL;
   if (step && step->kind != STEP_REST && !is_muted && dice((uint64_t)e->params[SEED].target, (uint64_t)s->step) < e->params[PROBABILITY].target) {

@@ -9,7 +9,7 @@ enum { FREQ, GAIN, N_PARAMS };
 static const PeParam params[N_PARAMS] = {
   [FREQ] = {.name = "freq", .alias = "frequency", .unit = "Hz", .choices = "", .help = "Frequency",
             .min = 0.0, .max = 0.0, .default_value = 440.0, .ramp_us = 10000,
-            .flags = PE_PARAM_RAMPED | PE_PARAM_NYQUIST | PE_PARAM_CABLE},
+            .flags = PE_PARAM_TUNES | PE_PARAM_RAMPED | PE_PARAM_NYQUIST | PE_PARAM_CABLE},
   [GAIN] = {.name = "gain", .alias = "", .unit = "", .choices = "", .help = "Linear factor of the output",
             .min = 0.0, .max = 16.0, .default_value = 0.2, .ramp_us = 5000,
             .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},

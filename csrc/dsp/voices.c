@@ -3,8 +3,9 @@
  *
  * A note takes, in this order: the voice that has the same note; one at rest, the longest first; one that was released, the
  * longest ago first; one that the pedal alone holds, the oldest first; the oldest that is held. A voice is at rest that was
- * never played, or released longer than `tail` ago. One that may still be heard is tuned by a ramp, and its
- * envelope starts from the level it is at: nothing clicks. */
+ * never played, or released longer than `tail` ago. One that may still be heard is tuned in PE_RETUNE_US where a
+ * phase goes on (an oscillator's frequency), by its ramp elsewhere (a filter's), and its envelope starts from the level it
+ * is at: nothing clicks, and nothing glides. */
 #include "polyphony.h"
 
 #include "event.h"
@@ -27,7 +28,7 @@ static const PeParam params[PE_VOICES_PARAMS] = {
                          .min = 0.0, .max = 1.0, .default_value = 0.0, .flags = PE_PARAM_INTEGER},
   [PE_VOICES_BEND] = {.name = "bend", .alias = "", .unit = "semitones", .choices = "", .help = "Added to all notes, also to those that sound",
                       .min = -48.0, .max = 48.0, .default_value = 0.0},
-  [PE_VOICES_TAIL] = {.name = "tail", .alias = "", .unit = "ms", .choices = "", .help = "How long a released voice may still be heard",
+  [PE_VOICES_TAIL] = {.name = "tail", .alias = "", .unit = "ms", .choices = "", .help = "How long a released voice may still be heard; a note that takes one tunes its oscillators in 1 ms, all else by its ramp",
                       .min = 0.0, .max = 60000.0, .default_value = 1000.0},
 };
 
@@ -81,7 +82,7 @@ static void voices_reset(void *state) {
 
 /* ---- notes ------------------------------------------------------------------------------------------ */
 
-PE_RT static void set(const PeEmit *e, uint32_t kinds, uint32_t voice, double note, double gate, int is_immediate) {
+PE_RT static void set(const PeEmit *e, uint32_t kinds, uint32_t voice, double note, double gate, uint32_t how) {
   const Head *h = e->data;
   const Binding *b = (const Binding *)(const void *)(h + 1);
   const double pitch = note + e->params[PE_VOICES_BEND].target;
@@ -91,7 +92,7 @@ PE_RT static void set(const PeEmit *e, uint32_t kinds, uint32_t voice, double no
     if (b[i].kind == BIND_FREQ) value = pe_note_hz(pitch);
     if (b[i].kind == BIND_NOTE) value = pitch;
     if (b[i].kind == BIND_VELOCITY) value = e->params[PE_VOICES_VELOCITY].target;
-    e->put(e, b[i].handle + voice, b[i].param, value * b[i].depth + b[i].offset, is_immediate);
+    e->put(e, b[i].handle + voice, b[i].param, value * b[i].depth + b[i].offset, how);
   }
 }
 
@@ -127,16 +128,16 @@ PE_RT static void become(Voices *s, const PeEmit *e, uint32_t voice, uint64_t wh
 
 PE_RT static void note_on(Voices *s, const PeEmit *e, uint32_t n_voices, double note) {
   const uint32_t voice = choose(s, e, n_voices, note);
-  const int is_silent = is_at_rest(s, e, &s->voices[voice]);
+  const uint32_t how = is_at_rest(s, e, &s->voices[voice]) ? PE_AT_ONCE : PE_RETUNED;
   s->voices[voice].note = note;
   become(s, e, voice, HELD);
-  set(e, PITCH | STRENGTH, voice, note, 0.0, is_silent);
-  set(e, GATE, voice, note, 1.0, 0);
+  set(e, PITCH | STRENGTH, voice, note, 0.0, how);
+  set(e, GATE, voice, note, 1.0, PE_RAMPED);
 }
 
 PE_RT static void release(Voices *s, const PeEmit *e, uint32_t voice) {
   become(s, e, voice, RELEASED);
-  set(e, GATE, voice, 0.0, 0.0, 0);
+  set(e, GATE, voice, 0.0, 0.0, PE_RAMPED);
 }
 
 PE_RT static void voices_told(void *state, const PeEmit *e, uint32_t param) {
@@ -156,7 +157,7 @@ PE_RT static void voices_told(void *state, const PeEmit *e, uint32_t param) {
     }
     if (param == PE_VOICES_ALL_OFF && v->is >= PEDALLED) release(s, e, i);
     if (param == PE_VOICES_SUSTAIN && !is_pedalled && v->is == PEDALLED) release(s, e, i);
-    if (param == PE_VOICES_BEND && v->is != NEVER_PLAYED) set(e, PITCH, i, v->note, 0.0, is_at_rest(s, e, v));
+    if (param == PE_VOICES_BEND && v->is != NEVER_PLAYED) set(e, PITCH, i, v->note, 0.0, is_at_rest(s, e, v) ? PE_AT_ONCE : PE_RAMPED);
   }
 }
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from pyengine.cli.shared import EXIT_OK, UsageError, add_command, check_rate, print_result, print_warning
 from pyengine.errors import EngineError
-from pyengine.notes import parse_note
-from pyengine.patch import Patch
+from pyengine.patch import Op, Patch
 from pyengine.patch_file import load_patch
+from pyengine.playing import note_off, note_on
 
 EXAMPLES = """
 pyengine render bells.toml -o bells.wav --seconds 5
@@ -25,11 +25,12 @@ pyengine render bass.toml -o bass.flac --gate amp@0.0-0.5 --gate amp@1.0-1.5 --j
 """
 ABOUT = """--set ID.PARAM=VALUE sets a parameter from the start, --set ID.PARAM=VALUE@S at S seconds. --gate ID@FROM-TO
 opens a gate at FROM and closes it at TO, in seconds; it is closed before. --gate ID@FROM leaves it open. --note
-ID=NOTE@FROM-TO plays a note, C4 or 60, on voices. All may be given again and again. The result does not depend on
+ID=NOTE@FROM-TO plays a note, C4 or 60, on voices or on a module with a gate, which is closed before; C4:0.5 is
+less hard (0 to 1). All may be given again and again. The result does not depend on
 --block, bit for bit. WAV is written as floats, FLAC in 24 bits."""
 _SET = re.compile(r"([^=@]+)\.([^.=@]+)=([^=@]+)(?:@([^=@]+))?")
 _GATE = re.compile(r"([^@]+)@([0-9.eE]+)(?:-([0-9.eE]+))?")
-_NOTE = re.compile(r"([^=@]+)=([^=@]+)@([0-9.eE]+)(?:-([0-9.eE]+))?")
+_NOTE = re.compile(r"([^=@]+)=([^=@:]+)(?::([0-9.eE]+))?@([0-9.eE]+)(?:-([0-9.eE]+))?")
 _FORMATS = {".wav": ("WAV", "FLOAT"), ".flac": ("FLAC", "PCM_24")}
 _QUIET_S, _QUIET_SOUND_S = 0.5, 60.0  # a render that takes less, of less sound, shows no bar
 Events = list[tuple[float, tuple[object, ...]]]
@@ -42,7 +43,7 @@ def add(commands: Any) -> None:
     one.add_argument("--seconds", type=float, default=5.0, metavar="S", help="how much (5)")
     one.add_argument("--set", action="append", default=[], metavar="ID.PARAM=VALUE[@S]", help="set a parameter")
     one.add_argument("--gate", action="append", default=[], metavar="ID@FROM[-TO]", help="open and close a gate")
-    one.add_argument("--note", action="append", default=[], metavar="ID=NOTE@FROM[-TO]", help="play a note on voices")
+    one.add_argument("--note", action="append", default=[], metavar="ID=NOTE[:VELOCITY]@FROM[-TO]", help="play a note")
     one.add_argument("--rate", type=float, default=48000, metavar="HZ", help="sample rate (48000)")
     one.add_argument("--channels", type=int, metavar="N", help="1 to 8 (what render() takes by itself)")
     one.add_argument("--block", type=int, default=64, metavar="FRAMES", help="frames rendered at once (64)")
@@ -63,7 +64,7 @@ def render(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--rate {arguments.rate:g} is not a whole number, and a sound file has no other")
     patch = load_patch(arguments.file, sample_rate_hz=arguments.rate)
     events = _settings(patch, arguments.set, arguments.rate)
-    events += _gates(patch, arguments.gate) + _notes(arguments.note)
+    events += _gates(patch, arguments.gate) + _notes(patch, arguments.note)
     start_s = time.perf_counter()
     sound = offline.render(
         patch,
@@ -164,29 +165,33 @@ def _gates(patch: Patch, texts: list[str]) -> Events:
     return sorted(events, key=lambda event: (event[0], event[1][3]))  # at one time: close, then open
 
 
-def _notes(texts: list[str]) -> Events:
-    """Return when notes begin and end."""
-    events: Events = []
+def _notes(patch: Patch, texts: list[str]) -> Events:
+    """Close the gates that are played at the start; return when notes begin and end."""
+    events: list[tuple[float, bool, Op]] = []
     for text in texts:
         match = _NOTE.fullmatch(text)
         if match is None:
             raise UsageError(f"--note {text} is not ID=NOTE@FROM-TO in seconds, such as pad=C4@0.0-1.5")
-        id, name, begin, end = match.groups()
-        note, begin_s = parse_note(name), _seconds(begin, f"--note {text}")
-        events.append((begin_s, ("mod", id, "note_on", note)))
+        id, name, velocity, begin, end = match.groups()
+        begin_s = _seconds(begin, f"--note {text}")
+        strength = None if velocity is None else _seconds(velocity, f"--note {text}")
+        begun = note_on(patch, id, name, strength)
+        events += [(begin_s, True, op) for op in begun if velocity or op[2] != "velocity"]  # without one: the patch's
+        if not patch.spec(id).is_voices:
+            patch.gate(id, 0)
         if end is not None:
             end_s = _seconds(end, f"--note {text}")
             if end_s <= begin_s:
                 raise UsageError(f"--note {text} ends before it begins; give FROM-TO in seconds")
-            events.append((end_s, ("mod", id, "note_off", note)))
-    return sorted(events, key=lambda event: (event[0], event[1][2] == "note_on"))  # at one time: end, then begin
+            events += [(end_s, False, op) for op in note_off(patch, id, name)]
+    return [(at_s, op) for at_s, _, op in sorted(events, key=lambda event: event[:2])]  # at one time: end, then begin
 
 
 def _seconds(text: str, where: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"{where}: {text!r} is no number of seconds") from None
+        raise UsageError(f"{where}: {text!r} is no number") from None
 
 
 def _bar(rate_hz: float) -> Callable[[int, int], None]:
