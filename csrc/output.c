@@ -23,6 +23,8 @@ PE_RT void pe_output_expect(PeOutput *o, uint32_t n_frames) {
   if (lead > s->ring_blocks - 2) lead = s->ring_blocks - 2;
   if (n_frames > atomic_load_explicit(&s->largest_request, memory_order_relaxed)) /* own word */
     atomic_store_explicit(&s->largest_request, n_frames, memory_order_relaxed);   /* a figure */
+  if (touched > atomic_load_explicit(&s->most_touched, memory_order_relaxed)) /* own word */
+    atomic_store_explicit(&s->most_touched, touched, memory_order_relaxed);   /* a figure that only grows */
   if (lead <= atomic_load_explicit(&s->effective_lead, memory_order_relaxed)) return; /* own word */
   atomic_store_explicit(&s->effective_lead, lead, memory_order_relaxed); /* a figure that only grows */
   pe_counter_add(&s->counters[PE_COUNT_LEAD_RAISED], 1);

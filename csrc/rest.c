@@ -42,12 +42,19 @@ static int look_at(PeSegment *s, PeQuiet *q, uint64_t applied, uint64_t before, 
     const PeCommand *c = pe_stream_record(s, q->upto + 1);
     if (c->seq != q->upto + 1) return 0;
     if (c->kind == PE_COMMAND_MARK) continue;
-    if (c->kind == PE_COMMAND_PARAM && c->frame >= start)
+    if (c->kind == PE_COMMAND_PARAM && c->frame >= start) {
       q->first_frame = c->frame < q->first_frame ? c->frame : q->first_frame;
-    else if (q->first_now == 0)
+      q->n_waiting++;
+    } else if (q->first_now == 0) {
       q->first_now = c->seq;
+    }
   }
   return 1;
+}
+
+/* Does any of them change the block? `upto`: what it takes. */
+static int is_quiet(const PeQuiet *q, uint64_t upto, int64_t end) {
+  return q->first_frame >= end && q->n_waiting <= PE_SCHEDULE_SIZE && (q->first_now == 0 || q->first_now > upto);
 }
 
 PE_RT int pe_rest_covers(PeSegment *s, PeQuiet *quiet, uint32_t seat, uint64_t block, uint64_t *generation) {
@@ -57,11 +64,17 @@ PE_RT int pe_rest_covers(PeSegment *s, PeQuiet *quiet, uint32_t seat, uint64_t b
   const uint64_t newest = atomic_load_explicit(&s->newest, memory_order_acquire); /* and the records up to it */
   const uint64_t before = pe_journal_read(s, block - 1);
   if (before == PE_JOURNAL_STALE || before < words.applied || newest < before) return 0;
-  if (!look_at(s, quiet, words.applied, before, newest, start) || quiet->first_frame < end || (quiet->first_now && quiet->first_now <= before)) return 0;
+  if (!look_at(s, quiet, words.applied, before, newest, start) || !is_quiet(quiet, before, end)) return 0;
   const uint64_t upto = pe_journal_decide_quiet(s, block, before, end);
   if (upto == PE_JOURNAL_STALE || upto < before || (upto > quiet->upto && !look_at(s, quiet, words.applied, before, upto, start))) return 0;
   *generation = words.generation;
-  return quiet->first_frame >= end && (quiet->first_now == 0 || quiet->first_now > upto);
+  return is_quiet(quiet, upto, end);
+}
+
+PE_RT int pe_rest_is_said(const PeSegment *s) {
+  for (uint32_t i = 0; i < PE_SLOTS; i++)
+    if (atomic_load_explicit(&s->seats[pe_seat_of(s, i)].rests_from, memory_order_acquire) != 0) return 1; /* a look, nothing else */
+  return 0;
 }
 
 static int is_to_swap(const PeSegment *s) {

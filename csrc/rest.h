@@ -8,7 +8,8 @@
  *
  * Who sends a record wakes the workers, or a clock that rests, which wakes them once it stands at the present. A worker
  * that wakes takes part in decisions as the callback did until the next block was played; from there on as always, and so
- * for the last block of a lead of two or more, which is due a block later at the earliest. */
+ * for the last block that it may render if no request reaches that which comes at this moment: it is due one later at the
+ * earliest. So does who joins, or with a lead of two or more is late, while anybody stands for silence. */
 #ifndef PE_REST_H
 #define PE_REST_H
 
@@ -20,6 +21,7 @@ typedef struct PeQuiet { /* what records (applied, upto] do */
   uint64_t applied, upto;
   uint64_t first_now;   /* the first one that takes effect with the block that takes it; 0 for none */
   int64_t  first_frame; /* of those that wait for a frame */
+  uint64_t n_waiting;   /* so many: no more than a schedule holds, or one takes effect at once */
 } PeQuiet;
 
 /* Does a worker that has the seat, or had it, stand for the silence of this block? Decides for it if nobody has; the
@@ -29,6 +31,9 @@ PE_RT int pe_rest_covers(PeSegment *s, PeQuiet *quiet, uint32_t seat, uint64_t b
 /* By the worker: it rests from `block` on, and can be n_blocks behind when it is woken; it does no longer. [rt] */
 PE_RT void pe_rest_begin(PeSegment *s, uint32_t seat, uint64_t block, uint64_t applied, uint64_t generation, uint32_t n_blocks);
 PE_RT void pe_rest_end(PeSegment *s, uint32_t seat);
+
+/* Stands anybody for silence whose seat a slot has, alive or dead? [rt] */
+PE_RT int pe_rest_is_said(const PeSegment *s);
 
 /* How many blocks from the due one on a clock may sleep through: all that are alive rest, and nothing is to come. [rt] */
 PE_RT uint32_t pe_rest_of_clock(PeSegment *s);

@@ -86,6 +86,7 @@ struct PeSegment {
   _Atomic uint64_t asked_ns;        /* when the newest request came: CLOCK_MONOTONIC */
   _Atomic uint32_t active_slot, effective_lead, largest_request;
   _Atomic uint32_t clock_rests; /* the clock sleeps through silent blocks: play_block may be behind the time */
+  _Atomic uint32_t most_touched; /* blocks from play_block on that one request reached, at most */
   PE_LINE PeCounter counters[PE_COUNTERS];
   /* by the supervisor */
   PE_LINE _Atomic uint64_t pending_switch;

@@ -94,6 +94,7 @@ PeStatus pe_segment_init(void *memory, uint64_t bytes, const PeConfig *config) {
   atomic_init(&s->keep, PE_KEEP_ALL);
   atomic_init(&s->effective_lead, config->lead_blocks);
   atomic_init(&s->largest_request, config->block_frames);
+  atomic_init(&s->most_touched, 1);
   s->magic = PE_SEGMENT_MAGIC;
   return PE_OK;
 }

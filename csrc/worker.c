@@ -208,10 +208,21 @@ static void try_to_rest(PeWorker *w) {
   pe_rest_begin(w->segment, w->seat, w->head, w->run->applied, w->run->generation, w->rest_blocks);
 }
 
+/* With a lead of two or more it is late when it comes to a block that is due: it must not take what comes into that block, if
+ * another stands for its silence. */
+static int is_late_in_rest(const PeWorker *w) {
+  return w->segment->config.may_rest && w->segment->config.lead_blocks > 1 && w->head <= play_block(w) && pe_rest_is_said(w->segment);
+}
+
 /* Something came, or somebody looks: back to the present, and from the next block that is played on as always. */
 static void look_at_rest(PeWorker *w) {
   const PeSegment *s = w->segment;
-  if (w->rest == PE_AWAKE) return;
+  if (w->rest == PE_AWAKE && !is_late_in_rest(w)) return;
+  if (w->rest == PE_AWAKE) {
+    w->rest = PE_WAKING;
+    w->woken_play = UINT64_MAX;
+    w->marked_until = 0;
+  }
   atomic_thread_fence(memory_order_seq_cst); /* that it rests was said before it is looked, see pe_wake_resting */
   const uint64_t play = play_block(w), lead = atomic_load_explicit(&s->effective_lead, memory_order_relaxed); /* a figure that only grows */
   const int is_over = w->run->schedule.n > 0 ||
@@ -233,12 +244,19 @@ static void look_at_rest(PeWorker *w) {
 
 /* ---- a block --------------------------------------------------------------------------------------- */
 
+/* Is the next block the last one that it may render, and none that a request may reach which comes at this moment? */
+static int is_far(const PeWorker *w) {
+  const PeSegment *s = w->segment;
+  const uint64_t play = play_block(w);
+  const uint64_t lead = atomic_load_explicit(&s->effective_lead, memory_order_relaxed);    /* a figure that only grows */
+  const uint64_t touched = atomic_load_explicit(&s->most_touched, memory_order_relaxed); /* a figure that only grows */
+  return w->head + 1 >= play + lead && w->head >= play + touched;
+}
+
 static uint64_t decide(PeWorker *w, uint64_t applied) {
   PeSegment *s = w->segment;
-  const int clock_rests = (int)atomic_load_explicit(&s->clock_rests, memory_order_acquire);      /* play_block may be behind the time */
-  const uint64_t lead = atomic_load_explicit(&s->effective_lead, memory_order_relaxed);          /* a figure that only grows */
-  const int is_far = w->rest == PE_AWAKE || (lead > 1 && w->head + 1 >= play_block(w) + lead); /* a block and more until it is due */
-  if (is_far && !clock_rests) return pe_journal_decide(s, w->head, applied);
+  const int clock_rests = (int)atomic_load_explicit(&s->clock_rests, memory_order_acquire); /* play_block may be behind the time */
+  if ((w->rest == PE_AWAKE || is_far(w)) && !clock_rests) return pe_journal_decide(s, w->head, applied);
   return pe_journal_decide_quiet(s, w->head, applied, (int64_t)((w->head + 1) * s->config.block_frames));
 }
 
@@ -307,7 +325,7 @@ static void serve_join(PeWorker *w) {
     w->run->n_not_finite = old->n_not_finite;
     w->run->n_emit_full = old->n_emit_full;
   }
-  w->rest = pe_slot_rests(w->segment, 0) || pe_slot_rests(w->segment, 1) ? PE_WAKING : PE_AWAKE; /* who rests has not rendered what we take */
+  w->rest = pe_rest_is_said(w->segment) ? PE_WAKING : PE_AWAKE; /* who rests, or died so, has not rendered what we take */
   w->woken_play = UINT64_MAX;
   w->n_silent = 0;
   w->marked_until = 0;

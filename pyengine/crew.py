@@ -99,6 +99,7 @@ class Crew:
         self._unmoved = [0, 0]
         self._is_closed = False
         self.stall_looks = LOOKS
+        self.is_apart = True  # the renderers keep to different processors
         self.deaths = 0
         self.samples: Samples | None = None  # where workers get what they play
 
@@ -160,7 +161,7 @@ class Crew:
         self._segment.set_shutdown(worker.seat, False)
         self._segment.set_keeper(worker.seat, False)
         self._segment.set_seat(slot, worker.seat)
-        self.send(slot, [{"type": "assign", "slot": slot, "seat": worker.seat}])
+        self.send(slot, [{"type": "assign", "slot": slot, "seat": worker.seat, "is_apart": self.is_apart}])
         self._loop.after(0.0, self._refill_later)  # first what is urgent
         return worker
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 REFUSAL_REASONS = (
     "invalid",
@@ -49,8 +48,7 @@ class NativeError(EngineError):
         return self.message
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One thing that is wrong in a patch. limit: the bound that was passed; nearest: a valid name.
 
     key: the place in the patch as data, such as 'nodes[2].params.freq'; file, line: where that is written.
@@ -74,8 +72,7 @@ class Fault:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fault as plain data: its text, and what is known of the place."""
-        known = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in known.items() if value not in ("", None)}
+        return {name: value for name, value in self._asdict().items() if value not in ("", None)}
 
 
 class PatchError(EngineError, ValueError):

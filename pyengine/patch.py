@@ -198,7 +198,7 @@ class Patch:
         try:
             spec = self._registry.get(type)
         except UnknownNameError as error:
-            raise UnknownNameError([replace(fault, node=id) for fault in error.faults]) from None
+            raise UnknownNameError([fault._replace(node=id) for fault in error.faults]) from None
         if self._next_handle >= _MAX_HANDLE:
             raise PatchError(Fault("no handles are left; restart the engine", node=id))
         if owner and spec.events:

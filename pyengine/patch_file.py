@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from math import copysign
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def patch_of(
     name = name or f"<{kind}>"
     if len(text) > MAX_JSON_BYTES:
         fault = Fault(f"{len(text)} characters are more than the {MAX_JSON_BYTES} that are read; make it smaller")
-        raise PatchError(replace(fault, file=name))
+        raise PatchError(fault._replace(file=name))
     parse, find_lines = (_parse_toml, toml_lines) if kind == "toml" else (_parse_json, json_lines)
     try:
         data = parse(text, name)
@@ -158,7 +157,7 @@ def _placed(error: PatchError, name: str, text: str, find_lines: Callable[[str],
     if any(not fault.file for fault in error.faults):
         with suppress(ValueError, IndexError, RecursionError):  # a text too strange to find places in
             lines = find_lines(text)
-    faults = [f if f.file else replace(f, file=name, line=_line(f.key, lines)) for f in error.faults]
+    faults = [f if f.file else f._replace(file=name, line=_line(f.key, lines)) for f in error.faults]
     return type(error)(sorted(faults, key=lambda fault: fault.line or 0))
 
 

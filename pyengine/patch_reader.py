@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from pyengine.errors import Fault, PatchError, UnknownNameError, merged, shown
@@ -47,7 +46,7 @@ class Reader:
 
     def add(self, error: PatchError, key: str) -> None:
         """Keep a fault and its place. Gives up at many: each costs a search for the nearest name."""
-        self.errors.append(type(error)([replace(fault, key=fault.key or key) for fault in error.faults]))
+        self.errors.append(type(error)([fault._replace(key=fault.key or key) for fault in error.faults]))
         if len(self.errors) >= _MAX_READ_FAULTS:
             text = f"these are the first {_MAX_READ_FAULTS} faults; mend them and read again"
             raise merged([*self.errors, PatchError(text)])
@@ -62,7 +61,7 @@ class Reader:
                 row = self.node_rows.get(fault.node, "")
                 key = f"{row}.params.{fault.param}" if row and fault.param else row
                 place = cables.get(fault.key, fault.key) or key
-                self.add(type(error)(replace(fault, key=place)), place)
+                self.add(type(error)(fault._replace(key=place)), place)
 
     def patch_body(self, data: Mapping[str, Any]) -> None:
         version = data.get("version", PATCH_VERSION)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pyengine import _native
 from pyengine.errors import EngineError, PatchError
@@ -16,8 +16,7 @@ _DELAY = "feedback"  # the module type that a feedback cable goes through
 _UINT32 = "I" if array("I").itemsize == 4 else "L"
 
 
-@dataclass(frozen=True, slots=True)
-class Blueprint:
+class Blueprint(NamedTuple):
     """A patch in a handful of byte strings: all that a plan is built and primed from, however many nodes it has.
 
     types: all module types, in the order that the numbers in `nodes` mean. nodes, cables: as _native.Plan takes them;
@@ -59,7 +58,7 @@ class Blueprint:
 
     def is_built_like(self, other: Blueprint) -> bool:
         """True when the plans of both are the same but for what was set."""
-        return replace(self, settings=b"") == replace(other, settings=b"")
+        return self._replace(settings=b"") == other._replace(settings=b"")
 
     @property
     def samples(self) -> list[str]:

@@ -217,6 +217,7 @@ SLOT = (
     Field("prime_ready", "list", "generation, and 1 once it is primed"),
     Field("is_locked", "boolean", "its memory is locked; there once its worker has said so"),
     Field("is_realtime", "boolean", "it has real-time priority; there once its worker has said so"),
+    Field("processors", "list", "that its render thread keeps to, [] for any; there once its worker has said so"),
     Field("is_limited", "boolean", "its processor time without a wait is limited; there once its worker has said so"),
     Field("counters", "object", "of its worker", nested=SLOT_COUNTERS),
 )

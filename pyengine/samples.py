@@ -17,7 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -250,7 +250,7 @@ class Samples:
                     raise PatchError(f"sample {text}: its sha256 is {held.sha256}, not {node.data['sha256']}")
                 patch.give(node.id, {"file": node.data["file"], "sha256": held.sha256})
             except PatchError as error:
-                errors.append(PatchError([replace(fault, node=node.id) for fault in error.faults]))
+                errors.append(PatchError([fault._replace(node=node.id) for fault in error.faults]))
         if errors:
             raise merged(errors)
 

@@ -59,6 +59,7 @@ class Supervisor:
         )
         self.crew.samples = self.board.samples
         self.crew.stall_looks = max(2, round(options.stall_ms / 1e3 / LOOK_S))
+        self.crew.is_apart = options.standby == "hot"  # one that renders alone may run where there is room
         self.mender = Mender(self.board, self.crew)
         self.commits = Commits(self.board, self.crew, self.mender)
         self.commits.frames = lambda: self.frames
@@ -181,14 +182,15 @@ class Supervisor:
     def _on_message(self, worker: WorkerProcess, message: Message) -> None:
         kind = message["type"]
         if kind == "assigned":
-            worker.facts["is_realtime"] = message["is_realtime"]
+            worker.facts |= {name: message[name] for name in ("is_realtime", "processors")}
             logger.info(
-                "worker hired slot=%d seat=%d pid=%d realtime=%s locked=%s",
+                "worker hired slot=%d seat=%d pid=%d realtime=%s locked=%s processors=%s",
                 worker.slot,
                 worker.seat,
                 worker.pid,
                 message["is_realtime"],
                 worker.facts["is_locked"],
+                ",".join(map(str, message["processors"])) or "any",
             )
             if not message["is_realtime"] and not self._told_class:
                 self._told_class = True

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 from pyengine import _native
@@ -27,6 +27,7 @@ from pyengine.channel import Channel, Message
 from pyengine.errors import EngineError, NativeError
 from pyengine.patch import Op, Patch
 from pyengine.plan import Blueprint, prime
+from pyengine.processors import halves_here, keeping_to
 from pyengine.specs import registry
 
 NOT_IN_STEP = "not in step"  # refused before it was tried: the worker does not run what the commit is to follow
@@ -150,6 +151,7 @@ class Builder:
         self._samples: dict[str, _native.Data] = {}
         self._prepared: tuple[Blueprint, _native.Plan] | None = None  # nothing was set or rendered in either of them
         self._prepared_join: tuple[int, _native.Join] | None = None  # with its generation
+        self._halves = halves_here()  # asked now, not when a worker is needed
         self._forget()
 
     def _forget(self) -> None:
@@ -167,10 +169,15 @@ class Builder:
         return self._worker
 
     def assign(self, message: Message) -> Message:
-        """Take a slot and a seat; the render thread starts, with nothing to render."""
+        """Take a slot and a seat; the render thread starts, with nothing to render, apart from the other slot's."""
         self._slot = message["slot"]
         self._worker = _native.Worker(self._segment, message["seat"])
-        return {"type": "assigned", "is_realtime": self._worker.start(self._priority)}
+        answer: Message = {"type": "assigned", "processors": []}
+        with ExitStack() as stack:
+            if self._halves is not None and message["is_apart"]:
+                answer["processors"] = sorted(stack.enter_context(keeping_to(self._halves[self._slot])))
+            answer["is_realtime"] = self._worker.start(self._priority)
+        return answer
 
     def close(self) -> None:
         self._drop_prepared()

@@ -362,7 +362,7 @@ class Process:
         s = self.sits
         s.generation = s.applied = s.render_head = 0
         self.served = s.request[1]
-        return {"type": "assigned", "is_realtime": True}
+        return {"type": "assigned", "is_realtime": True, "processors": []}
 
     def _abort(self, message: Any, fate: str) -> None:
         self.armed = None

@@ -215,7 +215,7 @@ STATUS_KEYS = {
 }  # fmt: skip
 SLOT_KEYS = {
     "state", "pid", "generation", "render_head", "applied", "heartbeat", "is_at_rest", "prime_ready", "is_realtime",
-    "is_locked", "is_limited", "counters",
+    "is_locked", "is_limited", "processors", "counters",
 }  # fmt: skip
 
 

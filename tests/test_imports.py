@@ -58,6 +58,7 @@ MODULES = [
     "plan",
     "offline",
     "channel",
+    "processors",
     "slots",
     "segment",
     "worker",

@@ -176,7 +176,7 @@ TYPES = {
 
 
 def check_object(told: dict[str, Any], fields: tuple[Field, ...], where: str) -> None:
-    optional = {"is_locked", "is_realtime", "is_limited"} if where.endswith("slots") else set()
+    optional = {"is_locked", "is_realtime", "is_limited", "processors"} if where.endswith("slots") else set()
     assert set(told) - optional == {field.name for field in fields} - optional, where
     for field in fields:
         value = told.get(field.name)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cable_model
@@ -406,7 +405,7 @@ def test_a_blueprint_of_a_process_that_numbers_its_module_types_otherwise_means_
     types = tuple(reversed(blueprint.types))
     rows = _native.NODE.iter_unpack(blueprint.nodes)
     nodes = b"".join(_native.NODE.pack(handle, len(types) - 1 - type, 0) for handle, type, _ in rows)
-    other = replace(blueprint, types=types, nodes=nodes)
+    other = blueprint._replace(types=types, nodes=nodes)
     assert set(other.addresses()) == set(blueprint.addresses())
     out = np.zeros((64, 1), np.float32)
     with other.plan(sample_rate_hz=48000, max_block_frames=64, n_channels=1) as plan:
@@ -414,7 +413,7 @@ def test_a_blueprint_of_a_process_that_numbers_its_module_types_otherwise_means_
         plan.render(_native.commands([]), 0, 64, 64, out)
     assert same_bits(out[:, 0], rendered(patch, 64))
     with pytest.raises(UnknownNameError, match="unknown module type 'theremin'"):
-        replace(blueprint, types=("theremin", *types[1:])).plan(sample_rate_hz=48000, max_block_frames=64, n_channels=1)
+        blueprint._replace(types=("theremin", *types[1:])).plan(sample_rate_hz=48000, max_block_frames=64, n_channels=1)
 
 
 def test_a_setting_that_the_core_refuses_is_named_and_those_before_it_are_taken() -> None:

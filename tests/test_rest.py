@@ -260,6 +260,84 @@ def test_more_records_than_a_block_takes_end_a_rest_without_a_gap() -> None:
         assert rig.counters()["frames_underrun"] == 0
 
 
+def taken_at(rig: Rig, seq: int, first: int, end: int) -> list[bool]:
+    """Say of some blocks whether a record was taken with them or before."""
+    entries = [int(lib.pe_journal_entry(rig.segment.pointer, block)) for block in range(first, end)]
+    assert all(entry >> 40 for entry in entries), "somebody decided"
+    return [entry & ((1 << 40) - 1) >= seq for entry in entries]
+
+
+@pytest.mark.parametrize(
+    ("lead", "request_frames", "n_reached"),
+    [(1, 256, 4), (2, 256, 4), (1, 100, 3), (2, 100, 3), (2, 64, 1), (4, 64, 1)],
+)
+def test_who_wakes_takes_nothing_into_a_block_that_the_next_request_reaches(
+    lead: int, request_frames: int, n_reached: int
+) -> None:
+    """It may come at this moment, and take that block for silence; the last block beyond takes what has come."""
+    with Rig(lead=lead, requests=(request_frames,), may_rest=True) as rig:
+        rig.commit(quiet_chain())
+        rig.advance(request_frames * 64)
+        rig.send(set_gate(0))
+        rest(rig)
+        rig.advance(request_frames * 20)  # what was rendered ahead, and more
+        seq = rig.send(set_gate(1))
+        play = rig.segment.play_block
+        end = play + rig.segment.effective_lead
+        wait_until(lambda: all(rig.segment.render_head(slot) == end for slot in range(2)))
+        assert taken_at(rig, seq, play, play + n_reached) == [False] * n_reached
+        if end > play + n_reached:
+            assert taken_at(rig, seq, end - 1, end) == [True]
+        awake(rig)
+        rig.advance(LONG)
+        assert rig.counters()["frames_underrun"] == 0 and min(rig.segment.applied(slot) for slot in range(2)) == seq
+
+
+def test_who_joins_where_the_dead_stand_for_silence_takes_nothing_into_the_due_block() -> None:
+    patch = quiet_chain()
+    with Rig(may_rest=True, checkpoint_blocks=100) as rig:
+        rig.commit(patch)
+        rig.send(set_gate(0))
+        rest(rig)
+        rig.advance(64 * 130)
+        rig.segment.set_pin(0, 0)
+        for slot in range(2):
+            rig.stop(slot)
+        rig.output.process(64)
+        seq = rig.segment.send([set_gate(1)])
+        rig.output.process(64)
+        rig.start(0, 2)
+        rig.join(0, [(rig.generation, patch, 0)])
+        play = rig.segment.play_block
+        wait_until(lambda: rig.segment.render_head(0) == play + 2)
+        assert taken_at(rig, seq, play, play + 2) == [False, True]
+        rig.read_tap()
+        rig.record()
+        rig.output.process(64 * 2)
+        assert rig.counters()["frames_underrun"] == 0
+        assert np.abs(rig.read_tap()).max() > 0
+
+
+def test_more_records_than_a_schedule_holds_are_not_passed_over() -> None:
+    """Those beyond take effect in the block that takes them, and that block is not silent."""
+    with Rig(may_rest=True) as rig:
+        rig.commit(quiet_chain())
+        rig.send(set_gate(0))
+        rest(rig)
+        rig.advance(64 * 4)  # what was rendered ahead
+        for slot in range(2):
+            rig.stop(slot)
+        play = rig.segment.play_block
+        far = (play + 1000) * 64
+        n = int(lib.PE_SCHEDULE_SIZE)
+        assert rig.segment.send([set_gate(1, far)] * n)
+        rig.output.process(64)
+        assert rig.segment.play_block == play + 1 and rig.counters()["frames_underrun"] == 0
+        assert rig.segment.send([set_gate(1, far)])
+        rig.output.process(64)
+        assert rig.segment.play_block == play + 1 and rig.counters()["frames_underrun"] == 64
+
+
 def test_the_clock_and_the_workers_of_an_engine_at_rest_sleep_through_it(tmp_path: Path) -> None:
     """Each thread wakes some dozens of times a second, not once a block, until a gate opens."""
     if not Path("/proc/self/task").exists():
