@@ -273,9 +273,13 @@ def test_at_rest(name: str, benchmark: Any, figures: Figures) -> None:
     show(figures, f"{name}, at rest", per_sample_ns(benchmark, N_FRAMES * N_NODES))
 
 
-@pytest.mark.parametrize("pitch", [7, 12, 36])
-def test_sampler_pitched_up(pitch: int, benchmark: Any, figures: Figures) -> None:
-    """Per sample of a sampler that reads through its low-pass: by so many semitones."""
+@pytest.mark.parametrize(
+    ("name", "kind", "pitch"),
+    [(f"sampler {p:+} semitones", "steady", p) for p in (7, 12, 36)],
+    ids=["+7", "+12", "+36"],
+)
+def test_sampler_pitched_up(name: str, kind: str, pitch: int, benchmark: Any, figures: Figures) -> None:
+    """Per sample of a sampler that reads through its low-pass, by so many semitones."""
     settings = (("pitch", float(pitch)), ("loop", 1.0), ("gate", 1.0))
     with bank("sampler", replace(ROWS["sampler"], settings=settings), False) as render:
         n = 4800  # the loop's end is not reached
@@ -283,7 +287,7 @@ def test_sampler_pitched_up(pitch: int, benchmark: Any, figures: Figures) -> Non
         error = np.abs(render()[:n] / N_NODES - wanted)[480:].max()  # behind the start, which it is faded in at
         assert error < 2e-3, f"the sampler is off by {error:g} at {pitch:+} semitones: not worth timing"
         benchmark.pedantic(render, rounds=15, warmup_rounds=2)
-    show(figures, f"sampler, {pitch:+} semitones", per_sample_ns(benchmark, N_FRAMES * N_NODES))
+    show(figures, f"{name}, {kind}", per_sample_ns(benchmark, N_FRAMES * N_NODES))
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))

@@ -6,6 +6,7 @@ import { divisionOf, hitsBefore, kindOf, nextSign, resized, signsOf, withSign, w
 const MOST_STEPS = 256; // drawn of one lane; all the others are typed
 const BEAT = 2 ** 32;
 const SIGN_KEYS = /^[xX.\-_1-9]$/;
+const HIT_LANES = { notes: "C4 Eb4 . G4+B4", velocities: "1 0.5 0.8" }; // of each what may be typed
 const HINT = "click: rest, hit, accent · x X . - 1-9 type it · arrows move";
 
 export class Tracks {
@@ -111,9 +112,14 @@ export class Tracks {
       make("span", { className: "dim", textContent: targets ? `→ ${targets}` : "plays nothing", title: `${steps}${beats > 1 ? `/${beats}` : ""} steps a beat; plays ${targets || "nothing: /seq/target"}` }));
     if (node.played) name.append(make("span", { className: "tag", textContent: "pending" }));
     const lanes = [this.pattern(node, data, steps / beats)];
-    for (const kind of ["notes", "velocities"]) if (data[kind]) lanes.push(this.words(node, kind, data[kind], `/seq/${kind}`, [], "hit"));
+    const missing = Object.keys(HIT_LANES).filter((kind) => !data[kind]);
+    for (const kind of Object.keys(HIT_LANES)) if (data[kind]) lanes.push(this.words(node, kind, data[kind], `/seq/${kind}`, [], "hit"));
     for (const [param, text] of Object.entries(data.lanes ?? {})) lanes.push(this.words(node, param, text, "/seq/lane", [param], "step"));
     root.append(name, make("div", { className: "lanes" }, ...lanes.map((lane) => lane.root)));
+    if (missing.length) {
+      const adders = missing.map((kind) => this.adder(node, kind, `+ ${kind}`, "", `/seq/${kind}`, []));
+      root.lastChild.append(make("div", { className: "lane" }, make("span"), make("div", { className: "steps" }, ...adders)));
+    }
     let last = -1, wasOpen = null;
     const show = ([low, high, flags]) => {
       const step = high * BEAT + low - 1, isOpen = (flags & 2) !== 0;
@@ -179,6 +185,7 @@ export class Tracks {
       return cell;
     });
     const { row, light } = this.lane(`${name} of ${node.id}`, words.length, cells);
+    row.append(this.adder(node, name, "+", text, address, more));
     const at = (step) => {
       if (step < 0 || !words.length) return light(-1);
       if (unit === "step") return light(step % words.length);
@@ -188,10 +195,17 @@ export class Tracks {
     return { root: make("div", { className: "lane" }, make("span", { className: "dim", textContent: name, title: `${name}, one for each ${unit}` }), row), at };
   }
 
-  /** Let a cell be typed over. */
-  ask(cell, word, set) {
-    const field = make("input", { value: word, className: "word", ariaLabel: cell.ariaLabel });
-    field.style.width = `${Math.max(5, word.length + 2)}ch`;
+  /** What is clicked to type more words behind those of a lane, or its first. */
+  adder(node, name, sign, text, address, more) {
+    const button = make("button", { className: "word add", textContent: sign, ariaLabel: `add ${name} to ${node.id}`, title: `click to add to ${name}`, data: { cell: `${name}+`, add: `${node.id}.${name}` } });
+    button.addEventListener("click", () => this.ask(button, "", (to) => this.edit(address, node.id, ...more, `${text} ${to}`.trim()), HIT_LANES[name]));
+    return button;
+  }
+
+  /** Let a cell be typed over. hint: what may be typed. */
+  ask(cell, word, set, hint = "") {
+    const field = make("input", { value: word, placeholder: hint, className: "word", ariaLabel: cell.ariaLabel });
+    field.style.width = `${Math.max(5, word.length + 2, hint.length + 2)}ch`;
     let isDone = false;
     const end = (isTaken) => {
       if (isDone) return;
