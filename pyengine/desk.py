@@ -11,7 +11,8 @@ from typing import Any
 from pyengine._native import Record
 from pyengine.commands import Abort, Clear, Connect, Create, DataEdit, Delete, Disconnect
 from pyengine.errors import Fault, PatchError, shown
-from pyengine.patch import MAX_CABLES, MAX_NODES, Node, Op, Patch
+from pyengine.limits import MAX_CABLES, MAX_NODES
+from pyengine.patch import Node, Op, Patch
 from pyengine.patterns import is_pattern, matching
 from pyengine.specs import ModuleSpec, ParamSpec, unknown_name
 

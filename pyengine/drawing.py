@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pyengine.cues import Cue, cues
+from pyengine.cycles import cycles
 from pyengine.errors import CommandError, EngineError
 from pyengine.patch import Node, Patch
 from pyengine.routing import Grid, Net, channel
@@ -43,19 +44,32 @@ class Wire:
 
 def wires(patch: Patch) -> list[Wire]:
     """Return the cables of a patch, one for left and right where they do the same, what plays what, and one to OUT from
-    every module that is heard: those without a cable from them.
+    every module that is heard.
     """
     found = []
     for cable, row in zip(patch.cables, patch.to_dict()["cables"], strict=True):
         source, dest = cable.source, cable.dest
         source_port, dest_port = row["from"][len(source) + 1 :], row["to"][len(dest) + 1 :]
-        more = {name: value for name, value in row.items() if name not in ("from", "to", "feedback")}
-        note = " ".join(f"{name} {_text(value)}" for name, value in more.items())
+        note = " ".join(f"{name} {_text(row[name])}" for name in ("depth", "offset") if name in row)
         kind = "mod" if cable.to_param else "sound"
-        found.append(Wire(source, source_port, dest, dest_port, note, bool(row.get("feedback")), kind))
-    busy = {wire.source for wire in found}
-    heard = [id for id in patch.nodes if id not in busy and _sounds(patch, id)]
-    return _paired(found) + _cue_wires(cues(patch)) + [Wire(id, "", OUT, "") for id in heard]
+        found.append(Wire(source, source_port, dest, dest_port, note, bool(cable.feedback), kind))
+    played = _cue_wires(cues(patch))
+    return _paired(_led_back(patch, found, played)) + played + [Wire(id, "", OUT, "") for id in patch.heard]
+
+
+def _led_back(patch: Patch, found: list[Wire], played: list[Wire]) -> list[Wire]:
+    """Return the cables; one that takes effect later, and so may close a circle, leads back where it does."""
+    following: dict[str, list[str]] = {id: [] for id in patch.nodes}
+    for wire in found + played:
+        if not wire.is_feedback:
+            following[wire.source].append(wire.dest)
+    circle = {id: number for number, ids in enumerate(cycles(following)) for id in ids}
+    return [
+        replace(wire, is_feedback=True)
+        if patch.spec(wire.dest).is_late and wire.source in circle and circle[wire.source] == circle.get(wire.dest)
+        else wire
+        for wire in found
+    ]
 
 
 def _paired(found: list[Wire]) -> list[Wire]:
@@ -452,11 +466,6 @@ def _layer_of(patch: Patch, found: list[Wire]) -> dict[str, int]:
         if id not in fed and follow:
             layer[id] = min(follow) - 1
     return layer
-
-
-def _sounds(patch: Patch, id: str) -> bool:
-    spec = patch.spec(id)
-    return bool(spec.outputs) and not spec.is_voices
 
 
 def _source(wire: Wire) -> str:

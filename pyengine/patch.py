@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 from pyengine.errors import CommandError, Fault, PatchError, UnknownNameError, merged, shown
+from pyengine.limits import MAX_CABLES, MAX_NODES, PATCH_VERSION, too_many
 from pyengine.specs import (
     ModuleSpec,
     ParamSpec,
     Registry,
-    nearest_name,
     number_text,
     parse_gate,
     registry,
@@ -24,13 +24,8 @@ from pyengine.specs import (
 
 __all__ = ["MAX_CABLES", "MAX_NODES", "Cable", "Node", "Op", "Patch", "parse_gate", "parse_op"]
 
-MAX_NODES = 16384  # PE_MAX_NODES and PE_MAX_CABLES of csrc/api.h; a test compares
-MAX_CABLES = 65536
-MAX_JSON_BYTES = 1 << 25  # twice what the largest patch takes, every value set and every id as long as it may be
 _MAX_HANDLE = 0xFFFFFFFF
 _MAX_DEPTH = 1e6
-_MAX_READ_FAULTS = 200
-_VERSION = 1
 _MOST_COPIES = 64  # of a module of voices: each has as many handles, whether they sound or not
 _DEFAULT_VOICES = 8
 _ONE_PAIR = [(0, 0)]
@@ -114,12 +109,16 @@ class Patch:
 
     @property
     def is_stereo(self) -> bool:
-        """Whether something in it is heard on one side alone: a module with outputs left and right, connected no
-        further.
-        """
-        onward = {cable.source for cable in self._cables.values() if not cable.feedback}
-        specs = self._registry
-        return any(specs.get(n.type).is_stereo_out and n.id not in onward for n in self._nodes.values())
+        """Whether something in it is heard on one side alone: a module with outputs left and right."""
+        return any(self.spec(id).is_stereo_out for id in self.heard)
+
+    @property
+    def heard(self) -> list[str]:
+        """The ids of what is heard: what no cable leads away from, unless it leads back."""
+        spec_of, nodes = self._registry.get, self._nodes
+        onward = {c.source for c in self._cables.values() if not c.feedback and not spec_of(nodes[c.dest].type).absorbs}
+        specs = ((id, spec_of(node.type)) for id, node in nodes.items() if id not in onward)
+        return [id for id, spec in specs if spec.outputs and not spec.events]
 
     @property
     def next_handle(self) -> int:
@@ -439,7 +438,7 @@ class Patch:
     def to_dict(self) -> dict[str, Any]:
         """Return the patch as plain data, the schema of to_json()."""
         return {
-            "version": _VERSION,
+            "version": PATCH_VERSION,
             "nodes": [self._plain_node(node) for node in self._nodes.values()],
             "cables": [self._plain_cable(cable) for cable in self._cables.values()],
         }
@@ -463,7 +462,10 @@ class Patch:
 
         Raises one PatchError with all faults, each with the key it was found at.
         """
-        return _Reader(cls(registry=registry, next_handle=next_handle)).read(data, sample_rate_hz)
+        from pyengine.patch_reader import Reader
+
+        patch: Patch = Reader(cls(registry=registry, next_handle=next_handle)).read(data, sample_rate_hz)
+        return patch
 
     # ---- odds and ends ----
 
@@ -627,8 +629,8 @@ class Patch:
             n_nodes = sum(map(self.copies, self._nodes))
             pairs = [(len(self.pairs(cable)), cable) for cable in self._cables.values()]
             n_cables, n_delays = sum(n for n, _ in pairs), sum(n for n, cable in pairs if cable.feedback)
-        yield from _too_many("nodes and feedback cables", n_nodes + n_delays, MAX_NODES)
-        yield from _too_many("cables", n_cables, MAX_CABLES)
+        yield from too_many("nodes and feedback cables", n_nodes + n_delays, MAX_NODES)
+        yield from too_many("cables", n_cables, MAX_CABLES)
 
     def _range_errors(self, sample_rate_hz: float) -> Iterator[PatchError]:
         for node, _, param, value in self.settings():
@@ -653,12 +655,14 @@ class Patch:
         at_once = [c for c in self._cables.values() if not c.feedback and self._nodes[c.dest].type not in late]
         if all(number[cable.source] < number[cable.dest] for cable in at_once):
             return  # every cable leads onward: there is no way back
+        from pyengine.cycles import cycles, shortest_cycle
+
         following: dict[str, list[str]] = {id: [] for id in self._nodes}
         for cable in at_once:
             following[cable.source].append(cable.dest)
-        for component in _loops(following):
+        for component in cycles(following):
             first = min(component, key=lambda id: self._nodes[id].handle)
-            path = _shortest_loop(first, component, following)
+            path = shortest_cycle(first, component, following)
             ends = tuple(path[-2:])
             closing = next(n for n, c in enumerate(self._cables) if (c.source, c.dest) == ends)
             advice = "remove one of these cables or make it a feedback cable"
@@ -704,12 +708,6 @@ def _op_of(id: str, spec: ModuleSpec, param: ParamSpec, value: float) -> Op:
     return ("gate", id, None, int(value)) if param is spec.gate_param else ("mod", id, param.name, value)
 
 
-def _too_many(what: str, count: int, most: int) -> Iterator[PatchError]:
-    if count > most:
-        text = f"{count} {what} are more than the {most} a patch may have; delete {count - most}"
-        yield PatchError(Fault(text, limit=most))
-
-
 def _cable_number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= _MAX_DEPTH:  # type: ignore[operator]
         text = f"{name}={shown(value)} of a cable is not a number within +-{number_text(_MAX_DEPTH)}; give one"
@@ -730,214 +728,3 @@ def _default_registry() -> Registry:
 def _handles(id: str) -> int:
     """Return how many handles a node has for itself."""
     return _MOST_COPIES if "." in id else 1
-
-
-def _loops(following: Mapping[str, list[str]]) -> list[set[str]]:
-    """Return the strongly connected components that hold a cycle (Tarjan 1972, without recursion)."""
-    found: list[set[str]] = []
-    number: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    is_open: set[str] = set()
-    for root in following:
-        if root in number:
-            continue
-        work = [(root, iter(following[root]))]
-        number[root] = low[root] = len(number)
-        stack.append(root)
-        is_open.add(root)
-        while work:
-            here, rest = work[-1]
-            for there in rest:
-                if there not in number:
-                    number[there] = low[there] = len(number)
-                    stack.append(there)
-                    is_open.add(there)
-                    work.append((there, iter(following[there])))
-                    break
-                if there in is_open:
-                    low[here] = min(low[here], number[there])
-            else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[here])
-                if low[here] == number[here]:
-                    component = set()
-                    while here not in component:
-                        component.add(stack.pop())
-                    is_open -= component
-                    if len(component) > 1 or here in following[here]:
-                        found.append(component)
-    return found
-
-
-def _shortest_loop(start: str, component: set[str], following: Mapping[str, list[str]]) -> list[str]:
-    """Return a shortest way from start back to start inside its component, both ends named."""
-    came_from: dict[str, str] = {}
-    edge = [start]
-    while start not in came_from:
-        step = []
-        for here in edge:
-            for there in following[here]:
-                if there in component and there not in came_from:
-                    came_from[there] = here
-                    step.append(there)
-        edge = step
-    path = [start]
-    while len(path) == 1 or path[-1] != start:
-        path.append(came_from[path[-1]])
-    return path[::-1]
-
-
-class _Reader:
-    """Reads a patch from JSON, collecting faults as it goes, each with the place it was found at."""
-
-    def __init__(self, patch: Patch) -> None:
-        self.patch = patch
-        self.errors: list[PatchError] = []
-        self.broken: set[str] = set()  # ids of rows that made no node: their cables are no further faults
-        self.node_rows: dict[str, str] = {}
-        self.sample_rate_hz: float | None = None
-        self.cable_rows: list[str] = []  # of the cables that were made, in order
-
-    def read(self, data: str | bytes | Mapping[str, Any], sample_rate_hz: float | None = None) -> Patch:
-        self.sample_rate_hz = sample_rate_hz
-        content: Any = data
-        if isinstance(data, (str, bytes)):
-            import json
-
-            if len(data) > MAX_JSON_BYTES:
-                text = f"the patch is {len(data)} bytes of JSON, the most that is read is {MAX_JSON_BYTES}"
-                raise PatchError(Fault(f"{text}; make it smaller", limit=MAX_JSON_BYTES))
-            try:
-                content = json.loads(data)
-            except (ValueError, RecursionError) as error:
-                raise PatchError(Fault(f"the patch is not JSON: {error}; mend the text")) from error
-        if self.keys(content, "the patch", ("version", "nodes", "cables"), ("version", "nodes")):
-            self.patch_body(content)
-            if sample_rate_hz is not None:
-                self.validate(sample_rate_hz)
-        if self.errors:
-            raise merged(self.errors)
-        return self.patch
-
-    def add(self, error: PatchError, key: str) -> None:
-        """Keep a fault and its place. Gives up at many: each costs a search for the nearest name."""
-        self.errors.append(type(error)([fault._replace(key=fault.key or key) for fault in error.faults]))
-        if len(self.errors) >= _MAX_READ_FAULTS:
-            text = f"these are the first {_MAX_READ_FAULTS} faults; mend them and read again"
-            raise merged([*self.errors, PatchError(text)])
-
-    def validate(self, sample_rate_hz: float) -> None:
-        """Add the faults of the patch as a whole, at the rows that it was read from."""
-        cables = {f"cables[{number}]": where for number, where in enumerate(self.cable_rows)}
-        try:
-            self.patch.validate(sample_rate_hz)
-        except PatchError as error:
-            for fault in error.faults:
-                row = self.node_rows.get(fault.node, "")
-                key = f"{row}.params.{fault.param}" if row and fault.param else row
-                place = cables.get(fault.key, fault.key) or key
-                self.add(type(error)(fault._replace(key=place)), place)
-
-    def patch_body(self, data: Mapping[str, Any]) -> None:
-        version = data.get("version", _VERSION)
-        if isinstance(version, bool) or version != _VERSION:
-            self.fault(f"the patch has version {shown(version)}; this engine reads version {_VERSION}", "version")
-            return
-        nodes, cables = self.rows(data, "nodes"), self.rows(data, "cables")
-        beyond = [*_too_many("nodes", len(nodes), MAX_NODES), *_too_many("cables", len(cables), MAX_CABLES)]
-        if beyond:  # nothing of it is built
-            self.errors += beyond
-            return
-        for number, row in enumerate(nodes):
-            where = f"nodes[{number}]"
-            if self.keys(row, where, ("id", "type", "params", "data", "sample"), ("id", "type")):
-                self.node(row, where)
-        for number, row in enumerate(cables):
-            where = f"cables[{number}]"
-            known = ("from", "to", "depth", "offset", "feedback")
-            if self.keys(row, where, known, ("from", "to")) and "from" in row and "to" in row:
-                self.cable(row, where)
-        for id, where in self.node_rows.items():  # what a node is given may name others
-            row = nodes[int(where[6:-1])]
-            if "data" in row:
-                self.attempt(f"{where}.data", self.patch.give, id, row["data"])
-            if "sample" in row:  # short for data.file
-                self.attempt(f"{where}.sample", self.patch.give, id, {"file": row["sample"]})
-
-    def cable(self, row: Mapping[str, Any], where: str) -> None:
-        ends = (row["from"], row["to"])
-        if any(isinstance(end, str) and f"{end}.".startswith(f"{id}.") for end in ends for id in self.broken):
-            return
-        try:
-            n_before = self.patch.n_cables
-            numbers = row.get("depth", 1.0), row.get("offset", 0.0)
-            self.patch.connect(*ends, *numbers, feedback=row.get("feedback", False))
-            self.cable_rows += [where] * (self.patch.n_cables - n_before)
-        except PatchError as error:
-            is_found = self.attempt(f"{where}.from", self.patch._outputs, row["from"])
-            is_found &= self.attempt(f"{where}.to", self.patch._inputs, row["to"])
-            if is_found:  # it is not the ends
-                self.add(error, where)
-
-    def node(self, row: Mapping[str, Any], where: str) -> None:
-        if "id" not in row or "type" not in row:
-            return
-        try:
-            self.patch.create(row["id"], row["type"])
-        except PatchError as error:
-            self.add(error, f"{where}.type" if isinstance(error, UnknownNameError) else f"{where}.id")
-            if isinstance(row["id"], str) and row["id"] not in self.patch.nodes:
-                self.broken.add(row["id"])
-            return
-        self.node_rows[row["id"]] = where
-        id, params, seen = row["id"], row.get("params", {}), set()
-        if not isinstance(params, Mapping):
-            text = f'params must be an object such as {{"freq": 440}}, not {shown(params)}'
-            self.fault(text, f"{where}.params", id)
-            return
-        for name, value in params.items():
-            key = f"{where}.params.{name}"
-            found = self.patch.spec(id).find_param(name) if isinstance(name, str) else None
-            if found is not None and found.name in seen:
-                self.fault(f"parameter {found.name} is given twice, once by its alias; keep one", key, id)
-                continue
-            if found is not None:
-                seen.add(found.name)
-            self.attempt(key, self.patch.set, id, name, value, self.sample_rate_hz)
-
-    def attempt(self, key: str, edit: Any, *args: Any) -> bool:
-        try:
-            edit(*args)
-        except PatchError as error:
-            self.add(error, key)
-            return False
-        return True
-
-    def rows(self, data: Mapping[str, Any], key: str) -> list[Any]:
-        rows = data.get(key, [])
-        if isinstance(rows, (list, tuple)):
-            return list(rows)
-        self.fault(f"{key} must be a list, not {shown(rows)}", key)
-        return []
-
-    def keys(self, data: object, where: str, known: tuple[str, ...], needed: Iterable[str]) -> bool:
-        """Check that data is an object of known keys that has the needed ones; False if it is no object."""
-        place = "" if where == "the patch" else where
-        if not isinstance(data, Mapping):
-            self.fault(f"{where} must be an object with {', '.join(known)}, not {shown(data)}", place)
-            return False
-        for key in data:
-            if key not in known:
-                nearest = nearest_name(str(key), known)
-                hint = f"did you mean {nearest!r}? " if nearest else ""
-                text = f"{where} has an unknown key {shown(key)}; {hint}known: {', '.join(known)}"
-                self.fault(text, f"{place}.{key}" if place else str(key), nearest=nearest)
-        for key in needed:
-            if key not in data:
-                self.fault(f"{where} lacks the key {key!r}; add it", place)
-        return True
-
-    def fault(self, text: str, key: str, node: str = "", nearest: str = "") -> None:
-        self.add(PatchError(Fault(text, node=node, nearest=nearest)), key)

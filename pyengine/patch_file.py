@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pyengine.errors import CommandError, Fault, PatchError, shown
-from pyengine.patch import MAX_JSON_BYTES, Patch
+from pyengine.limits import MAX_JSON_BYTES
+from pyengine.patch import Patch
 from pyengine.positions import json_doubles, json_lines, toml_lines
 from pyengine.specs import ParamSpec, Registry
 from pyengine.toml_text import toml_of

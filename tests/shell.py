@@ -8,6 +8,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+TOML = """\
+version = 1
+nodes = [
+  { id = "osc1", type = "simple_sine", params = { freq = 220 } },
+  { id = "env1", type = "adsr" },
+]
+cables = [{ from = "osc1", to = "env1" }]
+"""
+
+
+def patch_file(path: Path) -> Path:
+    """Write a patch of two modules and a cable."""
+    path.write_text(TOML)
+    return path
+
 
 def pyengine(
     *words: str | Path, stdin: str = "", folder: Path | None = None, timeout_s: float = 60.0

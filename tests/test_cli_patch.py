@@ -10,27 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shell import answer, pyengine
+from shell import TOML, answer, patch_file, pyengine
 
 from pyengine import Client, Engine, Patch, load_patch, save_patch
 from pyengine.measure import voices_patch
 from pyengine.patch_file import text_of
 
-TOML = """\
-version = 1
-nodes = [
-  { id = "osc1", type = "simple_sine", params = { freq = 220 } },
-  { id = "env1", type = "adsr" },
-]
-cables = [{ from = "osc1", to = "env1" }]
-"""
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "a.toml"
-    path.write_text(TOML)
-    return path
+    return patch_file(tmp_path / "a.toml")
 
 
 @pytest.fixture

@@ -11,27 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from shell import answer, pyengine
+from shell import TOML, answer, patch_file, pyengine
 
 import pyengine as package
 from pyengine import load_patch
 from pyengine.playing import note_hz
 
-TOML = """\
-version = 1
-nodes = [
-  { id = "osc1", type = "simple_sine", params = { freq = 220 } },
-  { id = "env1", type = "adsr" },
-]
-cables = [{ from = "osc1", to = "env1" }]
-"""
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "a.toml"
-    path.write_text(TOML)
-    return path
+    return patch_file(tmp_path / "a.toml")
 
 
 def test_the_file_holds_what_render_returns_and_the_facts_are_its_own(file: Path, tmp_path: Path) -> None:

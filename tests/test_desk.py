@@ -5,7 +5,8 @@ import pytest
 from pyengine.commands import Abort, Clear, Connect, Create, Delete, Disconnect
 from pyengine.desk import MAX_UNDO, Desk, Setting
 from pyengine.errors import ParamRangeError, PatchError, UnknownNameError
-from pyengine.patch import MAX_CABLES, MAX_NODES, Patch
+from pyengine.limits import MAX_CABLES, MAX_NODES
+from pyengine.patch import Patch
 
 RATE_HZ = 48000.0
 

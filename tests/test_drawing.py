@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import strategies
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
+from pyengine import render
 from pyengine.drawing import OUT, as_graph, as_list, layers, save_picture, wires
-from pyengine.errors import CommandError
+from pyengine.errors import CommandError, Fault, PatchError
 from pyengine.patch import Patch
 
 ACYCLIC = strategies.graphs().map(lambda graph: (graph[0], list(dict.fromkeys(tuple(sorted(e)) for e in graph[1]))))
@@ -105,11 +108,12 @@ def test_depth_feedback_and_what_voices_own_are_drawn() -> None:
     patch.connect("mix1", "svf1").connect("lfo1", "svf1.cutoff", 300, 800)
     patch.connect("svf1.band", "mix1.in2", 0.5, feedback=True)
     text = as_graph(patch, 200)
-    assert followed(text, [*patch.nodes]) == {
+    assert followed(text, [*patch.nodes, OUT]) == {
         ("poly", "poly.osc"),
         ("poly.osc", "mix1"),
         ("mix1", "svf1"),
         ("lfo1", "svf1"),
+        ("svf1", OUT),
     }
     assert "cutoff depth 300 offset 800" in text and "in2 <~ svf1.band depth 0.5" in text
     listed = as_list(patch)
@@ -143,6 +147,66 @@ def test_a_sequence_that_sets_its_own_clock_leads_back() -> None:
     text = as_graph(patch, 200)
     assert followed(text, ["clock1", "form"]) == {("clock1", "form")}
     assert "bpm <~ form" in text
+
+
+def test_what_moves_the_voices_that_own_it_leads_back() -> None:
+    patch = Patch().create("poly", "voices").create("poly.osc", "osc").create("poly.wow", "lfo")
+    patch.connect("poly.freq", "poly.osc.freq").connect("poly.velocity", "poly.wow.freq", 8)
+    patch.connect("poly.wow", "poly.bend", 0.5).validate(48000)
+    text = as_graph(patch, 200)
+    assert followed(text, [*patch.nodes, OUT]) == {("poly", "poly.osc"), ("poly", "poly.wow"), ("poly.osc", OUT)}
+    assert "bend <~ poly.wow depth 0.5" in text
+    assert "-> poly.bend (depth 0.5, feedback)" in as_list(patch)
+    patch.connect("poly.osc", "poly.wow.freq").connect("poly.osc", "poly.tail")
+    assert "tail <~ poly.osc" in as_graph(patch, 200)
+    assert {wire.source for wire in wires(patch) if wire.is_feedback} == {"poly.wow", "poly.osc"}
+
+
+def test_what_moves_the_clock_of_the_sequence_that_plays_it_leads_back() -> None:
+    patch = Patch().create("clock1", "clock").create("form", "seq").create("osc1", "osc").create("lfo1", "lfo")
+    patch.give("form", {"pattern": "x", "lanes": {"osc1.freq": "1 2"}})
+    patch.connect("osc1", "clock1.bpm").connect("lfo1", "clock1.swing").validate(48000)
+    text = as_graph(patch, 200)
+    assert followed(text, list(patch.nodes)) == {("clock1", "form"), ("form", "osc1"), ("lfo1", "clock1")}
+    assert "bpm <~ osc1" in text and "swing" in text
+
+
+def test_a_circle_through_a_feedback_module_is_drawn_and_what_feeds_it_is_heard_as_it_is_drawn() -> None:
+    patch = Patch().create("osc1", "osc").create("mix1", "mixer").create("back", "feedback")
+    patch.connect("osc1", "mix1.in1").connect("mix1", "back").connect("back", "mix1.in2", 0.5).validate(48000)
+    assert followed(as_graph(patch, 200), [*patch.nodes, OUT]) == {("osc1", "mix1"), ("back", "mix1"), ("mix1", OUT)}
+    assert patch.heard == ["mix1"]
+    plain = Patch().create("osc1", "osc").create("mix1", "mixer").connect("osc1", "mix1.in1")
+    heard = [render(one, frames=128)[:64] for one in (patch, plain)]
+    assert np.any(heard[0]) and np.array_equal(*heard)
+
+
+@settings(max_examples=100, deadline=None)
+@given(graph=strategies.graphs(), late=st.sets(st.integers(0, 11)))
+def test_a_drawing_of_any_valid_circles_has_the_lines_that_lead_onward(
+    graph: tuple[int, list[tuple[int, int]]], late: set[int]
+) -> None:
+    patch = Patch()
+    for number in range(graph[0]):
+        patch.create(f"n{number}", "feedback" if number in late else "gain")
+    for source, dest in graph[1]:
+        patch.connect(f"n{source}", f"n{dest}")
+    assume(not _faults(patch))
+    assert all(wire.dest == OUT or patch.spec(wire.dest).is_late for wire in wires(patch) if wire.is_feedback)
+    text = as_graph(patch, 10_000)
+    assume(text)
+    onward = {(wire.source, wire.dest) for wire in wires(patch) if not wire.is_feedback}
+    assert followed(text, [*patch.nodes, OUT]) == onward
+    rank = {id: number for number, ids in enumerate(layers(patch)) for id in ids}
+    assert all(rank[source] < rank[dest] for source, dest in onward if dest != OUT)
+
+
+def _faults(patch: Patch) -> list[Fault]:
+    try:
+        patch.validate(48000)
+    except PatchError as error:
+        return list(error.faults)
+    return []
 
 
 def test_left_and_right_that_do_the_same_are_one_line() -> None:

@@ -240,6 +240,7 @@ def test_who_plays_whom_is_drawn_and_what_a_cable_does(engine: Engine) -> None:
     assert (near["depth"], near["is_changed"], near["state"]) == (0.25, True, "on")
     assert (back["is_feedback"], back["depth"], back["offset"], back["dest"]) == (True, 2, -1, "k.pitch")
     assert drawn["nodes"][1]["data"]["pattern"] == "x"
+    assert [node["id"] for node in drawn["nodes"] if node.get("is_heard")] == ["d"]
 
 
 def test_a_command_of_the_page_is_answered_and_logged_and_so_is_a_refusal(engine: Engine) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +20,14 @@ from pyengine.drawing import as_graph, as_list
 from pyengine.ears import Description, describe
 from pyengine.patch_file import FORMATS, patch_of, text_of
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 FOLDER = Path(__file__).resolve().parents[1] / "examples" / "patches"
 FILES = sorted(FOLDER.glob("*.toml"))
+EXAMPLES = sorted(FOLDER.parent.rglob("*.toml"))
 # What is heard of each: a pitch, or a partial that stands out, in Hz; None where there is none that stays.
 PITCHES_HZ = {
     "bass": 55.0,
@@ -93,6 +101,17 @@ def test_it_can_be_written_again_and_drawn(path: Path) -> None:
     patch = load_patch(path, sample_rate_hz=48000)
     assert all(patch_of(text_of(patch, kind), kind) == patch for kind in FORMATS)
     assert as_graph(patch, 200) and len(as_list(patch).splitlines()) == len(patch.nodes)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_all_that_is_in_it_stands_in_the_order_in_which_the_engine_writes_it(path: Path) -> None:
+    """Nodes before cables, a node's type before its parameters; in the cables a name may stand for left and right."""
+    found = tomllib.loads(path.read_text(encoding="utf-8"))
+    written = tomllib.loads(text_of(load_patch(path), "toml"))
+    assert list(found) == list(written)
+    assert json.dumps(found["nodes"], indent=1) == json.dumps(written["nodes"], indent=1)
+    order = ["from", "to", "depth", "offset", "feedback"]
+    assert all(list(row) == [key for key in order if key in row] for row in found["cables"] + written["cables"])
 
 
 @pytest.fixture(scope="module")

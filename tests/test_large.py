@@ -23,8 +23,8 @@ from pyengine import CommitRefused, Patch, _native, commands
 from pyengine.board import Board
 from pyengine.commands import Abort, Command, Connect, Create, Delete, Disconnect, SetParam
 from pyengine.desk import Desk
+from pyengine.limits import MAX_NODES
 from pyengine.lineage import Stage
-from pyengine.patch import MAX_NODES
 from pyengine.plan import Blueprint
 from pyengine.specs import registry
 

@@ -31,6 +31,13 @@ SOUND = [
     "restart NB=2 NC=0 SOLO SWITCH",
     "restart NB=2 LEAD=1 NC=0 DEATHS=1 SWITCH",
     "seats NB=2 LEAD=1 NC=1",
+    "rest",
+    "rest BEHIND FREE=2",
+    "rest LEADB=1",
+    "rest LEADB=1 REQ=2",
+    "rest SOLO NC=2",
+    "rest SOLO NC=2 LEADB=1",
+    "rest JOIN NC=2",
 ]
 LONG = [
     "journal NB=5 J=4",
@@ -38,6 +45,9 @@ LONG = [
     "journal DEATH=1",
     "commit DEATH=1 LATE",
     "restart SOLO MIDBLOCK",
+    "rest BEHIND",
+    "rest LEADB=1 BEHIND",
+    "rest DEATH=0",
 ]
 
 # A rule that is left out, and the property that then breaks.
@@ -74,6 +84,19 @@ FAULTS = [
     ("restart DEATHS=1 NORECHECK", "one_content"),
     ("restart LEAD=1 NC=0 SWITCH DEADUNPLAYABLE", "invalid end state"),
     ("seats SHAREDSEAT", "whole_block"),
+    ("rest NOCAS", "one_decision"),
+    ("rest OWNWAY", "one_place"),
+    ("rest NODECIDE", "silence_is_true"),
+    ("rest TRUST", "silence_is_true"),
+    ("rest PASSSTAMP", "silence_is_true"),
+    ("rest SOLO LEADB=1 FREE=4 RESTEARLY", "silence_is_true"),
+    ("rest SOLO BEHIND LOOKFIRST", "nobody_oversleeps"),
+    ("rest SOLO LATESEEN", "nobody_oversleeps"),
+    ("rest WAKEFULL", "no_gap"),
+    ("rest LEADB=1 REQ=2 NEARISFAR", "no_gap"),
+    ("rest LEADB=1 NEVERWAKE", "exactly_once"),
+    ("rest JOIN LAGAWAKE JOINAWAKE", "no_gap"),
+    ("rest BEHIND LAGAWAKE", "no_gap"),
 ]
 
 # What a model reaches, lest its properties hold because nothing happens.
@@ -88,6 +111,11 @@ SEEN = [
     ("restart NC=0 SOLO SWITCH", "a_chain"),
     ("seats", "a_zombie_at_work"),
     ("seats", "a_successor"),
+    ("rest SOLO DEATH=0", "a_silence_of_the_dead"),
+    ("rest SOLO", "a_taken_silence"),
+    ("rest", "a_lost_race"),
+    ("rest SOLO", "a_record_far_ahead"),
+    ("rest SOLO", "a_missing_block"),
 ]
 
 

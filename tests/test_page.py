@@ -255,6 +255,58 @@ def test_what_is_typed_over_a_lane_and_refused_is_in_the_log_and_changes_nothing
     wait_until(lambda: data_of(engine, "seq1")["lanes"] == {"filt1.cutoff": "900 . 1200"}, 20, 0.02)
 
 
+def commit_elsewhere(page: Browser, engine: Engine) -> None:
+    """Commit; return when the page knows, and that no edits but its own are pending."""
+    engine.commit()
+    page.await_text("#generation", f"gen {engine.status()['generation']}")
+
+
+def test_notes_and_velocities_are_added_to_a_sequence_that_has_none_and_to_one_that_has(
+    played: Browser, engine: Engine
+) -> None:
+    def add(name: str, words: str) -> None:
+        wait_until(lambda: played.evaluate(f"document.querySelectorAll('[data-add=\"seq1.{name}\"]').length") == 1, 20)
+        played.click(f'[data-add="seq1.{name}"]')
+        played.fill("input.word", words)
+
+    engine.sequence("seq1", notes="")
+    commit_elsewhere(played, engine)
+    wait_until(lambda: played.texts("[data-word]") == ["800", ".", "1200"], 20, 0.02)
+    assert played.texts("[data-add]") == ["+", "+ notes", "+ velocities"]
+    add("notes", "loud")
+    played.await_text("#lines li.bad", "/seq/notes")
+    assert "notes" not in data_of(engine, "seq1")
+    add("notes", "A3 . C4+E4")
+    wait_until(lambda: data_of(engine, "seq1").get("notes") == "A3 . C4+E4", 20, 0.02)
+    wait_until(lambda: played.texts("[data-word]") == ["A3", ".", "C4+E4", "800", ".", "1200"], 20, 0.02)
+    wait_until(lambda: played.evaluate("document.activeElement.dataset.add") == "seq1.notes", 20, 0.02)
+    add("notes", "G4")
+    wait_until(lambda: data_of(engine, "seq1")["notes"] == "A3 . C4+E4 G4", 20, 0.02)
+    add("velocities", "1 0.5")
+    wait_until(lambda: data_of(engine, "seq1").get("velocities") == "1 0.5", 20, 0.02)
+    add("filt1.cutoff", "2000")
+    wait_until(lambda: data_of(engine, "seq1")["lanes"] == {"filt1.cutoff": "800 . 1200 2000"}, 20, 0.02)
+
+
+def test_what_is_being_typed_stays_when_the_patch_changes_and_is_added_to_what_is_there_by_then(
+    played: Browser, engine: Engine
+) -> None:
+    played.click('[data-add="seq1.notes"]')
+    engine.sequence("seq1", notes="D4 F4")
+    commit_elsewhere(played, engine)
+    told = "eyes.nodes.find(node => node.id === 'seq1').data.notes"
+    wait_until(lambda: played.evaluate(told) == "D4 F4", 20, 0.02)
+    assert played.evaluate("document.querySelectorAll('input.word').length") == 1
+    played.fill("input.word", "G4")
+    wait_until(lambda: data_of(engine, "seq1")["notes"] == "D4 F4 G4", 20, 0.02)
+    played.click('[data-add="seq1.notes"]')
+    engine.sequence("seq1", notes="A3")
+    commit_elsewhere(played, engine)
+    wait_until(lambda: played.evaluate(told) == "A3", 20, 0.02)
+    played.press("Escape")
+    wait_until(lambda: played.texts("[data-word]") == ["A3", "800", ".", "1200"], 20, 0.02)
+
+
 def test_a_keyboard_plays_notes_and_shows_those_that_are_held(played: Browser, engine: Engine) -> None:
     x, y, _ = played.middle_of('[data-note="poly.60"]')
     played.mouse("mousePressed", x, y + 15)

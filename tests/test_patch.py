@@ -13,7 +13,8 @@ from hypothesis import given
 from strategies import REGISTRY, graph_patch, graphs, patches
 
 from pyengine.errors import CommandError, ParamRangeError, PatchError, UnknownNameError
-from pyengine.patch import MAX_CABLES, MAX_JSON_BYTES, MAX_NODES, Cable, Patch, parse_op
+from pyengine.limits import MAX_CABLES, MAX_JSON_BYTES, MAX_NODES
+from pyengine.patch import Cable, Patch, parse_op
 
 
 @pytest.fixture
@@ -421,3 +422,13 @@ def test_an_op_is_normalised(chain: Patch) -> None:
         parse_op(("mod", "filt1", "cutoff", 24_000), chain, 48_000)
     with pytest.raises(PatchError, match="has no gate"):
         parse_op(("gate", "osc1", None, 1), chain)
+
+
+def test_what_only_leads_back_is_heard_on_its_sides_too() -> None:
+    patch = Patch().create("osc1", "osc").create("room", "reverb").create("back", "feedback").create("poly", "voices")
+    patch.connect("osc1", "room").connect("room.left", "back").connect("back", "osc1.pitch")
+    assert patch.heard == ["room"] and patch.is_stereo
+    patch.connect("osc1", "poly.bend").connect("room.right", "osc1.gain", feedback=True)
+    assert patch.heard == ["room"] and patch.is_stereo
+    patch.create("amp", "gain").connect("room.left", "amp")
+    assert patch.heard == ["amp"] and not patch.is_stereo

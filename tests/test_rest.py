@@ -318,6 +318,28 @@ def test_who_joins_where_the_dead_stand_for_silence_takes_nothing_into_the_due_b
         assert np.abs(rig.read_tap()).max() > 0
 
 
+def test_who_is_late_while_another_stands_for_silence_takes_nothing_into_the_due_block() -> None:
+    """It renders a patch of many nodes and is far behind; the other one has died, with the old patch at rest."""
+    many = Patch()
+    for i in range(4000):
+        many = many.create(f"osc{i}", "simple_sine")
+    with Rig(may_rest=True) as rig:
+        rig.commit(quiet_chain())
+        rig.send(set_gate(0))
+        rest(rig)
+        rig.switch(many)
+        slot = rig.segment.active_slot
+        rig._until(lambda: rig.segment.slot_rests(1 - slot))
+        rig.stop(1 - slot)
+        for _ in range(100):
+            rig.output.process(64)
+        seq = rig.segment.send([Record(99, 0, 1.0)])
+        play = rig.segment.play_block
+        wait_until(lambda: rig.segment.render_head(slot) == play + 2)
+        assert taken_at(rig, seq, play, play + 1) == [False]
+        assert rig.counters()["frames_underrun"] == 0
+
+
 def test_more_records_than_a_schedule_holds_are_not_passed_over() -> None:
     """Those beyond take effect in the block that takes them, and that block is not silent."""
     with Rig(may_rest=True) as rig:

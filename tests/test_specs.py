@@ -10,7 +10,7 @@ from strategies import REGISTRY
 
 from pyengine import specs
 from pyengine.errors import ParamRangeError, UnknownNameError
-from pyengine.patch import MAX_CABLES, MAX_NODES
+from pyengine.limits import MAX_CABLES, MAX_NODES
 from pyengine.specs import nearest_name, number_text, parse_gate, registry
 
 API_H = Path(__file__).parents[1] / "csrc" / "api.h"

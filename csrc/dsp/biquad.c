@@ -23,6 +23,7 @@
 #include "approx.h"
 #include "module.h"
 #include "registry.h"
+#include "values.h"
 
 enum { CUTOFF, Q, MODE, GAIN_DB, N_PARAMS };
 enum { LOWPASS, HIGHPASS, BANDPASS, NOTCH, PEAK, LOWSHELF, HIGHSHELF, ALLPASS, N_MODES };
@@ -95,10 +96,7 @@ static void biquad_reset(void *state) {
   biquad_prepare(state, s->sample_rate_hz, 0);
 }
 
-PE_RT_INLINE uint32_t mode_of(const PeSmooth *p) {
-  const double v = p[MODE].target;
-  return v >= N_MODES - 1 ? N_MODES - 1 : v >= 0.0 ? (uint32_t)(v + 0.5) : 0;
-}
+PE_RT_INLINE uint32_t mode_of(const PeSmooth *p) { return pe_whole(p, params, MODE); }
 
 /* RBJ Audio EQ Cookbook, all with alpha = sin(w0) / (2 q) and A = 10^(gain_db / 40), bandpass with 0 dB peak gain;
  * mapped to g, k and the mix as in Simper's table. root is sqrt(A). */

@@ -60,13 +60,6 @@ typedef struct Drive { /* the newest samples, as far as they are needed again */
 } Drive;
 _Static_assert(sizeof(Drive) == 4 * (LATENCY + 5 * (SIDE_1 + SIDE_2 + SIDE_3) + 4 - 6), "no padding in a state");
 
-static PeStatus drive_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
-  (void)state;
-  (void)sample_rate_hz;
-  (void)max_block_frames;
-  return PE_OK;
-}
-
 static void drive_reset(void *state) { *(Drive *)state = (Drive){0}; }
 
 #define PE_SIMD_BODY "drive_simd.h"
@@ -79,5 +72,5 @@ const PeModule pe_module_drive = {
   .name = "drive", .help = "Distortion by a curve, oversampled eight times; 37 frames late", .inputs = "in", .outputs = "out",
   .n_inputs = 1, .n_outputs = 1, .n_params = N_PARAMS,
   .state_version = 2, .state_bytes = sizeof(Drive), .params = params,
-  .prepare = drive_prepare, .reset = drive_reset, .process = drive_process_base, .isa = isa,
+  .prepare = pe_prepare_nothing, .reset = drive_reset, .process = drive_process_base, .isa = isa,
 };

@@ -104,7 +104,6 @@ PE_V void bend(Drive *s, uint32_t curve, float *u, uint32_t n, float *restrict y
 
 PE_RT static void drive_chunk(Drive *s, const PeBlock *b, uint32_t at, uint32_t n) {
   const float *in = b->inputs[0] ? b->inputs[0] + at : NULL;
-  const double curve = b->params[CURVE].target;
   float dry[LATENCY + FRAMES], x_1[TAIL(SIDE_1) + FRAMES], x_2[TAIL(SIDE_2) + 2 * FRAMES], x_3[TAIL(SIDE_3) + 4 * FRAMES];
   float high[1 + 8 * FRAMES + 2 * PE_SIMD_LANES], shaped[8 * FRAMES], middle[4 * FRAMES], low[2 * FRAMES], wet[FRAMES], mixes[FRAMES], gains[FRAMES];
   memcpy(dry, s->dry, sizeof s->dry);
@@ -121,7 +120,7 @@ PE_RT static void drive_chunk(Drive *s, const PeBlock *b, uint32_t at, uint32_t 
   up(taps_1, SIDE_1, s->up_1, x_1, n, x_2 + TAIL(SIDE_2));
   up(taps_2, SIDE_2, s->up_2, x_2, 2 * n, x_3 + TAIL(SIDE_3));
   up(taps_3, SIDE_3, s->up_3, x_3, 4 * n, high + 1);
-  bend(s, curve >= N_CURVES - 1 ? N_CURVES - 1 : curve >= 0.0 ? (uint32_t)(curve + 0.5) : TANH, high, 8 * n, shaped);
+  bend(s, pe_whole(b->params, params, CURVE), high, 8 * n, shaped);
   down(taps_3, SIDE_3, s->even_3, s->odd_3, shaped, 4 * n, middle);
   down(taps_2, SIDE_2, s->even_2, s->odd_2, middle, 2 * n, low);
   down(taps_1, SIDE_1, s->even_1, s->odd_1, low, n, wet);

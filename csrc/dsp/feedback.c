@@ -11,13 +11,6 @@ typedef struct Feedback {
 } Feedback;
 _Static_assert(sizeof(Feedback) == 16 + 4 * PE_CHUNK_FRAMES, "no padding in a state");
 
-static PeStatus feedback_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
-  (void)state;
-  (void)sample_rate_hz;
-  (void)max_block_frames;
-  return PE_OK;
-}
-
 static void feedback_reset(void *state) { *(Feedback *)state = (Feedback){.count = 0}; }
 
 /* At most PE_CHUNK_FRAMES frames are put out before as many are taken: none is read after it was written anew. */
@@ -40,5 +33,5 @@ const PeModule pe_module_feedback = {
   .name = "feedback", .help = "Delay of 64 frames that a cycle may go through; what feeds it is heard as if it did not", .inputs = "in", .outputs = "out",
   .n_inputs = 1, .n_outputs = 1, .n_params = 0,
   .state_version = 1, .state_bytes = sizeof(Feedback), .params = NULL,
-  .prepare = feedback_prepare, .reset = feedback_reset, .process = feedback_process, .absorb = feedback_absorb,
+  .prepare = pe_prepare_nothing, .reset = feedback_reset, .process = feedback_process, .absorb = feedback_absorb,
 };

@@ -14,13 +14,6 @@ static const PeParam params[N_PARAMS] = {
             .min = 0.0, .max = 16.0, .default_value = 1.0, .ramp_us = 5000, .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},
 };
 
-static PeStatus gain_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
-  (void)state;
-  (void)sample_rate_hz;
-  (void)max_block_frames;
-  return PE_OK;
-}
-
 static void gain_reset(void *state) { (void)state; }
 
 /* ---- banks ---------------------------------------------------------------------------------------- */
@@ -58,5 +51,5 @@ const PeModule pe_module_gain = {
   .inputs = "in,cv", .outputs = "out",
   .n_inputs = N_INPUTS, .n_outputs = 1, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = 0, .params = params,
-  .prepare = gain_prepare, .reset = gain_reset, .process = gain_process_base, .isa = isa, .bank = &bank,
+  .prepare = pe_prepare_nothing, .reset = gain_reset, .process = gain_process_base, .isa = isa, .bank = &bank,
 };

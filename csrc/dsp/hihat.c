@@ -26,8 +26,7 @@ static const PeParam params[N_PARAMS] = {
   [FREQ] = {.name = "freq", .alias = "frequency", .unit = "Hz", .choices = "", .help = "Frequency of the lowest of the six squares",
             .min = 0.0, .max = 0.0, .default_value = LOWEST_HZ, .ramp_us = 10000,
             .flags = PE_PARAM_RAMPED | PE_PARAM_NYQUIST | PE_PARAM_CABLE},
-  [PITCH] = {.name = "pitch", .alias = "", .unit = "semitones", .choices = "", .help = "Moves the frequency: 12 doubles it",
-             .min = -120.0, .max = 120.0, .default_value = 0.0, .ramp_us = 10000, .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},
+  [PITCH] = PE_DRUM_PITCH,
   [DECAY] = {.name = "decay", .alias = "", .unit = "ms", .choices = "", .help = "Time in which it falls by 60 dB, closed",
              .min = 5.0, .max = 20000.0, .default_value = 120.0, .ramp_us = 10000, .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},
   [OPEN_DECAY] = {.name = "open_decay", .alias = "", .unit = "ms", .choices = "", .help = "Time in which it falls by 60 dB, open",
@@ -39,12 +38,9 @@ static const PeParam params[N_PARAMS] = {
               .flags = PE_PARAM_RAMPED | PE_PARAM_NYQUIST | PE_PARAM_CABLE},
   [Q] = {.name = "q", .alias = "resonance", .unit = "", .choices = "", .help = "Quality factor of each band-pass",
          .min = 0.3, .max = 20.0, .default_value = 1.0, .ramp_us = 25000, .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},
-  [GAIN] = {.name = "gain", .alias = "", .unit = "", .choices = "", .help = "Linear factor of the output",
-            .min = 0.0, .max = 16.0, .default_value = 0.5, .ramp_us = 5000, .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},
-  [VELOCITY] = {.name = "velocity", .alias = "", .unit = "", .choices = "", .help = "Linear factor of a strike, taken when it comes",
-                .min = 0.0, .max = 1.0, .default_value = 1.0, .flags = PE_PARAM_CABLE},
-  [SEED] = {.name = "seed", .alias = "", .unit = "", .choices = "", .help = "Where the noise begins; a change shows with the next strike",
-            .min = 0.0, .max = 65535.0, .default_value = 0.0, .flags = PE_PARAM_INTEGER},
+  [GAIN] = PE_DRUM_GAIN,
+  [VELOCITY] = PE_DRUM_VELOCITY,
+  [SEED] = PE_DRUM_SEED,
   [GATE] = {.name = "gate", .alias = "", .unit = "", .choices = "",
             .help = "Strikes it closed, and chokes it, at each command 1 and at each rise of a cable to 0.5",
             .min = 0.0, .max = 1.0, .default_value = 0.0, .flags = PE_PARAM_GATE | PE_PARAM_CABLE},
@@ -53,57 +49,52 @@ static const PeParam params[N_PARAMS] = {
             .min = 0.0, .max = 1.0, .default_value = 0.0, .flags = PE_PARAM_GATE | PE_PARAM_CABLE},
 };
 
-typedef struct Hihat {
+typedef struct Drum {
+  PeDrum   drum;
   PeStrike closed, open;
-  uint32_t is_sounding, is_open;
-  uint32_t is_forced;           /* warm-up: strikes are heard, whatever the velocity */
+  uint32_t is_open;
   uint32_t reserved;
   PeDrumNoise noise;
   uint32_t phase[N_SQUARES];    /* of the next frame, in turns x 2^32 */
   uint32_t increment[N_SQUARES];
-  double   sample_rate_hz, max_hz, tail_keep;
-  double   velocity, level;     /* of the strike; the envelope at the next frame */
-  double   newest, tail;        /* the newest frame before its gain; what fades of the strike before */
+  double   level;               /* the envelope at the next frame */
   double   freq_hz, pitch, decay_ms, open_ms, cutoff_hz, q; /* what these were computed for: */
   double   closed_keep, open_keep;
   PeDrumTuning tuning;
   PeDrumFilter first, second;
-} Hihat;
-_Static_assert(sizeof(Hihat) == 40 + 48 + 23 * sizeof(double), "no padding in a state");
+} Drum;
+_Static_assert(sizeof(Drum) == sizeof(PeDrum) + 32 + 48 + 17 * sizeof(double), "no padding in a state");
 
 static PeStatus hihat_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
-  Hihat *s = state;
+  Drum *s = state;
   (void)max_block_frames;
-  *s = (Hihat){.sample_rate_hz = sample_rate_hz, .max_hz = 0.5 * sample_rate_hz - 10.0, .freq_hz = -1.0};
-  s->tail_keep = pe_decay_1_e(PE_DRUM_TAIL_MS, sample_rate_hz);
+  *s = (Drum){.drum = pe_drum(sample_rate_hz), .freq_hz = -1.0};
   for (uint32_t k = 0; k < N_SQUARES; k++) s->phase[k] = k * 0x9e3779b9u; /* not all edges at once */
   return PE_OK;
 }
 
 static void hihat_reset(void *state) {
-  const Hihat *s = state;
-  hihat_prepare(state, s->sample_rate_hz, 0);
+  const Drum *s = state;
+  hihat_prepare(state, s->drum.sample_rate_hz, 0);
 }
 
 PE_RT static void hihat_changed(void *state, const PeSmooth *p, uint32_t param, int is_immediate) {
-  Hihat *s = state;
+  Drum *s = state;
   (void)is_immediate;
   if (param == GATE) pe_strike_command(&s->closed, p[GATE].target);
   if (param == OPEN) pe_strike_command(&s->open, p[OPEN].target);
 }
 
-PE_RT_INLINE void strike(Hihat *s, const PeSmooth *p, double velocity, uint32_t is_open) {
+PE_RT_INLINE void strike(Drum *s, const PeSmooth *p, double velocity, uint32_t is_open) {
+  pe_drum_struck(&s->drum, velocity);
   pe_drum_seed(&s->noise, pe_within(p[SEED].target, params[SEED].min, params[SEED].max));
-  s->velocity = s->is_forced ? 1.0 : velocity;
   s->level = 1.0;
   s->is_open = is_open;
-  s->tail = s->newest;
-  s->is_sounding = 1;
 }
 
 PE_RT static void hihat_open(void *state, const PeSmooth *p) {
-  Hihat *s = state;
-  s->is_forced = 1;
+  Drum *s = state;
+  s->drum.is_forced = 1;
   strike(s, p, 1.0, 1);
 }
 
@@ -111,16 +102,16 @@ PE_RT_INLINE double value_at(const PeBlock *b, uint32_t param, uint32_t i) {
   return pe_block_param(b, param, i, params[param].min, params[param].max);
 }
 
-PE_RT static void tune_squares(Hihat *s) {
+PE_RT static void tune_squares(Drum *s) {
   const double lowest_hz = s->freq_hz * pe_exp2(s->pitch * (1.0 / 12.0));
   for (uint32_t k = 0; k < N_SQUARES; k++)
-    s->increment[k] = (uint32_t)(pe_within(lowest_hz * ratios[k], 0.0, s->max_hz) / s->sample_rate_hz * 0x1p32);
+    s->increment[k] = (uint32_t)(pe_within(lowest_hz * ratios[k], 0.0, s->drum.max_hz) / s->drum.sample_rate_hz * 0x1p32);
 }
 
 /* Functions of the values alone: what is kept is what would be computed. */
-PE_RT_INLINE void keep_settings(Hihat *s, const PeBlock *b, uint32_t i) {
-  const double freq_hz = pe_block_param(b, FREQ, i, params[FREQ].min, s->max_hz), pitch = value_at(b, PITCH, i);
-  const double cutoff_hz = pe_block_param(b, CUTOFF, i, params[CUTOFF].min, s->max_hz), q = value_at(b, Q, i);
+PE_RT_INLINE void keep_settings(Drum *s, const PeBlock *b, uint32_t i) {
+  const double freq_hz = pe_block_param(b, FREQ, i, params[FREQ].min, s->drum.max_hz), pitch = value_at(b, PITCH, i);
+  const double cutoff_hz = pe_block_param(b, CUTOFF, i, params[CUTOFF].min, s->drum.max_hz), q = value_at(b, Q, i);
   const double decay_ms = value_at(b, DECAY, i), open_ms = value_at(b, OPEN_DECAY, i);
   const int is_tuned = freq_hz == s->freq_hz && pitch == s->pitch, is_filter_tuned = cutoff_hz == s->cutoff_hz && q == s->q;
   s->freq_hz = freq_hz;
@@ -128,9 +119,9 @@ PE_RT_INLINE void keep_settings(Hihat *s, const PeBlock *b, uint32_t i) {
   s->cutoff_hz = cutoff_hz;
   s->q = q;
   if (!is_tuned) tune_squares(s);
-  if (!is_filter_tuned) s->tuning = pe_drum_tuned(cutoff_hz, q, s->sample_rate_hz);
-  if (decay_ms != s->decay_ms) s->closed_keep = pe_decay_60_db(decay_ms, s->sample_rate_hz);
-  if (open_ms != s->open_ms) s->open_keep = pe_decay_60_db(open_ms, s->sample_rate_hz);
+  if (!is_filter_tuned) s->tuning = pe_drum_tuned(cutoff_hz, q, s->drum.sample_rate_hz);
+  if (decay_ms != s->decay_ms) s->closed_keep = pe_decay_60_db(decay_ms, s->drum.sample_rate_hz);
+  if (open_ms != s->open_ms) s->open_keep = pe_decay_60_db(open_ms, s->drum.sample_rate_hz);
   s->decay_ms = decay_ms;
   s->open_ms = open_ms;
 }
@@ -149,7 +140,7 @@ PE_RT_INLINE double rounding(uint32_t turns, uint32_t per_frame) {
   return 0.0;
 }
 
-PE_RT_INLINE double squares(Hihat *s) {
+PE_RT_INLINE double squares(Drum *s) {
   double sum = 0.0;
   for (uint32_t k = 0; k < N_SQUARES; k++) {
     const uint32_t phase = s->phase[k], per_frame = s->increment[k];
@@ -159,53 +150,40 @@ PE_RT_INLINE double squares(Hihat *s) {
   return sum * (1.0 / N_SQUARES);
 }
 
-PE_RT_INLINE float frame(Hihat *s, const PeBlock *b, uint32_t i) {
+PE_RT_INLINE double frame(Drum *s, const PeBlock *b, uint32_t i) {
   const double part = value_at(b, NOISE, i), metal = squares(s);
   double high;
   double x = LOUDNESS * (1.0 - part) * metal + part * pe_noise(&s->noise.next);
   x = pe_drum_filtered(&s->first, &s->tuning, x, &high);
   x = pe_drum_filtered(&s->second, &s->tuning, x, &high);
-  s->newest = s->velocity * s->level * x + s->tail;
+  const double y = s->drum.velocity * s->level * x;
   s->level *= s->is_open ? s->open_keep : s->closed_keep;
-  s->tail *= s->tail_keep;
-  return pe_limited(value_at(b, GAIN, i) * s->newest);
+  return y;
 }
 
-PE_RT_INLINE void rest(Hihat *s) {
-  s->is_sounding = 0;
-  s->newest = s->tail = s->level = 0.0;
+PE_RT_INLINE int is_faint(const Drum *s) { return s->level < PE_DRUM_REST; }
+
+PE_RT_INLINE void rest(Drum *s) {
+  s->level = 0.0;
   s->first = s->second = (PeDrumFilter){0.0, 0.0};
 }
 
-/* From frame i to frame `end`, between two strikes. */
-PE_RT static void run(Hihat *s, const PeBlock *b, int is_still, uint32_t i, uint32_t end) {
-  float *out = b->outputs[0];
-  if (s->is_sounding && is_still) keep_settings(s, b, i);
-  for (; i < end && s->is_sounding; i++) {
-    if (!is_still) keep_settings(s, b, i);
-    out[i] = frame(s, b, i);
-    if (s->level < PE_DRUM_REST && pe_is_near_0(s->tail)) rest(s);
-  }
-  if (i < end) memset(out + i, 0, (end - i) * sizeof *out);
+PE_RT_INLINE void strike_at(Drum *s, const PeBlock *b, uint32_t i) {
+  const int is_closed = pe_strike_at(&s->closed, b->mods[GATE], i), is_open = pe_strike_at(&s->open, b->mods[OPEN], i);
+  if (is_closed || is_open) strike(s, b->params, value_at(b, VELOCITY, i), is_closed ? 0 : 1);
 }
 
-PE_RT static void hihat_process(void *state, const PeBlock *b) {
-  Hihat *s = state;
-  const float *closed = b->mods[GATE], *open = b->mods[OPEN];
-  const int is_still = pe_block_is_still(b, VELOCITY);
-  for (uint32_t i = 0, end; i < b->n_frames; i = end) {
-    const int is_closed = pe_strike_at(&s->closed, closed, i), is_open = pe_strike_at(&s->open, open, i);
-    if (is_closed || is_open) strike(s, b->params, value_at(b, VELOCITY, i), is_closed ? 0 : 1);
-    end = pe_strike_next_of_2(&s->closed, closed, &s->open, open, i, b->n_frames);
-    run(s, b, is_still, i, end);
-  }
+PE_RT_INLINE uint32_t next_strike(Drum *s, const PeBlock *b, uint32_t i) {
+  return pe_strike_next_of_2(&s->closed, b->mods[GATE], &s->open, b->mods[OPEN], i, b->n_frames);
 }
+
+#include "drum_run.h"
 
 const PeModule pe_module_hihat = {
   .name = "hihat", .help = "Hi-hat: metal and noise through band-passes; struck closed by gate, which chokes, and open by open",
   .inputs = "", .outputs = "out",
   .n_inputs = 0, .n_outputs = 1, .n_params = N_PARAMS,
-  .state_version = 1, .state_bytes = sizeof(Hihat), .params = params,
+  .state_version = 2, .state_bytes = sizeof(Drum), .params = params,
   .prepare = hihat_prepare, .reset = hihat_reset, .changed = hihat_changed, .open = hihat_open,
-  .process = hihat_process,
+  .process = drum_process,
 };

@@ -33,63 +33,55 @@ static const PeParam params[N_PARAMS] = {
              .min = 0.0, .max = 1.0, .default_value = 0.2, .ramp_us = 5000, .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},
   [DRIVE] = {.name = "drive", .alias = "", .unit = "dB", .choices = "", .help = "Saturation: how much is added to the quiet parts",
              .min = 0.0, .max = 40.0, .default_value = 6.0, .ramp_us = 5000, .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},
-  [GAIN] = {.name = "gain", .alias = "", .unit = "", .choices = "", .help = "Linear factor of the output",
-            .min = 0.0, .max = 16.0, .default_value = 0.5, .ramp_us = 5000, .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},
-  [VELOCITY] = {.name = "velocity", .alias = "", .unit = "", .choices = "", .help = "Linear factor of a strike, taken when it comes",
-                .min = 0.0, .max = 1.0, .default_value = 1.0, .flags = PE_PARAM_CABLE},
-  [GATE] = {.name = "gate", .alias = "", .unit = "", .choices = "", .help = "Strikes at each command 1, and at each rise of a cable to 0.5",
-            .min = 0.0, .max = 1.0, .default_value = 0.0, .flags = PE_PARAM_GATE | PE_PARAM_CABLE},
+  [GAIN] = PE_DRUM_GAIN,
+  [VELOCITY] = PE_DRUM_VELOCITY,
+  [GATE] = PE_DRUM_GATE,
 };
 
-typedef struct Kick {
+typedef struct Drum {
+  PeDrum   drum;
   PeStrike strike;
-  uint32_t is_sounding;
-  uint32_t is_forced; /* warm-up: strikes are heard, whatever the velocity */
   uint32_t seed;      /* of the click's noise, anew with each strike */
   uint32_t reserved;
   uint64_t phase;     /* of the next frame, in turns x 2^64 */
-  double   sample_rate_hz, max_hz, tail_keep, click_keep;
+  double   click_keep;
   double   turns_per_hz;                  /* 2^64 / sample rate */
-  double   velocity, level, sweep, click; /* of the strike; envelopes at the next frame */
-  double   newest, tail;                  /* the newest frame before its gain; what fades of the strike before */
+  double   level, sweep, click;           /* envelopes at the next frame */
   double   decay_ms, sweep_ms, drive_db;  /* what these were computed for: */
   double   level_keep, sweep_keep, drive;
-} Kick;
-_Static_assert(sizeof(Kick) == 32 + 17 * sizeof(double), "no padding in a state");
+} Drum;
+_Static_assert(sizeof(Drum) == sizeof(PeDrum) + 24 + 11 * sizeof(double), "no padding in a state");
 
 static PeStatus kick_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
-  Kick *s = state;
+  Drum *s = state;
   (void)max_block_frames;
-  *s = (Kick){.sample_rate_hz = sample_rate_hz, .max_hz = 0.5 * sample_rate_hz - 10.0, .turns_per_hz = 0x1p64 / sample_rate_hz, .drive_db = -1.0};
-  s->tail_keep = pe_decay_1_e(PE_DRUM_TAIL_MS, sample_rate_hz);
+  *s = (Drum){.drum = pe_drum(sample_rate_hz), .turns_per_hz = 0x1p64 / sample_rate_hz, .drive_db = -1.0};
   s->click_keep = pe_decay_1_e(CLICK_MS, sample_rate_hz);
   return PE_OK;
 }
 
 static void kick_reset(void *state) {
-  const Kick *s = state;
-  kick_prepare(state, s->sample_rate_hz, 0);
+  const Drum *s = state;
+  kick_prepare(state, s->drum.sample_rate_hz, 0);
 }
 
 PE_RT static void kick_changed(void *state, const PeSmooth *p, uint32_t param, int is_immediate) {
-  Kick *s = state;
+  Drum *s = state;
   (void)is_immediate;
   if (param == GATE) pe_strike_command(&s->strike, p[GATE].target);
 }
 
-PE_RT_INLINE void strike(Kick *s, double velocity) {
-  s->velocity = s->is_forced ? 1.0 : velocity;
+PE_RT_INLINE void strike(Drum *s, double velocity) {
+  pe_drum_struck(&s->drum, velocity);
   s->level = s->sweep = s->click = 1.0;
   s->phase = 0;
   s->seed = 0;
-  s->tail = s->newest;
-  s->is_sounding = 1;
 }
 
 PE_RT static void kick_open(void *state, const PeSmooth *p) {
-  Kick *s = state;
+  Drum *s = state;
   (void)p;
-  s->is_forced = 1;
+  s->drum.is_forced = 1;
   strike(s, 1.0);
 }
 
@@ -98,68 +90,45 @@ PE_RT_INLINE double value_at(const PeBlock *b, uint32_t param, uint32_t i) {
 }
 
 /* Functions of the values alone: what is kept is what would be computed. */
-PE_RT_INLINE void keep_settings(Kick *s, const PeBlock *b, uint32_t i) {
+PE_RT_INLINE void keep_settings(Drum *s, const PeBlock *b, uint32_t i) {
   const double decay_ms = value_at(b, DECAY, i), sweep_ms = value_at(b, SWEEP_TIME, i), drive_db = value_at(b, DRIVE, i);
-  if (decay_ms != s->decay_ms) s->level_keep = pe_decay_60_db(decay_ms, s->sample_rate_hz);
-  if (sweep_ms != s->sweep_ms) s->sweep_keep = pe_decay_1_e(sweep_ms, s->sample_rate_hz);
+  if (decay_ms != s->decay_ms) s->level_keep = pe_decay_60_db(decay_ms, s->drum.sample_rate_hz);
+  if (sweep_ms != s->sweep_ms) s->sweep_keep = pe_decay_1_e(sweep_ms, s->drum.sample_rate_hz);
   if (drive_db != s->drive_db) s->drive = pe_gain_of_db(drive_db) - 1.0;
   s->decay_ms = decay_ms;
   s->sweep_ms = sweep_ms;
   s->drive_db = drive_db;
 }
 
-PE_RT_INLINE double increment_of(const Kick *s, double freq_hz, double octaves) {
-  const double hz = pe_within(freq_hz * pe_exp2(octaves), 0.0, s->max_hz);
-  return hz * s->turns_per_hz;
-}
-
-PE_RT_INLINE float frame(Kick *s, const PeBlock *b, uint32_t i) {
-  const double freq_hz = pe_block_param(b, FREQ, i, params[FREQ].min, s->max_hz);
+PE_RT_INLINE double frame(Drum *s, const PeBlock *b, uint32_t i) {
+  const double freq_hz = pe_block_param(b, FREQ, i, params[FREQ].min, s->drum.max_hz);
   const double octaves = value_at(b, PITCH, i) * (1.0 / 12.0) + value_at(b, SWEEP, i) * s->sweep;
   const double body = pe_driven((double)pe_sin_phase(s->phase) * s->level, s->drive);
   const double click = value_at(b, CLICK, i) * s->click * pe_noise(&s->seed);
-  s->newest = s->velocity * (body + click) + s->tail;
-  s->phase += (uint64_t)(int64_t)increment_of(s, freq_hz, octaves);
+  s->phase += pe_drum_increment(&s->drum, freq_hz * pe_exp2(octaves), s->turns_per_hz);
   s->level *= s->level_keep;
   s->sweep *= s->sweep_keep;
   s->click *= s->click_keep;
-  s->tail *= s->tail_keep;
-  return pe_limited(value_at(b, GAIN, i) * s->newest);
+  return s->drum.velocity * (body + click);
 }
 
-PE_RT_INLINE void rest(Kick *s) {
-  s->is_sounding = 0;
-  s->newest = s->tail = s->level = 0.0;
+PE_RT_INLINE int is_faint(const Drum *s) { return s->level < PE_DRUM_REST && s->click < PE_DRUM_REST; }
+
+PE_RT_INLINE void rest(Drum *s) { s->level = 0.0; }
+
+PE_RT_INLINE void strike_at(Drum *s, const PeBlock *b, uint32_t i) {
+  if (pe_strike_at(&s->strike, b->mods[GATE], i)) strike(s, value_at(b, VELOCITY, i));
 }
 
-/* From frame i to frame `end`, between two strikes. */
-PE_RT static void run(Kick *s, const PeBlock *b, int is_still, uint32_t i, uint32_t end) {
-  float *out = b->outputs[0];
-  if (s->is_sounding && is_still) keep_settings(s, b, i);
-  for (; i < end && s->is_sounding; i++) {
-    if (!is_still) keep_settings(s, b, i);
-    out[i] = frame(s, b, i);
-    if (s->level < PE_DRUM_REST && s->click < PE_DRUM_REST && pe_is_near_0(s->tail)) rest(s);
-  }
-  if (i < end) memset(out + i, 0, (end - i) * sizeof *out);
-}
+PE_RT_INLINE uint32_t next_strike(Drum *s, const PeBlock *b, uint32_t i) { return pe_strike_next(&s->strike, b->mods[GATE], i, b->n_frames); }
 
-PE_RT static void kick_process(void *state, const PeBlock *b) {
-  Kick *s = state;
-  const float *gate = b->mods[GATE];
-  const int is_still = pe_block_is_still(b, VELOCITY);
-  for (uint32_t i = 0, end; i < b->n_frames; i = end) {
-    if (pe_strike_at(&s->strike, gate, i)) strike(s, value_at(b, VELOCITY, i));
-    end = pe_strike_next(&s->strike, gate, i, b->n_frames);
-    run(s, b, is_still, i, end);
-  }
-}
+#include "drum_run.h"
 
 const PeModule pe_module_kick = {
   .name = "kick", .help = "Bass drum: a sine that falls and fades, with a click; struck by its gate",
   .inputs = "", .outputs = "out",
   .n_inputs = 0, .n_outputs = 1, .n_params = N_PARAMS,
-  .state_version = 1, .state_bytes = sizeof(Kick), .params = params,
+  .state_version = 2, .state_bytes = sizeof(Drum), .params = params,
   .prepare = kick_prepare, .reset = kick_reset, .changed = kick_changed, .open = kick_open,
-  .process = kick_process,
+  .process = drum_process,
 };

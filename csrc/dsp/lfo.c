@@ -10,6 +10,7 @@
 #include "module.h"
 #include "random.h"
 #include "registry.h"
+#include "values.h"
 
 enum { SHAPE, FREQ, PHASE, DEPTH, OFFSET, UNIPOLAR, SYNC, SEED, N_PARAMS };
 enum { SINE, TRIANGLE, SAW, SQUARE, RANDOM, SMOOTH, N_SHAPES };
@@ -59,11 +60,6 @@ PE_RT static void lfo_changed(void *state, const PeSmooth *p, uint32_t param, in
   if (param == SYNC) pe_strike_command(&s->sync, p[SYNC].target);
 }
 
-PE_RT_INLINE uint32_t whole_of(const PeSmooth *p, uint32_t param) {
-  const double v = p[param].target;
-  return v >= params[param].max ? (uint32_t)params[param].max : v >= 0.0 ? (uint32_t)(v + 0.5) : 0;
-}
-
 /* -1 to 1. */
 PE_RT_INLINE double shape_of(uint32_t shape, uint64_t start, uint64_t phase, uint64_t cycle) {
   const double turns = (double)(phase >> 11) * 0x1p-53;
@@ -86,8 +82,8 @@ PE_RT_INLINE double param_at(const PeBlock *b, uint32_t param, uint32_t i) {
 
 PE_RT static void lfo_process(void *state, const PeBlock *b) {
   Lfo *s = state;
-  const uint32_t shape = whole_of(b->params, SHAPE), is_unipolar = whole_of(b->params, UNIPOLAR);
-  const uint64_t start = pe_random_start(whole_of(b->params, SEED));
+  const uint32_t shape = pe_whole(b->params, params, SHAPE), is_unipolar = pe_whole(b->params, params, UNIPOLAR);
+  const uint64_t start = pe_random_start(pe_whole(b->params, params, SEED));
   const int is_steady = b->is_unchanged || (pe_block_param_is_constant(b, FREQ) && pe_block_param_is_constant(b, PHASE) &&
                                             pe_block_param_is_constant(b, DEPTH) && pe_block_param_is_constant(b, OFFSET));
   uint32_t next = 0; /* frame to be asked about sync */

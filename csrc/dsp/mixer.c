@@ -20,13 +20,6 @@ static const PeParam params[N_PARAMS] = {
             .min = 0.0, .max = 16.0, .default_value = 1.0, .ramp_us = 5000, .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},
 };
 
-static PeStatus mixer_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
-  (void)state;
-  (void)sample_rate_hz;
-  (void)max_block_frames;
-  return PE_OK;
-}
-
 static void mixer_reset(void *state) { (void)state; }
 
 #define PE_SIMD_BODY "mixer_simd.h"
@@ -40,5 +33,5 @@ const PeModule pe_module_mixer = {
   .inputs = "in1,in2,in3,in4,in5,in6,in7,in8", .outputs = "out",
   .n_inputs = N_INPUTS, .n_outputs = 1, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = 0, .params = params,
-  .prepare = mixer_prepare, .reset = mixer_reset, .process = mixer_process_base, .isa = isa,
+  .prepare = pe_prepare_nothing, .reset = mixer_reset, .process = mixer_process_base, .isa = isa,
 };

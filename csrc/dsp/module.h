@@ -128,6 +128,14 @@ typedef struct PeModule {
   int (*is_closed)(const void *state, const PeSmooth *params);
 } PeModule;
 
+/* `prepare` of a module that is ready as it is zeroed. */
+__attribute__((unused)) static PeStatus pe_prepare_nothing(void *state, double sample_rate_hz, uint32_t max_block_frames) {
+  (void)state;
+  (void)sample_rate_hz;
+  (void)max_block_frames;
+  return PE_OK;
+}
+
 /* Value of a parameter i frames into the block, cables included, within [min, max]. NaN gives min. */
 PE_RT_INLINE double pe_block_param(const PeBlock *b, uint32_t param, uint32_t i, double min, double max) {
   double v = pe_smooth_at(&b->params[param], i);

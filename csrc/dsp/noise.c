@@ -13,6 +13,7 @@
 #include "module.h"
 #include "random.h"
 #include "registry.h"
+#include "values.h"
 
 enum { COLOR, SEED, GAIN, N_PARAMS };
 enum { WHITE, PINK, BROWN, N_COLORS };
@@ -44,22 +45,10 @@ typedef struct Noise {
 } Noise;
 _Static_assert(sizeof(Noise) == 16 + 8 * N_POLES, "no padding in a state");
 
-static PeStatus noise_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
-  (void)state;
-  (void)sample_rate_hz;
-  (void)max_block_frames;
-  return PE_OK;
-}
-
 static void noise_reset(void *state) { *(Noise *)state = (Noise){0}; }
 
-PE_RT_INLINE uint32_t whole_of(const PeSmooth *p, uint32_t param) {
-  const double v = p[param].target;
-  return v >= params[param].max ? (uint32_t)params[param].max : v >= 0.0 ? (uint32_t)(v + 0.5) : 0;
-}
-
 PE_RT_INLINE void noise_follow(Noise *s, const PeSmooth *p) {
-  const uint32_t seed = whole_of(p, SEED), color = whole_of(p, COLOR);
+  const uint32_t seed = pe_whole(p, params, SEED), color = pe_whole(p, params, COLOR);
   if (seed != s->seed || color != s->color) memset(s->memory, 0, sizeof s->memory);
   if (seed != s->seed) s->count = 0;
   s->seed = seed;
@@ -76,5 +65,5 @@ const PeModule pe_module_noise = {
   .name = "noise", .help = "White, pink or brown noise, the same for the same seed", .inputs = "", .outputs = "out",
   .n_inputs = 0, .n_outputs = 1, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = sizeof(Noise), .params = params,
-  .prepare = noise_prepare, .reset = noise_reset, .process = noise_process_base, .isa = isa,
+  .prepare = pe_prepare_nothing, .reset = noise_reset, .process = noise_process_base, .isa = isa,
 };

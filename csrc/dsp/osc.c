@@ -67,11 +67,6 @@ static void osc_reset(void *state) {
   *s = (Osc){.turns_per_hz = s->turns_per_hz, .max_hz = s->max_hz};
 }
 
-PE_RT_INLINE uint32_t shape_of(const PeSmooth *p) {
-  const double v = p[SHAPE].target;
-  return v >= N_SHAPES - 1 ? N_SHAPES - 1 : v >= 0.0 ? (uint32_t)(v + 0.5) : 0;
-}
-
 PE_RT_INLINE double param_at(const PeBlock *b, uint32_t param, uint32_t i) {
   return pe_block_param(b, param, i, params[param].min, params[param].max);
 }

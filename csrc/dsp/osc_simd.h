@@ -150,7 +150,7 @@ PE_RT static void advance_steadily(Osc *s, float *ahead, uint32_t shape, uint64_
 }
 
 PE_RT static void osc_chunk(Osc *s, const PeBlock *b, uint32_t at, uint32_t n) {
-  const uint32_t shape = shape_of(b->params);
+  const uint32_t shape = pe_whole(b->params, params, SHAPE);
   const float *sync = b->inputs[0] ? b->inputs[0] + at : NULL;
   const int is_pitch_steady = pe_block_param_is_constant(b, FREQ) && pe_block_param_is_constant(b, PITCH) && pe_block_param_is_constant(b, DETUNE);
   const int is_place_steady = pe_block_param_is_constant(b, PHASE) && pe_block_param_is_constant(b, WIDTH);

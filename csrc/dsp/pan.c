@@ -16,13 +16,6 @@ static const PeParam params[N_PARAMS] = {
                 .min = -1.0, .max = 1.0, .default_value = 0.0, .ramp_us = 10000, .flags = PE_PARAM_RAMPED | PE_PARAM_CABLE},
 };
 
-static PeStatus pan_prepare(void *state, double sample_rate_hz, uint32_t max_block_frames) {
-  (void)state;
-  (void)sample_rate_hz;
-  (void)max_block_frames;
-  return PE_OK;
-}
-
 static void pan_reset(void *state) { (void)state; }
 
 #define PE_SIMD_BODY "pan_simd.h"
@@ -36,5 +29,5 @@ const PeModule pe_module_pan = {
   .inputs = "in", .outputs = "left,right",
   .n_inputs = 1, .n_outputs = N_OUTPUTS, .n_params = N_PARAMS,
   .state_version = 1, .state_bytes = 0, .params = params,
-  .prepare = pan_prepare, .reset = pan_reset, .process = pan_process_base, .isa = isa,
+  .prepare = pe_prepare_nothing, .reset = pan_reset, .process = pan_process_base, .isa = isa,
 };

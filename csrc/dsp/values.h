@@ -28,6 +28,12 @@ PE_RT_INLINE float pe_limited(double v) {
   return x > -PE_SAMPLE_LIMIT ? x : -PE_SAMPLE_LIMIT;
 }
 
+/* What a stepped parameter is set to, as a whole number, 0 to its max; NaN gives 0. */
+PE_RT_INLINE uint32_t pe_whole(const PeSmooth *p, const PeParam *params, uint32_t param) {
+  const double v = p[param].target;
+  return v >= params[param].max ? (uint32_t)params[param].max : v >= 0.0 ? (uint32_t)(v + 0.5) : 0;
+}
+
 /* No parameter moves during the block, and no cable drives one of the first n (gates come last, and do not count). */
 PE_RT_INLINE int pe_block_is_still(const PeBlock *b, uint32_t n_params) {
   if (b->is_unchanged) return 1;

@@ -15,6 +15,7 @@ _STATES = {1: "gone", 2: "new", 3: "on"}
 def draw(playing: Patch, pending: Patch) -> dict[str, Any]:
     """Return nodes, cables and cues of both patches. state: 'on' in both, 'new' in the pending one, 'gone' from it."""
     rows: list[dict[str, Any]] = []
+    heard = {patch.nodes[id].handle for patch in (playing, pending) for id in patch.heard}
     for patch, other, state in ((playing, pending, "gone"), (pending, playing, "new")):
         for node in patch.nodes.values():
             twin = other.nodes.get(node.id)
@@ -22,7 +23,8 @@ def draw(playing: Patch, pending: Patch) -> dict[str, Any]:
             if is_shared and patch is pending and playing is not pending:
                 continue
             row = {"id": node.id, "type": node.type, "handle": node.handle, "values": dict(node.params)}
-            rows.append(row | _data(node, twin if is_shared else None) | {"state": "on" if is_shared else state})
+            row |= _data(node, twin if is_shared else None) | {"state": "on" if is_shared else state}
+            rows.append(row | ({"is_heard": True} if node.handle in heard else {}))
         if playing is pending:
             break
     n_nodes = len(rows)

@@ -40,6 +40,11 @@ hidden byte bridged_only = 13;    /* the old generation sounds again only for bl
 hidden byte one_switch = 14;      /* every renderer begins a generation at the same block */
 hidden byte refused_unheard = 15; /* what was refused or rolled back is not heard any more */
 hidden byte usable_checkpoint = 16; /* a successor finds a whole checkpoint that it has the plans for */
+hidden byte silence_is_true = 17; /* no record takes effect in a block that is passed as silence */
+hidden byte one_place = 18;       /* a record takes effect in the same block, whoever applies it */
+hidden byte exactly_once = 19;    /* and each renderer applies it once, none is left out */
+hidden byte nobody_oversleeps = 21; /* who rests is awake, or about to be, once the sender of a record has done its part */
+hidden byte no_gap = 22;          /* no block lacks because a record was taken into it when it was due, though somebody stood for its silence */
 
 /* What a model must be able to reach, lest a property hold because nothing happens: -DWATCH=name finds it. */
 hidden byte was_seen = 20;
@@ -53,6 +58,11 @@ hidden byte was_seen = 20;
 #define a_chain 8
 #define a_zombie_at_work 9
 #define a_lap 10
+#define a_silence_of_the_dead 11
+#define a_taken_silence 12
+#define a_lost_race 13
+#define a_record_far_ahead 14
+#define a_missing_block 15
 #ifdef WATCH
 #define SEEN(what, condition) if :: what == WATCH && (condition) -> assert(was_seen == 0) :: else fi
 #else

@@ -151,7 +151,7 @@ export class Graph {
     live.addEventListener("keydown", (event) => this.key(event));
   }
 
-  setPatch(nodes, cables, cues, hasSound) {
+  setPatch(nodes, cables, cues) {
     const old = new Map(this.nodes.map((node) => [node.handle, node]));
     const shape = nodes.map((n) => n.handle).join() + [...cables, ...cues].map((c) => `${c.from}>${c.to}`).join();
     this.nodes = nodes.map((node) => ({ ...node, x: old.get(node.handle)?.x ?? 0, y: old.get(node.handle)?.y ?? 0, colour: colourOf(node.type) }));
@@ -161,7 +161,7 @@ export class Graph {
     this.cues = cues.map((cue) => ({ ...placed(cue), is_cue: true }));
     const feeds = new Set(this.cables.map((cable) => cable.a));
     const sounds = new Set(this.cables.filter((cable) => !cable.is_mod).map((cable) => cable.a));
-    this.nodes.forEach((node, i) => Object.assign(node, { isHeard: !feeds.has(i) && hasSound(node.type), isControl: feeds.has(i) && !sounds.has(i) }));
+    this.nodes.forEach((node, i) => Object.assign(node, { isControl: feeds.has(i) && !sounds.has(i) }));
     if (shape !== this.shape) {
       const edges = [...this.cables.filter((cable) => !cable.is_feedback), ...this.cues].map((line) => [line.a, line.b]);
       layOut(this.nodes, edges, this.stage.clientWidth / Math.max(1, this.stage.clientHeight));
@@ -359,7 +359,7 @@ export class Graph {
       g.font = `11px ${FONT}`;
       g.fillText(node.type, node.x + METER.left + 2, node.y + 30, WIDE - 24);
     }
-    if (node.isHeard) { // goes to the output
+    if (node.is_heard) { // goes to the output
       g.fillStyle = "#3ddbb4";
       g.beginPath();
       g.moveTo(node.x + WIDE - 13, node.y + 8);

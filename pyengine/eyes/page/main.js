@@ -91,7 +91,7 @@ const told = {
   patch(line) {
     eyes.revision = line.revision;
     eyes.nodes = line.nodes;
-    graph.setPatch(line.nodes, line.cables, line.cues, (type) => hello.modules[type]?.outputs.length > 0 && hello.modules[type].data !== "voices");
+    graph.setPatch(line.nodes, line.cables, line.cues);
     cards.setPatch(line.nodes, line.cables);
     tracks.setPatch(line.nodes, line.cues);
     const nodes = line.nodes.length, n = line.n_nodes;

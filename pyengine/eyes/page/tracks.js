@@ -6,6 +6,7 @@ import { divisionOf, hitsBefore, kindOf, nextSign, resized, signsOf, withSign, w
 const MOST_STEPS = 256; // drawn of one lane; all the others are typed
 const BEAT = 2 ** 32;
 const SIGN_KEYS = /^[xX.\-_1-9]$/;
+const HIT_LANES = { notes: "C4 Eb4 . G4+B4", velocities: "1 0.5 0.8" }; // of each what may be typed
 const HINT = "click: rest, hit, accent · x X . - 1-9 type it · arrows move";
 
 export class Tracks {
@@ -16,6 +17,7 @@ export class Tracks {
   }
 
   setPatch(nodes, cues) {
+    this.last = [nodes, cues];
     const ofType = (type) => nodes.filter((node) => node.type === type && node.state !== "gone");
     const ids = new Map(nodes.map((node) => [node.handle, node.id]));
     const played = new Map(); // handle of a seq -> ids of what it plays
@@ -24,7 +26,8 @@ export class Tracks {
     for (const node of [...ofType("clock"), ...ofType("seq"), ...ofType("voices")]) {
       const key = JSON.stringify([node.handle, node.id, node.data, node.played, node.state, played.get(node.handle)]);
       const old = this.parts.get(node.handle);
-      shown.set(node.handle, old?.key === key ? old : this.build(key, node, played.get(node.handle) ?? [], old));
+      const isTyped = old?.root.querySelector("input.word"); // it is built anew when that is done
+      shown.set(node.handle, old?.key === key || isTyped ? old : this.build(key, node, played.get(node.handle) ?? [], old));
     }
     for (const [handle, part] of this.parts) if (!shown.has(handle)) this.forget(handle, part);
     this.parts = shown;
@@ -111,9 +114,14 @@ export class Tracks {
       make("span", { className: "dim", textContent: targets ? `→ ${targets}` : "plays nothing", title: `${steps}${beats > 1 ? `/${beats}` : ""} steps a beat; plays ${targets || "nothing: /seq/target"}` }));
     if (node.played) name.append(make("span", { className: "tag", textContent: "pending" }));
     const lanes = [this.pattern(node, data, steps / beats)];
-    for (const kind of ["notes", "velocities"]) if (data[kind]) lanes.push(this.words(node, kind, data[kind], `/seq/${kind}`, [], "hit"));
+    const missing = Object.keys(HIT_LANES).filter((kind) => !data[kind]);
+    for (const kind of Object.keys(HIT_LANES)) if (data[kind]) lanes.push(this.words(node, kind, data[kind], `/seq/${kind}`, [], "hit"));
     for (const [param, text] of Object.entries(data.lanes ?? {})) lanes.push(this.words(node, param, text, "/seq/lane", [param], "step"));
     root.append(name, make("div", { className: "lanes" }, ...lanes.map((lane) => lane.root)));
+    if (missing.length) {
+      const adders = missing.map((kind) => this.adder(node, kind, `+ ${kind}`, `/seq/${kind}`, []));
+      root.lastChild.append(make("div", { className: "lane" }, make("span"), make("div", { className: "steps" }, ...adders)));
+    }
     let last = -1, wasOpen = null;
     const show = ([low, high, flags]) => {
       const step = high * BEAT + low - 1, isOpen = (flags & 2) !== 0;
@@ -175,10 +183,11 @@ export class Tracks {
     const words = wordsOf(text), signs = signsOf(node.data?.pattern ?? ""), nHits = hitsBefore(signs, signs.length);
     const cells = words.slice(0, MOST_STEPS).map((word, i) => {
       const cell = make("button", { className: `word${word === "." ? " rest" : word === "on" ? " on" : ""}`, textContent: word, ariaLabel: `${name} ${i + 1}: ${word}`, title: "click to change it", data: { cell: `${name}${i}`, word: `${node.id}.${name}.${i}` } });
-      cell.addEventListener("click", () => this.ask(cell, word, (to) => this.edit(address, node.id, ...more, withWord(text, i, to))));
+      cell.addEventListener("click", () => this.ask(cell, word, (to) => this.edit(address, node.id, ...more, withWord(this.textOf(node, name), i, to))));
       return cell;
     });
     const { row, light } = this.lane(`${name} of ${node.id}`, words.length, cells);
+    row.append(this.adder(node, name, "+", address, more));
     const at = (step) => {
       if (step < 0 || !words.length) return light(-1);
       if (unit === "step") return light(step % words.length);
@@ -188,28 +197,43 @@ export class Tracks {
     return { root: make("div", { className: "lane" }, make("span", { className: "dim", textContent: name, title: `${name}, one for each ${unit}` }), row), at };
   }
 
-  /** Let a cell be typed over. */
-  ask(cell, word, set) {
-    const field = make("input", { value: word, className: "word", ariaLabel: cell.ariaLabel });
-    field.style.width = `${Math.max(5, word.length + 2)}ch`;
+  /** What is clicked to type more words behind those of a lane, or its first. */
+  adder(node, name, sign, address, more) {
+    const button = make("button", { className: "word add", textContent: sign, ariaLabel: `add ${name} to ${node.id}`, title: `click to add to ${name}`, data: { cell: `${name}+`, add: `${node.id}.${name}` } });
+    button.addEventListener("click", () => this.ask(button, "", (to) => this.edit(address, node.id, ...more, `${this.textOf(node, name)} ${to}`.trim()), HIT_LANES[name]));
+    return button;
+  }
+
+  /** What a lane holds by now: it may have changed while somebody typed. */
+  textOf(node, name) {
+    const data = this.last[0].find((one) => one.handle === node.handle)?.data ?? {};
+    return (name in HIT_LANES ? data[name] : data.lanes?.[name]) ?? "";
+  }
+
+  /** Let a cell be typed over. hint: what may be typed. */
+  ask(cell, word, set, hint = "") {
+    const field = make("input", { value: word, placeholder: hint, className: "word", ariaLabel: cell.ariaLabel });
+    field.style.width = `${Math.max(5, word.length + 2, hint.length + 2)}ch`;
     let isDone = false;
-    const end = (isTaken) => {
+    const end = (isTaken, isByKey) => {
       if (isDone) return;
       isDone = true;
       const typed = field.value.trim();
       field.replaceWith(cell);
+      if (isByKey) cell.focus();
       if (isTaken && typed && typed !== word) set(typed);
+      this.setPatch(...this.last);
     };
     field.addEventListener("keydown", (event) => {
       event.stopPropagation();
       if (event.key === "Enter" || event.key === "Escape") {
         event.preventDefault(); // or it would press the cell that gets the focus
-        end(event.key === "Enter");
-        cell.focus();
+        end(event.key === "Enter", true);
       }
     });
-    field.addEventListener("blur", () => end(true));
+    field.addEventListener("blur", () => end(true, false));
     cell.replaceWith(field);
+    field.focus();
     field.select();
   }
 
