@@ -7,7 +7,6 @@
 #include "hash.h"
 
 #define LONGEST_SLEEP_NS 20000000u /* however far the next request is: signs of life, checkpoints, the end */
-#define SHORTEST_SLEEP_NS 1000u
 #define REST_SHARE 8u     /* what a worker at rest has to render when it is woken takes this part of a block's time at most */
 #define JOIN_STEPS 2u /* blocks a joining run may be advanced by at one edge: it gains on the clock, bounded */
 
@@ -373,19 +372,6 @@ static uint32_t request_frames(const PeWorker *w) {
 
 static uint64_t period_ns_of(const PeWorker *w) { return (uint64_t)(1.0e9 * request_frames(w) / w->segment->config.sample_rate_hz); }
 
-/* When to begin what the newest request freed. */
-static uint64_t begin_ns(PeWorker *w) { return asked_ns(w, period_ns_of(w)) + late_ns(w, block_ns_of(w)); }
-
-/* May a block be begun that may be rendered? Whoever is woken before its time, for a join, takes no block early: commands and
- * commits that it might hold would come a block later. Who has fallen behind by more than a request does not wait. */
-static int is_time(PeWorker *w) {
-  const PeConfig *c = &w->segment->config;
-  if (c->is_free_running || w->rest != PE_AWAKE) return 1;
-  const uint64_t n_blocks = (request_frames(w) + c->block_frames - 1) / c->block_frames;
-  if (w->head + n_blocks < play_block(w) + atomic_load_explicit(&w->segment->effective_lead, memory_order_relaxed)) return 1; /* a figure that only grows */
-  return pe_now_ns() >= begin_ns(w);
-}
-
 /* How long to sleep. Who rests is woken when something comes, and keeps up meanwhile. Where the clock does not wake,
  * requests come at the distance of the largest one: sleep until some time after the next one should have come, and look
  * often from then on. What was asked for is in the ring. */
@@ -393,9 +379,9 @@ static uint64_t sleep_ns(PeWorker *w) {
   if (w->run == NULL) return LONGEST_SLEEP_NS;
   if (w->segment->config.is_free_running) return w->look_ns;
   if (w->rest == PE_RESTING) return w->rest_blocks * block_ns_of(w) < LONGEST_SLEEP_NS ? w->rest_blocks * block_ns_of(w) : LONGEST_SLEEP_NS;
-  const uint64_t begin = begin_ns(w), now = pe_now_ns(), is_early = (uint64_t)may_render(w);
-  const uint64_t expected = begin + (is_early ? 0 : period_ns_of(w)), shortest = is_early ? SHORTEST_SLEEP_NS : w->look_ns;
-  const uint64_t next = expected > now + shortest ? expected - now : shortest;
+  const uint64_t period_ns = period_ns_of(w), now = pe_now_ns();
+  const uint64_t expected = asked_ns(w, period_ns) + period_ns + late_ns(w, block_ns_of(w));
+  const uint64_t next = expected > now + w->look_ns ? expected - now : w->look_ns;
   return next < LONGEST_SLEEP_NS ? next : LONGEST_SLEEP_NS;
 }
 
@@ -409,7 +395,7 @@ void *pe_worker_main(void *worker) {
       serve_checkpoint(w);
       look_at_rest(w);
     }
-    if (w->run && may_render(w) && is_time(w)) {
+    if (w->run && may_render(w)) {
       if (!render_next(w)) break;
     } else {
       pe_wake_wait(&w->segment->work, seen, sleep_ns(w));
