@@ -377,7 +377,9 @@ TABLE: tuple[Route, ...] = (
         "/record/start",
         commands.RecordStart,
         (
-            Argument("NAME", "name", "string", "of the file, ending in .wav or .flac"),
+            Argument(
+                "NAME", "name", "string", "of the file, ending in .wav or .flac; .wav is added where neither is there"
+            ),
             Argument(
                 "FORMAT",
                 "subtype",

@@ -107,13 +107,13 @@ class Recorder:
     def start(self, name: str, subtype: str = "float") -> dict[str, Any]:
         """Record into folder/name from the next request of the device on; return the status.
 
-        name: ending in .wav or .flac, inside the folder, of no file that exists. subtype: 'float', 32 bit as
-        played, or '24'; FLAC is 24 bit either way. Raises RecordingError.
+        name: ending in .wav or .flac, or in neither for .wav, inside the folder, of no file that exists. subtype:
+        'float', 32 bit as played, or '24'; FLAC is 24 bit either way. Raises RecordingError.
         """
         if self._take:
             raise RecordingError(f"already recording {shown(self._take.name)}; stop that one first")
         self.join()
-        format, file_subtype = _format(name, subtype)
+        name, format, file_subtype = _format(name, subtype)
         path, relative = place_inside(self._folder, name)
         config = self._segment.config
         file, descriptor = _create(path, relative, format, file_subtype, config)
@@ -263,15 +263,19 @@ def _to_24_bit(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
 # ---- files ---------------------------------------------------------------------------------------------
 
 
-def _format(name: str, subtype: str) -> tuple[str, str]:
+def _format(name: str, subtype: str) -> tuple[str, str, str]:
+    """Return the name with its suffix, and libsndfile's format and subtype."""
     if not isinstance(name, str) or not name:
         raise RecordingError(f"{shown(name)} is no file name; give one such as 'take1.wav'")
+    last = name.rpartition("/")[2]
+    if last and "." not in last:
+        name += SUFFIXES[0]
     suffix = Path(name).suffix.lower()
     if suffix not in SUFFIXES:
         raise RecordingError(f"file name {shown(name)} must end in {' or '.join(SUFFIXES)}")
     if subtype not in SUBTYPES:
         raise RecordingError(f"subtype {shown(subtype)} is none of {', '.join(SUBTYPES)}")
-    return FORMATS[suffix, subtype]
+    return name, *FORMATS[suffix, subtype]
 
 
 def place_inside(folder: Path, name: str) -> tuple[Path, str]:

@@ -282,7 +282,8 @@ def test_close_ends_the_recording_and_does_no_harm_twice(rig: Rig, recorder: Rec
         ("", "is no file name"),
         (None, "is no file name"),
         (7, "is no file name"),
-        ("take1", r"must end in \.wav or \.flac"),
+        ("take.1", r"must end in \.wav or \.flac"),
+        ("sets/", r"must end in \.wav or \.flac"),
         ("take1.mp3", r"must end in \.wav or \.flac"),
         (".wav", r"must end in \.wav or \.flac"),
         (".", "must end in"),
@@ -324,6 +325,16 @@ def test_a_bad_name_is_refused_and_leaves_nothing(
     assert sorted(tmp_path.rglob("*")) == before
     assert (outside / "file.wav").read_bytes() == b"precious"
     assert not recorder.status()["is_recording"]
+
+
+@pytest.mark.parametrize("name", ["take1", "sets/take1", "sets.old/take 1"])
+def test_a_name_without_an_ending_is_one_of_a_wav(name: str, rig: Rig, recorder: Recorder, folder: Path) -> None:
+    assert recorder.start(name)["name"] == f"{name}.wav"
+    rig.output.process(64)
+    stopped(recorder)
+    assert soundfile.info(folder / f"{name}.wav").format == "WAV"
+    with pytest.raises(RecordingError, match=rf"'{name}\.wav' exists already; '{name}-2\.wav' is free"):
+        recorder.start(name)
 
 
 def test_a_link_that_stays_inside_is_fine(rig: Rig, recorder: Recorder, folder: Path) -> None:
