@@ -48,7 +48,8 @@ and primes it beside the running one, and swaps at a block edge; the answer come
 
 `generation`, `block` and `frame` of the swap, `received_frame` (where the output stood when the commit came),
 `late_blocks`, `ready_ms` (from receiving the datagram to `prime_ready`), `total_ms`, `build_ms`, `prime_ms`, the
-`warmup` figures, `carried` (ids that kept their state), `new`, `gone`, `warnings`. Where that does not fit a datagram,
+`warmup` figures, `carried` (ids that kept their state), `new`, `gone`, `warnings` (what is probably not meant, as `release = 0.5`,
+which is half a millisecond, or voices of which nothing follows the notes). Where that does not fit a datagram,
 each list is cut to its first 100, and `n_carried`, `n_new`, `n_gone` say how many there are.
 
 A patch may have 16384 nodes and 65536 cables; an edit that goes beyond is refused and names the limit.

@@ -14,6 +14,7 @@ from pyengine.channel import Message
 from pyengine.commands import Commit, Undo
 from pyengine.crew import Crew
 from pyengine.errors import CommitRefused, EngineError, PatchError
+from pyengine.hints import hints
 from pyengine.lineage import Stage
 from pyengine.loop import Timer
 from pyengine.mending import Mender
@@ -407,7 +408,7 @@ class Commits:
             "prime_ms": verdict["prime_ms"],
             "warmup": verdict["warmup"],
             "warmup_cut_short": verdict["is_hurried"],
-            "warnings": verdict["warnings"],
+            "warnings": [*verdict["warnings"], *hints(attempt.patch)],
         } | kept
 
     # ---- refused ------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ MODULES = [
     "cycles",
     "patch_reader",
     "patch",
+    "hints",
     "sequence",
     "polyphony",
     "cues",

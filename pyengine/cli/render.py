@@ -13,6 +13,7 @@ from typing import Any
 
 from pyengine.cli.shared import EXIT_OK, UsageError, add_command, check_rate, print_result, print_warning
 from pyengine.errors import EngineError
+from pyengine.hints import hints
 from pyengine.patch import Op, Patch
 from pyengine.patch_file import load_patch
 from pyengine.playing import note_off, note_on
@@ -77,6 +78,8 @@ def render(arguments: argparse.Namespace) -> int:
         progress=None if arguments.json or not sys.stderr.isatty() else _bar(arguments.rate),
     )
     took_s = time.perf_counter() - start_s
+    for text in hints(patch):
+        print_warning(text)
     try:
         soundfile.write(arguments.output, sound, int(arguments.rate), subtype=subtype, format=kind)
     except (OSError, soundfile.LibsndfileError) as error:
