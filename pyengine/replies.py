@@ -73,6 +73,7 @@ STOPPED = (
     Field("lost_frames", "integer", "that found no room on their way to the disk", "frames"),
     Field("peak", "number", "largest sample", "linear"),
     Field("error", "string", "what ended it early, or ''"),
+    Field("warnings", "list", "that its peak is beyond full scale, and what to do"),
 )
 RECORDING = (*STOPPED, Field("last", "object", "the same of the last one that ended, or null"))
 
