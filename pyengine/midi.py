@@ -96,7 +96,7 @@ def read_midi(path: str | Path, bend_semitones: float = BEND_SEMITONES) -> list[
     ) as error:  # mido lets whatever happens through
         if isinstance(error, MidiError):
             raise
-        raise MidiError(f"{file} is no whole MIDI file: {error or type(error).__name__}; check it") from error
+        raise MidiError(f"{file} is no whole MIDI file: {str(error) or 'it ends too soon'}; check it") from error
     return events
 
 

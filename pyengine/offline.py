@@ -21,6 +21,7 @@ from pyengine.specs import number_text
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+_EVENT = "(0.5, ('gate', 'env1', None, 1)) or (0.5, ('mod', 'osc1', 'freq', 220.0))"
 MAX_SECONDS = 24 * 3600.0
 Number = float | np.floating[Any] | np.integer[Any]
 Progress = Callable[[int, int], None]
@@ -109,7 +110,7 @@ def _records(
     records = []
     for event in events:
         if not isinstance(event, (tuple, list)) or len(event) != 2:
-            raise CommandError(f"{shown(event)} is no event; give (seconds, op)")
+            raise CommandError(f"{shown(event)} is no event; give (seconds, op), such as {_EVENT}")
         at_s = _number("the time of an event", event[0], 0, MAX_SECONDS, "s")
         frame = math.floor(at_s * sample_rate_hz + 0.5)
         for handle, param, value in all_addresses(patch, parse_op(event[1], patch, sample_rate_hz)):

@@ -367,7 +367,7 @@ def _find(wanted: str, devices: list[dict[str, Any]]) -> dict[str, Any]:
             return found[0]
         if found:
             raise DeviceError(f"device {shown(wanted)} fits several; give the number: {_listing(found)}")
-    hint = f"give one of these, or '{NONE}' to play without a device"
+    hint = f"{'give one of these, or' if devices else 'say'} '{NONE}' to play without a device"
     raise DeviceError(f"no output device fits {shown(wanted)}; {_listing(devices)}; {hint}")
 
 

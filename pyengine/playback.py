@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pyengine import _native, session_file
 from pyengine.errors import CommandError, NativeError, PatchError, SessionError, shown
 from pyengine.plan import new_plan, prime
+from pyengine.recording import reason_to_write
 from pyengine.samples import Samples
 from pyengine.session_file import Heard, PlannedPatch, Restart, Session
 from pyengine.specs import registry
@@ -90,7 +91,9 @@ def replay_to_wav(
             for chunk in player.chunks():
                 file.write(chunk)
     except (OSError, RuntimeError) as error:  # soundfile's own errors are RuntimeErrors
-        raise SessionError(f"cannot write {shown(str(out))}: {error}; give another place") from error
+        raise SessionError(
+            f"cannot write {shown(str(out))}: {reason_to_write(out, error)}; give another place"
+        ) from error
     return facts
 
 

@@ -370,6 +370,18 @@ def _true_reason(descriptor: int, error: Exception) -> Exception:
     return error
 
 
+def reason_to_write(path: str | os.PathLike[str], error: Exception) -> str:
+    """Return why a file could not be written, what libsndfile calls "System error" in the file system's words."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as reason:
+        return _text(reason)
+    try:
+        return _text(_true_reason(descriptor, error))
+    finally:
+        os.close(descriptor)
+
+
 def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

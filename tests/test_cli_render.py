@@ -170,14 +170,27 @@ def test_silence_and_clipping_are_warned_of(file: Path, tmp_path: Path) -> None:
         (["--rate", "10"], 2, "outside 1000..768000"),
         (["--rate", "44100.5"], 2, "not a whole number"),
         (["-o", "a.mp3"], 2, "neither .wav nor .flac"),
-        (["-o", "no/such/folder/a.wav"], 3, "cannot be written"),
+        (
+            ["-o", "no/such/folder/a.wav", "--seconds", "86400"],
+            3,
+            "cannot be written: there is no folder no/such/folder",
+        ),
+        (["-o", "folder.wav"], 3, "cannot be written: it is a folder"),
     ],
 )
 def test_what_cannot_be_rendered_is_refused_with_the_reason(
     words: list[str], code: int, fragment: str, file: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "folder.wav").mkdir()
     done = pyengine("render", file, *(["-o", "a.wav"] if "-o" not in words else []), *words, folder=tmp_path)
     assert (done.returncode, done.stdout) == (code, "") and fragment in done.stderr
+
+
+def test_a_disk_that_is_full_is_told_in_its_own_words(file: Path, tmp_path: Path) -> None:
+    command = 'ulimit -f 100; exec "$0" -m pyengine render "$1" -o "$2"'
+    shell = ["sh", "-c", command, sys.executable, str(file), str(tmp_path / "a.wav")]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and "a.wav cannot be written: File too large; name another" in done.stderr, done
 
 
 def test_a_broken_file_is_told_with_its_line(file: Path, tmp_path: Path) -> None:

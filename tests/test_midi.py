@@ -79,7 +79,10 @@ def test_bytes_that_are_no_midi_file_are_refused(content: bytes) -> None:
                 assert str(path) in str(error)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_or_empty_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.mid").touch()
+    with pytest.raises(MidiError, match=r"empty\.mid is no whole MIDI file: it ends too soon; check it"):
+        read_midi(tmp_path / "empty.mid")
     with pytest.raises(MidiError, match=r"nothing\.mid cannot be read"):
         read_midi(tmp_path / "nothing.mid")
 

@@ -543,6 +543,11 @@ def test_a_replay_does_not_write_over_its_log_nor_where_it_may_not(
     assert cli.main(["replay", str(path), "-o", str(tmp_path / "no" / "a.wav")]) == cli.EXIT_ENGINE
     assert path.read_bytes() == before
     assert "is the session log itself" in capsys.readouterr().err
+    nowhere = tmp_path / "nowhere" / "a.wav"
+    assert cli.main(["replay", str(path), "-o", str(nowhere)]) == 3
+    assert f"cannot be written: there is no folder {nowhere.parent}" in capsys.readouterr().err
+    with pytest.raises(SessionError, match=r"cannot write .*: No such file or directory; give another place"):
+        replay_to_wav(path, nowhere)
 
 
 def test_a_long_session_is_replayed_in_pieces_and_many_times_faster_than_played(tmp_path: Path) -> None:

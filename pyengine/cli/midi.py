@@ -17,6 +17,8 @@ from pyengine.cli.shared import (
     print_result,
     print_warning,
     running_engine,
+    sound_format,
+    write_sound,
 )
 from pyengine.controllers import parse_controllers
 from pyengine.errors import EngineError
@@ -110,21 +112,16 @@ def _text(file: Path, facts: dict[str, Any]) -> str:
 
 def _render(arguments: argparse.Namespace, events: list[MidiEvent], facts: dict[str, Any]) -> int:
     import numpy as np
-    import soundfile
 
     from pyengine import offline
 
     check_rate(arguments)
+    kind, subtype = sound_format(arguments)
     patch = load_patch(arguments.patch, sample_rate_hz=arguments.rate)
     routes = routes_for(patch, parse_routes(arguments.to))
     played = render_events(patch, routes, events, parse_controllers(arguments.cc), arguments.rate)
     sound = offline.render(patch, events[-1].seconds + arguments.tail, events=played, sample_rate=arguments.rate)
-    try:
-        soundfile.write(
-            arguments.output, sound, int(arguments.rate), subtype="FLOAT" if _is_wav(arguments) else "PCM_24"
-        )
-    except (OSError, TypeError, ValueError, soundfile.LibsndfileError) as error:
-        raise EngineError(f"{arguments.output} cannot be written: {error}; check folder and name") from error
+    write_sound(arguments.output, sound, int(arguments.rate), kind, subtype)
     peak = float(np.abs(sound).max(initial=0.0))
     if peak == 0.0:
         print_warning("it is silent; are the modules that sound connected?")
@@ -133,10 +130,6 @@ def _render(arguments: argparse.Namespace, events: list[MidiEvent], facts: dict[
     told = facts | {"path": str(arguments.output), "frames": len(sound), "peak": peak, "settings": len(played)}
     print_result(arguments, told, f"{arguments.output}: {len(sound) / arguments.rate:.3f} s, peak {peak:.3f}")
     return EXIT_OK
-
-
-def _is_wav(arguments: argparse.Namespace) -> bool:
-    return bool(arguments.output.suffix.lower() == ".wav")
 
 
 def _play(arguments: argparse.Namespace, events: list[MidiEvent], facts: dict[str, Any]) -> int:

@@ -11,8 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyengine.cli.shared import EXIT_OK, UsageError, add_command, check_rate, print_result, print_warning
-from pyengine.errors import EngineError
+from pyengine.cli.shared import (
+    EXIT_OK,
+    UsageError,
+    add_command,
+    check_rate,
+    print_result,
+    print_warning,
+    sound_format,
+    write_sound,
+)
 from pyengine.hints import hints
 from pyengine.patch import Op, Patch
 from pyengine.patch_file import load_patch
@@ -34,7 +42,6 @@ BS.1770-4) is that. WAV is written as floats, FLAC in 24 bits."""
 _SET = re.compile(r"([^=@]+)\.([^.=@]+)=([^=@]+)(?:@([^=@]+))?")
 _GATE = re.compile(r"([^@]+)@([0-9.eE]+)(?:-([0-9.eE]+))?")
 _NOTE = re.compile(r"([^=@]+)=([^=@:]+)(?::([0-9.eE]+))?@([0-9.eE]+)(?:-([0-9.eE]+))?")
-_FORMATS = {".wav": ("WAV", "FLOAT"), ".flac": ("FLAC", "PCM_24")}
 _QUIET_S, _QUIET_SOUND_S = 0.5, 60.0  # a render that takes less, of less sound, shows no bar
 Events = list[tuple[float, tuple[object, ...]]]
 
@@ -58,16 +65,13 @@ def add(commands: Any) -> None:
 def render(arguments: argparse.Namespace) -> int:
     """Render a patch to a file and print what it is like."""
     import numpy as np
-    import soundfile
 
     from pyengine import offline
 
     check_rate(arguments)
     if arguments.lufs is not None and not -70.0 < arguments.lufs <= 0.0:  # NaN too
         raise UsageError(f"--lufs {arguments.lufs:g} is outside -70..0; -14 is what streaming services play at")
-    kind, subtype = _format(arguments.output)
-    if not float(arguments.rate).is_integer():
-        raise UsageError(f"--rate {arguments.rate:g} is not a whole number, and a sound file has no other")
+    kind, subtype = sound_format(arguments)
     patch = load_patch(arguments.file, sample_rate_hz=arguments.rate)
     events = _settings(patch, arguments.set, arguments.rate)
     events += _gates(patch, arguments.gate) + _notes(patch, arguments.note)
@@ -90,10 +94,7 @@ def render(arguments: argparse.Namespace) -> int:
         sound, gain_db = brought_to(sound, arguments.rate, arguments.lufs)
     for text in hints(patch):
         print_warning(text)
-    try:
-        soundfile.write(arguments.output, sound, int(arguments.rate), subtype=subtype, format=kind)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise EngineError(f"{arguments.output} cannot be written: {error}; check folder and room") from error
+    write_sound(arguments.output, sound, int(arguments.rate), kind, subtype)
     peak = float(np.abs(sound).max(initial=0.0))
     rms = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64)))) if sound.size else 0.0
     clipped = int(np.count_nonzero(np.abs(sound) > 1.0))
@@ -136,13 +137,6 @@ def _cut_off(subtype: str) -> str:
 
 def _db(value: float) -> float | None:
     return 20 * math.log10(value) if value > 0.0 else None
-
-
-def _format(output: Path) -> tuple[str, str]:
-    found = _FORMATS.get(output.suffix.lower())
-    if found is None:
-        raise UsageError(f"{output} ends in neither .wav nor .flac; name the sound file so")
-    return found
 
 
 def _settings(patch: Patch, texts: list[str], rate_hz: float) -> Events:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pyengine.cli.shared import EXIT_DAMAGED, EXIT_OK, add_command, print_result, print_warning
+from pyengine.cli.shared import EXIT_DAMAGED, EXIT_OK, add_command, check_output, print_result, print_warning
 
 EXAMPLES = """
 pyengine replay evening.session -o evening.wav
@@ -29,6 +29,7 @@ def replay(arguments: argparse.Namespace) -> int:
     """Render a session log to a WAV file; EXIT_DAMAGED if only a part of it could be read."""
     from pyengine.playback import replay_to_wav
 
+    check_output(arguments.output)
     start_s = time.perf_counter()
     facts = replay_to_wav(
         arguments.file,

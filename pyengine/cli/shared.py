@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyengine.errors import CommandError, EngineError, NoReplyError, PatchError
 from pyengine.specs import nearest_name
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from pyengine.client import Client
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_ENGINE, EXIT_DAMAGED, EXIT_NO_ANSWER = range(6)
 EXIT_INTERRUPTED = 130
+_SOUND_FORMATS = {".wav": ("WAV", "FLOAT"), ".flac": ("FLAC", "PCM_24")}
 
 EXIT_TEXT = """exit codes:
   0    done
@@ -150,6 +156,42 @@ def can_print(text: str) -> bool:
 def terminal_columns() -> int:
     """Return how many columns a line may have: the terminal's, and plenty where there is none."""
     return shutil.get_terminal_size((160, 24)).columns
+
+
+def sound_format(arguments: argparse.Namespace) -> tuple[str, str]:
+    """Return libsndfile's format and subtype of the sound file to write, after a look at whether it can be."""
+    path: Path = arguments.output
+    found = _SOUND_FORMATS.get(path.suffix.lower())
+    if found is None:
+        raise UsageError(f"{path} ends in neither .wav nor .flac; name the sound file so")
+    if not float(arguments.rate).is_integer():
+        raise UsageError(f"--rate {arguments.rate:g} is not a whole number, and a sound file has no other")
+    check_output(path)
+    return found
+
+
+def check_output(path: Path) -> None:
+    """Raise EngineError where a file cannot be written, before it takes time to make what is to be in it."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise EngineError(f"{path} cannot be written: there is no folder {folder}; make it, or name another")
+    if path.is_dir():
+        raise EngineError(f"{path} cannot be written: it is a folder; name a file in it")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise EngineError(f"{path} cannot be written: that is not allowed; name another file or folder")
+
+
+def write_sound(path: Path, sound: npt.NDArray[np.float32], rate_hz: int, kind: str, subtype: str) -> None:
+    """Write a sound file. Raises EngineError with the reason where that cannot be."""
+    import soundfile
+
+    from pyengine.recording import reason_to_write
+
+    try:
+        soundfile.write(path, sound, rate_hz, subtype=subtype, format=kind)
+    except (OSError, TypeError, ValueError, soundfile.LibsndfileError) as error:
+        reason = reason_to_write(path, error)
+        raise EngineError(f"{path} cannot be written: {reason}; name another file or folder") from error
 
 
 def print_line(text: str) -> None:
