@@ -10,7 +10,8 @@
 #include "rt.h"
 
 typedef struct PeRequests { /* what is known of them */
-  uint64_t freed_ns; /* when the newest one came that read a block to its end: CLOCK_MONOTONIC; 0: none yet */
+  uint64_t played;   /* blocks that were read to their end */
+  uint64_t freed_ns; /* when the request came that did so with the newest one: CLOCK_MONOTONIC; 0: none yet */
   uint32_t largest;  /* frames */
   uint32_t steady;   /* all that came lately had so many frames; 0: they differ, or are few yet */
   uint32_t lead;     /* blocks that may be rendered from the one on that is played: the effective lead */
@@ -19,7 +20,8 @@ typedef struct PeRequests { /* what is known of them */
 typedef struct PePace {
   double   frame_ns;
   uint32_t block_frames, lead_blocks;
-  uint64_t freed_ns, line_ns; /* the newest such request seen: when it came, and when it should have */
+  uint64_t played;           /* blocks, when it was looked last */
+  uint64_t line_ns, lag_ns;  /* when the request that freed the newest should have come, and how much later it did */
 } PePace;
 
 PE_RT void pe_pace_init(PePace *p, double sample_rate_hz, uint32_t block_frames, uint32_t lead_blocks);
@@ -28,14 +30,11 @@ PE_RT void pe_pace_init(PePace *p, double sample_rate_hz, uint32_t block_frames,
  * another, each at the time of its first frame. */
 PE_RT uint32_t pe_pace_slack(const PePace *p, const PeRequests *r);
 
-/* When to begin what the newest request has freed. took_ns: to render a block. */
-PE_RT uint64_t pe_pace_begin_ns(PePace *p, const PeRequests *r, uint64_t took_ns);
+/* When to begin a block that may be rendered. took_ns: what rendering one takes. */
+PE_RT uint64_t pe_pace_begin_ns(PePace *p, const PeRequests *r, uint64_t block, uint64_t took_ns);
 
-/* When to begin what the request after it will free; and how often to look from then on. */
+/* When to begin the first of those that the next request will free; and how often to look from then on. */
 PE_RT uint64_t pe_pace_next_ns(PePace *p, const PeRequests *r, uint64_t took_ns);
 PE_RT uint64_t pe_pace_look_ns(const PePace *p, const PeRequests *r);
-
-/* How many blocks one request frees, at most. */
-PE_RT uint32_t pe_pace_freed_blocks(const PePace *p, const PeRequests *r);
 
 #endif

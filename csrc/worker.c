@@ -348,19 +348,20 @@ static int may_render(const PeWorker *w) {
 
 static PeRequests requests_of(const PeWorker *w) {
   PeSegment *s = w->segment;
-  return (PeRequests){.freed_ns = atomic_load_explicit(&s->freed_ns, memory_order_relaxed), /* hints */
+  const uint64_t played = play_block(w);
+  return (PeRequests){.played = played,
+                      .freed_ns = atomic_load_explicit(&s->freed_ns, memory_order_relaxed), /* hints */
                       .largest = atomic_load_explicit(&s->largest_request, memory_order_relaxed),
                       .steady = atomic_load_explicit(&s->steady_request, memory_order_relaxed),
                       .lead = atomic_load_explicit(&s->effective_lead, memory_order_relaxed)};
 }
 
 /* May a block be begun that may be rendered? Whoever is woken before its time, for a join, takes no block early: commands and
- * commits that it might hold would come a block later. Who has fallen behind by more than a request does not wait. */
+ * commits that it might hold would come a block later. */
 static int is_time(PeWorker *w) {
   if (w->segment->config.is_free_running || w->rest != PE_AWAKE) return 1;
   const PeRequests r = requests_of(w);
-  if (w->head + pe_pace_freed_blocks(&w->pace, &r) < play_block(w) + r.lead) return 1;
-  return pe_now_ns() >= pe_pace_begin_ns(&w->pace, &r, w->took_ns);
+  return pe_now_ns() >= pe_pace_begin_ns(&w->pace, &r, w->head, w->took_ns);
 }
 
 /* How long to sleep. Who rests is woken when something comes, and keeps up meanwhile. Where the clock does not wake: until a
@@ -370,7 +371,7 @@ static uint64_t sleep_ns(PeWorker *w) {
   if (w->rest == PE_RESTING) return w->rest_blocks * block_ns_of(w) < LONGEST_SLEEP_NS ? w->rest_blocks * block_ns_of(w) : LONGEST_SLEEP_NS;
   const PeRequests r = requests_of(w);
   const int is_early = may_render(w);
-  const uint64_t until = is_early ? pe_pace_begin_ns(&w->pace, &r, w->took_ns) : pe_pace_next_ns(&w->pace, &r, w->took_ns);
+  const uint64_t until = is_early ? pe_pace_begin_ns(&w->pace, &r, w->head, w->took_ns) : pe_pace_next_ns(&w->pace, &r, w->took_ns);
   const uint64_t now = pe_now_ns(), shortest = is_early ? SHORTEST_SLEEP_NS : pe_pace_look_ns(&w->pace, &r);
   const uint64_t next = until > now + shortest ? until - now : shortest;
   return next < LONGEST_SLEEP_NS ? next : LONGEST_SLEEP_NS;

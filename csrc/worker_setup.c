@@ -25,6 +25,7 @@ PeStatus pe_worker_new(PeSegment *segment, uint32_t seat, PeWorker **worker) {
   w->shared = &segment->seats[seat];
   w->seat = seat;
   pe_meter_init(&w->meter, segment, seat);
+  pe_pace_init(&w->pace, segment->config.sample_rate_hz, segment->config.block_frames, segment->config.lead_blocks);
   const PeStatus status = worker_fill(w);
   if (status != PE_OK) {
     pe_worker_free(w);
@@ -36,7 +37,6 @@ PeStatus pe_worker_new(PeSegment *segment, uint32_t seat, PeWorker **worker) {
 
 PeStatus pe_worker_start(PeWorker *w, int32_t priority, uint32_t *is_realtime) {
   if (w->is_started) return PE_BUSY;
-  pe_pace_init(&w->pace, w->segment->config.sample_rate_hz, w->segment->config.block_frames, w->segment->config.lead_blocks);
   w->checkpoint_served = atomic_load_explicit(&w->shared->checkpoint_request, memory_order_acquire); /* a predecessor's */
   atomic_store_explicit(&w->shared->marker, 0, memory_order_relaxed);                 /* ordered by render_head */
   atomic_store_explicit(&w->shared->build_marker, 0, memory_order_relaxed);           /* ordered by render_head */
