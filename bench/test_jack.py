@@ -1,7 +1,8 @@
 """The engine on a JACK server without a sound card (jackd -d dummy -r 48000 -p 64), blocks of 64 frames.
 
-Commits until the first changed sample; blocks that are smaller or larger than the server's periods; commits whose modules stay, in what is recorded; and a supervisor that is busy
-in Python, with the garbage collector at work, against one that is not.
+Commits until the first changed sample; blocks that are smaller or larger than the server's periods; commits whose
+modules stay, in what is recorded; and a supervisor that is busy in Python, with the garbage collector at work, against
+one that is not.
 """
 
 from __future__ import annotations
@@ -110,8 +111,8 @@ def test_blocks_that_are_not_as_long_as_a_period(jack: dict[str, str], tmp_path:
             told.append(f"{block_frames} at lead {lead}: {n_missing}, {n_hedged}")
             missing, hedged = missing + n_missing, hedged + n_hedged
     figures(
-        f"jack     blocks of other sizes than the period of {BLOCK_FRAMES}, {OTHER_S:g} s each, missing frames and blocks "
-        f"taken from the other worker: {'; '.join(told)}",
+        f"jack     blocks of other sizes than the period of {BLOCK_FRAMES}, {OTHER_S:g} s each, missing frames and "
+        f"blocks taken from the other worker: {'; '.join(told)}",
         other_blocks_missing_frames=missing,
         other_blocks_hedged=hedged,
     )
