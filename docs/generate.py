@@ -40,7 +40,7 @@ OSC_TAIL = """
   parameter but deeds: its value is then the setting plus the cable, sample by sample or, where modules.md says so, looked at
   every 16 or 64 frames; a gate with a cable follows the cable alone.
 - Options of `/patch/commit` and `/patch/undo` are pairs: `crossfade` ms (0 to 1000; default 5), `allow_silence`
-  0 or 1, `timeout` ms (for the commit to be ready; default 500).
+  0 or 1, `timeout` ms (for the commit to be ready; default 500); of `/patch/undo` alone, `discard` 0 or 1.
 
 ## Patches
 Edits change the pending patch, which starts as a copy of the committed one. `/patch/commit` validates it, builds
@@ -48,13 +48,14 @@ and primes it beside the running one, and swaps at a block edge; the answer come
 
 `generation`, `block` and `frame` of the swap, `received_frame` (where the output stood when the commit came),
 `late_blocks`, `ready_ms` (from receiving the datagram to `prime_ready`), `total_ms`, `build_ms`, `prime_ms`, the
-`warmup` figures, `carried` (ids that kept their state), `new`, `gone`, `warnings`. Where that does not fit a datagram,
+`warmup` figures, `carried` (ids that kept their state), `new`, `gone`, `warnings` (what is probably not meant, as `release = 0.5`,
+which is half a millisecond, or voices of which nothing follows the notes). Where that does not fit a datagram,
 each list is cut to its first 100, and `n_carried`, `n_new`, `n_gone` say how many there are.
 
 A patch may have 16384 nodes and 65536 cables; an edit that goes beyond is refused and names the limit.
 
 A refusal reads `commit refused (REASON): DETAIL`, REASON one of: invalid, silent, not finite, too slow, late,
-aborted, busy, worker died, no standby. What played plays on, bit for bit, and the edits are kept.
+aborted, busy, worker died, no standby, edits pending. What played plays on, bit for bit, and the edits are kept.
 
 For 500 ms after the swap (`pyengine run --probation`), or until the next commit, the patch is on probation: should what
 renders it fail by its own fault, the patch before plays again, and whoever committed gets one more message behind the
@@ -64,7 +65,9 @@ A commit that comes while another waits or primes is refused as busy. While one 
 ms), the next waits for its turn, with the patch as it was when it came.
 
 `/patch/undo` commits the patch before this one, and so on down the stack; modules that come back are new ones, with
-the values they had; the pending patch is then that one.
+the values they had; the pending patch is then that one, from the moment the undo begins: edits sent right behind it change
+it. While edits are pending, those of a commit that was refused too, it is refused and names them: commit them, `/patch/abort`
+them, or `/patch/undo discard 1`.
 
 A parameter or gate of a module that plays changes the sound and the pending patch; of one that is only pending, the
 pending patch. Commands sent right behind a commit are not lost: those for new modules take effect with its first frame.

@@ -172,6 +172,7 @@ _OPTIONS = (
         is_option=True,
     ),
 )
+_DISCARD = Argument("discard", "discard", "switch", "throw pending edits away", default=0, is_option=True)
 _FIRST = Argument("first", "first", "integer", "number of the first one", "", 0, 9999, default=0, is_option=True)
 
 _SEQ = _id("sequence")
@@ -229,7 +230,14 @@ TABLE: tuple[Route, ...] = (
     ),
     Route("/patch/abort", commands.Abort, (), "/patch/abort", "Throw the pending edits away."),
     Route("/patch/clear", commands.Clear, (), "/patch/clear", "Empty the pending patch."),
-    Route("/patch/undo", commands.Undo, _OPTIONS, "/patch/undo", "Commit the patch before this one.", replies.COMMIT),
+    Route(
+        "/patch/undo",
+        commands.Undo,
+        (*_OPTIONS, _DISCARD),
+        "/patch/undo",
+        "Commit the patch before this one; refused while edits are pending, unless it is to discard them.",
+        replies.COMMIT,
+    ),
     Route(
         "/patch/dump",
         commands.PatchDump,
@@ -377,7 +385,9 @@ TABLE: tuple[Route, ...] = (
         "/record/start",
         commands.RecordStart,
         (
-            Argument("NAME", "name", "string", "of the file, ending in .wav or .flac"),
+            Argument(
+                "NAME", "name", "string", "of the file, ending in .wav or .flac; .wav is added where neither is there"
+            ),
             Argument(
                 "FORMAT",
                 "subtype",

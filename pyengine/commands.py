@@ -241,14 +241,16 @@ class Clear(Command):
 
 @dataclass(frozen=True, slots=True)
 class Undo(Command):
-    """Commit the patch before this one. None: the engine's own setting."""
+    """Commit the patch before this one. discard: and throw pending edits away. None: the engine's own setting."""
 
     crossfade_ms: float | None = None
     allow_silence: bool = False
     timeout_ms: float | None = None
+    discard: bool = False
 
     def __post_init__(self) -> None:
         _check_options(self.crossfade_ms, self.allow_silence, self.timeout_ms)
+        _check_switch("discard", self.discard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,8 +370,12 @@ class EngineSync(Command):
 def _check_options(crossfade_ms: object, allow_silence: object, timeout_ms: object) -> None:
     _check_number("crossfade", crossfade_ms, 0.0, MAX_CROSSFADE_MS)
     _check_number("timeout", timeout_ms, MIN_TIMEOUT_MS, MAX_TIMEOUT_MS)
-    if not isinstance(allow_silence, bool):
-        raise CommandError(f"allow_silence={shown(allow_silence)} is neither True nor False; give one")
+    _check_switch("allow_silence", allow_silence)
+
+
+def _check_switch(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise CommandError(f"{name}={shown(value)} is neither True nor False; give one")
 
 
 def _check_number(name: str, value: object, low: float, high: float) -> None:

@@ -14,6 +14,7 @@ from pyengine.channel import Message
 from pyengine.commands import Commit, Undo
 from pyengine.crew import Crew
 from pyengine.errors import CommitRefused, EngineError, PatchError
+from pyengine.hints import hints
 from pyengine.lineage import Stage
 from pyengine.loop import Timer
 from pyengine.mending import Mender
@@ -111,6 +112,7 @@ class Commits:
         desk = self._board.desk
         try:
             if isinstance(command, Undo):
+                self._check_nothing_is_lost(command)
                 patch = desk.begin_undo()
             else:
                 self._board.samples.resolve(desk.pending)
@@ -126,6 +128,15 @@ class Commits:
                 text = "before this patch there is only the empty one; undo with allow_silence 1 to go back to silence"
             raise CommitRefused("invalid", text)
         return patch
+
+    def _check_nothing_is_lost(self, command: Undo) -> None:
+        desk = self._board.desk
+        if not desk.undo_depth or command.discard or not desk.has_edits:
+            return
+        self._count_refusal("edits pending")
+        text = f"it would throw away what is pending ({desk.edits_text()})"
+        how = "commit that, or throw it away with /patch/abort, or undo with discard 1, which does both"
+        raise CommitRefused("edits pending", f"{text}; {how}")
 
     def _begin(self, attempt: Attempt) -> None:
         self._attempt = attempt
@@ -397,7 +408,7 @@ class Commits:
             "prime_ms": verdict["prime_ms"],
             "warmup": verdict["warmup"],
             "warmup_cut_short": verdict["is_hurried"],
-            "warnings": verdict["warnings"],
+            "warnings": [*verdict["warnings"], *hints(attempt.patch)],
         } | kept
 
     # ---- refused ------------------------------------------------------------------------------------------

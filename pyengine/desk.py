@@ -17,6 +17,7 @@ from pyengine.patterns import is_pattern, matching
 from pyengine.specs import ModuleSpec, ParamSpec, unknown_name
 
 MAX_UNDO = 100
+_IDS_LISTED = 8
 
 Edit = Create | Delete | Connect | Disconnect | DataEdit | Clear | Abort
 
@@ -45,6 +46,7 @@ class Desk:
         self.queued: Patch | None = None  # the one to be committed next
         self._is_undo = False
         self._undone: Patch | None = None  # top of the stack when the undo began
+        self._put_aside: Patch | None = None  # what was pending when the undo began
         self.is_switching = False  # its SWITCH record is in the stream
         self._undo: list[Patch] = []
         self.on_set: Callable[[str, str, float], None] | None = None  # gets id, parameter and value of what is set
@@ -56,6 +58,18 @@ class Desk:
     @property
     def has_edits(self) -> bool:
         return not self.pending.is_built_like(self.committed) or self.pending != self.committed
+
+    def edits_text(self) -> str:
+        """Return what the pending patch has otherwise than the committed one, in some words; '' for nothing."""
+        now, then = self.pending.nodes, self.committed.nodes
+        changed = [id for id, node in now.items() if id in then and node is not then[id]]
+        lists = {
+            "new": [id for id in now if id not in then],
+            "gone": [id for id in then if id not in now],
+            "changed": [id for id in changed if not self._plays(now[id]) or _given(now[id]) != _given(then[id])],
+        }
+        found = [f"{word}: {_listed(ids)}" for word, ids in lists.items() if ids]
+        return "; ".join(found) or ("cables" if self.has_edits else "")
 
     @property
     def undo_depth(self) -> int:
@@ -221,7 +235,7 @@ class Desk:
         return playing
 
     def _patches(self) -> list[Patch]:
-        given = (self.committed, self.candidate, self.queued, self.pending)
+        given = (self.committed, self.candidate, self.queued, self.pending, self._put_aside)
         return [patch for patch in given if patch is not None]
 
     def _plays(self, node: Node) -> bool:
@@ -255,7 +269,9 @@ class Desk:
             self._is_undo = False
 
     def begin_undo(self) -> Patch:
-        """Take the patch before the committed one; modules that still play keep their values."""
+        """Take the patch before the committed one; modules that still play keep their values. It is what edits change
+        from now on; what was pending is put aside, and comes back if the undo is refused before there are any.
+        """
         if not self._undo:
             raise PatchError(Fault("there is no patch before this one; nothing to undo"))
         with self.still():
@@ -271,7 +287,8 @@ class Desk:
             elif playing is not node:
                 patch.keep_values(id, playing.params)
         patch.validate(self.sample_rate_hz)
-        self.pending.next_handle = max(self.pending.next_handle, patch.next_handle)
+        self._put_aside = self.pending
+        self._set_pending(patch)
         self.candidate = patch
         self._is_undo, self._undone = True, self._undo[-1]
         return patch
@@ -299,7 +316,6 @@ class Desk:
         self._back = (before, list(self._undo))
         if self._is_undo:
             self._follow(self._undo.pop(), now)
-            self._set_pending(now)
         elif not before.is_built_like(now):
             self._undo = [*self._undo[-(MAX_UNDO - 1) :], before]
         self.committed = now
@@ -357,11 +373,15 @@ class Desk:
 
     def refuse(self) -> None:
         """The candidate came to nothing; the pending edits stay."""
+        aside, begun = self._put_aside, self.candidate
+        if aside is not None and begun is not None and self.pending.is_built_like(begun) and self.pending == begun:
+            aside.next_handle = max(aside.next_handle, self.pending.next_handle)
+            self.pending = aside
         self._end()
 
     def _end(self) -> None:
         with self.still():
-            self.candidate = None
+            self.candidate = self._put_aside = None
             self.is_switching = False
 
     def sequences(self, id: str) -> dict[str, Any]:
@@ -387,6 +407,14 @@ class Desk:
             "has_edits": self.has_edits,
             "undo_depth": self.undo_depth,
         }
+
+
+def _given(node: Node) -> tuple[str, Any, Any]:
+    return node.type, node.params, node.data
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_IDS_LISTED]) + (f" and {len(ids) - _IDS_LISTED} more" if len(ids) > _IDS_LISTED else "")
 
 
 def _matched_params(spec: ModuleSpec, params: str | None) -> list[str]:

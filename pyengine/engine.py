@@ -497,5 +497,9 @@ def _check(options: Options) -> None:
         faults.append(f"latency={shown(options.latency)} is neither 'shortest' nor 'asap' nor a number of ms")
     if options.standby not in ("hot", "cold"):
         faults.append(f"standby={options.standby!r} is neither 'hot' nor 'cold'")
+    if options.recordings.exists() and not options.recordings.is_dir():
+        faults.append(
+            f"recordings={shown(str(options.recordings))} is a file; give a folder, or one that is yet to be made"
+        )
     if faults:
         raise CommandError("; ".join(faults))

@@ -17,6 +17,7 @@ REFUSAL_REASONS = (
     "worker died",
     "no standby",
     "rolled back",
+    "edits pending",
 )
 _REFUSAL = re.compile(r"commit refused \(([a-z ]+)\): (.*)", re.DOTALL)
 

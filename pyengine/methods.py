@@ -72,9 +72,13 @@ class Methods:
         crossfade_ms: float | None = None,
         allow_silence: bool = False,
         timeout_ms: float | None = None,
+        discard: bool = False,
     ) -> dict[str, Any]:
-        """Commit the patch before this one; return the report. Takes and raises what `commit` does."""
-        return self._report(commands.Undo(crossfade_ms, allow_silence, timeout_ms))
+        """Commit the patch before this one; return the report. Takes and raises what `commit` does.
+
+        discard: throw pending edits away; without, it is refused while there are any.
+        """
+        return self._report(commands.Undo(crossfade_ms, allow_silence, timeout_ms, discard))
 
     def abort(self) -> None:
         """Throw the pending edits away, and a commit that is priming."""

@@ -10,6 +10,7 @@ from typing import Any
 from pyengine.errors import CommandError, Fault, PatchError, shown
 from pyengine.notes import parse_note
 from pyengine.patch import Op, Patch
+from pyengine.specs import of_127
 
 DEFAULT_VELOCITY = 0.8
 
@@ -22,7 +23,8 @@ def note_hz(note: float) -> float:
 def parse_velocity(value: object) -> float:
     """Return a velocity, 0..1. Raises CommandError."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:  # NaN too
-        raise CommandError(f"velocity {shown(value)} is outside 0..1; choose one inside (MIDI's are divided by 127)")
+        hint = of_127(value) or " (MIDI's are divided by 127)"
+        raise CommandError(f"velocity {shown(value)} is outside 0..1; choose one inside{hint}")
     return float(value)
 
 

@@ -7,6 +7,7 @@ the recording, never the sound.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -34,6 +35,7 @@ FORMATS = {  # (suffix, subtype asked for) -> libsndfile's format and subtype
 SUFFIXES = (".wav", ".flac")
 MAX_WAV_BYTES = 0xFFFFFFFF - 0x10000  # a WAV counts its bytes in 32 bits, its header included
 
+_ELSEWHERE = "name a folder that can be written with --recordings"
 POLL_S = 0.02  # the tap wakes nobody, so as to cost the callback nothing; its ring holds seconds
 CHUNK_FRAMES = 1 << 12
 STALLED_S = 0.1  # no callback for so long: none is under way
@@ -70,7 +72,15 @@ class _Take:
             "lost_frames": self.lost_frames,
             "peak": self.peak,
             "error": self.error,
+            "warnings": self.warnings(),
         }
+
+    def warnings(self) -> list[str]:
+        if self.peak <= 1.0:
+            return []
+        text = f"its peak of {self.peak:.2f} is {20 * math.log10(self.peak):.1f} dB beyond full scale"
+        then = "what plays it will cut that off" if self.is_float else "in this format that is cut off"
+        return [f"{text}; {then}: lower a gain, or put a limiter behind all that is heard"]
 
 
 _NOTHING: dict[str, Any] = {
@@ -83,6 +93,7 @@ _NOTHING: dict[str, Any] = {
     "lost_frames": 0,
     "peak": 0.0,
     "error": "",
+    "warnings": [],
 }
 
 
@@ -107,13 +118,13 @@ class Recorder:
     def start(self, name: str, subtype: str = "float") -> dict[str, Any]:
         """Record into folder/name from the next request of the device on; return the status.
 
-        name: ending in .wav or .flac, inside the folder, of no file that exists. subtype: 'float', 32 bit as
-        played, or '24'; FLAC is 24 bit either way. Raises RecordingError.
+        name: ending in .wav or .flac, or in neither for .wav, inside the folder, of no file that exists. subtype:
+        'float', 32 bit as played, or '24'; FLAC is 24 bit either way. Raises RecordingError.
         """
         if self._take:
             raise RecordingError(f"already recording {shown(self._take.name)}; stop that one first")
         self.join()
-        format, file_subtype = _format(name, subtype)
+        name, format, file_subtype = _format(name, subtype)
         path, relative = place_inside(self._folder, name)
         config = self._segment.config
         file, descriptor = _create(path, relative, format, file_subtype, config)
@@ -161,8 +172,8 @@ class Recorder:
         return RecordingError(f"not recording; {_ended(last)}" if last and last.error else "not recording")
 
     def status(self) -> dict[str, Any]:
-        """Return is_recording, name, path (both relative to the folder), frames, seconds, lost_frames, peak
-        and error of the present recording, or of the last one; and as `last` those of the last that ended.
+        """Return is_recording, name, path (both relative to the folder), frames, seconds, lost_frames, peak,
+        error and warnings of the present recording, or of the last one; and as `last` those of the last that ended.
         """
         with self._lock:
             take, last = self._take, self._last
@@ -263,15 +274,19 @@ def _to_24_bit(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
 # ---- files ---------------------------------------------------------------------------------------------
 
 
-def _format(name: str, subtype: str) -> tuple[str, str]:
+def _format(name: str, subtype: str) -> tuple[str, str, str]:
+    """Return the name with its suffix, and libsndfile's format and subtype."""
     if not isinstance(name, str) or not name:
         raise RecordingError(f"{shown(name)} is no file name; give one such as 'take1.wav'")
+    last = name.rpartition("/")[2]
+    if last and "." not in last:
+        name += SUFFIXES[0]
     suffix = Path(name).suffix.lower()
     if suffix not in SUFFIXES:
         raise RecordingError(f"file name {shown(name)} must end in {' or '.join(SUFFIXES)}")
     if subtype not in SUBTYPES:
         raise RecordingError(f"subtype {shown(subtype)} is none of {', '.join(SUBTYPES)}")
-    return FORMATS[suffix, subtype]
+    return name, *FORMATS[suffix, subtype]
 
 
 def place_inside(folder: Path, name: str) -> tuple[Path, str]:
@@ -316,16 +331,26 @@ def _create(path: Path, name: str, format: str, subtype: str, config: _native.Co
         raise RecordingError(f"a sound file cannot have the rate {config.sample_rate_hz} Hz; use a whole number")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = ", a file is in its place" if isinstance(error, (FileExistsError, NotADirectoryError)) else ""
+        text = f"its folder {shown(str(path.parent), 300)} cannot be made: {_text(error)}{what}"
+        raise RecordingError(f"cannot record into {shown(name)}: {text}; {_ELSEWHERE}") from error
+    try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise RecordingError(f"cannot record into {shown(name)}: {_text(error)}") from error
+        text = f"cannot record into {shown(name)} in {shown(str(path.parent), 300)}: {_text(error)}"
+        raise RecordingError(f"{text}; {_ELSEWHERE}") from error
+    spare = os.dup(descriptor)  # libsndfile closes the other one where it fails
     try:
         return soundfile.SoundFile(
             descriptor, "w", rate_hz, config.n_channels, subtype=subtype, format=format, closefd=True
         ), descriptor
     except Exception as error:
+        why = _text(_true_reason(spare, error))
         os.unlink(path)
-        raise RecordingError(f"cannot record into {shown(name)}: {_text(error)}") from error
+        raise RecordingError(f"cannot record into {shown(name)}: {why}; nothing is recorded") from error
+    finally:
+        os.close(spare)
 
 
 def _ended(take: _Take) -> str:

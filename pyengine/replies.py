@@ -50,7 +50,7 @@ COMMIT = (
     Field("prime_ms", "number", "of them, to prime it", "ms"),
     Field("warmup", "object", "what the warm-up measured", nested=WARMUP),
     Field("warmup_cut_short", "boolean", "its time-out had passed (`--on-prime-timeout swap`)"),
-    Field("warnings", "list", "settings that were passed over"),
+    Field("warnings", "list", "what is probably not meant, and settings that were passed over"),
     Field("carried", "list", "ids that kept their state"),
     Field("new", "list", "ids that are new"),
     Field("gone", "list", "ids that are gone"),
@@ -73,6 +73,7 @@ STOPPED = (
     Field("lost_frames", "integer", "that found no room on their way to the disk", "frames"),
     Field("peak", "number", "largest sample", "linear"),
     Field("error", "string", "what ended it early, or ''"),
+    Field("warnings", "list", "that its peak is beyond full scale, and what to do"),
 )
 RECORDING = (*STOPPED, Field("last", "object", "the same of the last one that ended, or null"))
 

@@ -14,7 +14,7 @@ from pyengine.errors import CommandError, shown
 from pyengine.messages import Value
 from pyengine.patch import parse_gate
 from pyengine.patterns import is_pattern
-from pyengine.specs import nearest_name, number_text
+from pyengine.specs import nearest_name, number_text, of_127
 
 _PART = re.compile(r"[^\x00-\x20#*,/?\[\]{}\x7f-\U0010ffff]+")
 _PATTERN = re.compile(r"[^\x00-\x20#/\x7f-\U0010ffff]+")
@@ -162,7 +162,8 @@ def _number(argument: Argument, arg: Value) -> float | int:
     high = math.inf if argument.max is None else argument.max
     if not low <= arg <= high or not math.isfinite(arg):  # NaN too
         unit = f" {argument.unit}" if argument.unit else ""
-        raise CommandError(f"{name}={number_text(arg)}{unit} is outside {allowed}; choose one inside")
+        hint = of_127(arg) if not unit and (low, high) == (0, 1) else ""
+        raise CommandError(f"{name}={number_text(arg)}{unit} is outside {allowed}; choose one inside{hint}")
     if argument.kind != "integer":
         return float(arg)
     if arg != int(arg):

@@ -12,7 +12,7 @@ from typing import Any
 from pyengine.errors import CommandError, Fault, PatchError, merged, shown
 from pyengine.notes import parse_note
 from pyengine.patch import Node, Patch
-from pyengine.specs import ParamSpec, nearest_name, unknown_name
+from pyengine.specs import ParamSpec, nearest_name, of_127, unknown_name
 
 MAX_STEPS, MAX_VALUES, MAX_CHORD, MAX_LANES, MAX_TARGETS = 1024, 1024, 8, 16, 16
 _MAX_TEXT = 8192
@@ -91,7 +91,9 @@ def parse_velocities(text: str) -> list[float]:
     for at, word in _words("velocities", text):
         value = _number(word)
         if not 0 <= value <= 1:  # NaN too
-            raise CommandError(f"velocities, word {at}: {shown(word)} is no velocity; give a number, 0..1")
+            raise CommandError(
+                f"velocities, word {at}: {shown(word)} is no velocity; give a number, 0..1{of_127(value)}"
+            )
         found.append(value)
     return found
 

@@ -6,6 +6,7 @@ then; a thread of the log's own writes them. A slow or full disk ends the log, n
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import struct
@@ -193,8 +194,16 @@ class SessionLog:
         except OSError as error:
             raise SessionError(f"cannot log the session into {shown(name)}: {error.strerror or error}") from error
         log = _Log(name, path, os.fdopen(descriptor, "wb"), lost_events=self._segment.counter("events_lost"))
-        config = self._segment.config
-        self._push(log, lambda: session_file.head_entry(config, pyengine.__version__))
+        try:  # a disk that is full already is told at once
+            log.n_bytes = log.file.write(
+                session_file.encode(session_file.head_entry(self._segment.config, pyengine.__version__))
+            )
+            log.file.flush()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                log.file.close()  # which tries to write once more
+            path.unlink(missing_ok=True)
+            raise SessionError(f"cannot log the session into {shown(name)}: {_text(error)}") from error
         self._log, self._written_s = log, 0.0
         self._thread = threading.Thread(target=self._run, args=(log,), name="pe-session", daemon=True)
         self._thread.start()

@@ -27,6 +27,7 @@ _MANY_NAMES = 300  # above this the search for the nearest name is narrowed firs
 _NAMES_LISTED = 32  # all module types
 _NAMES_SCANNED, _NAMES_ALIKE = 4096, 100  # then: so many are looked at, and so many of them compared
 _NYQUIST_MARGIN_HZ = 10.0
+_MAX_FACTOR = 16.0  # a parameter without a unit, 0 to at most this, is a factor or a share: 1 is the whole
 _SIDES = ("left", "right")
 _GATE_WORDS = {"on": 1, "true": 1, "off": 0, "false": 0}
 
@@ -75,6 +76,17 @@ def number_text(value: float) -> str:
     """Return a number as a person would write it, without losing digits that matter."""
     text = f"{value:g}"
     return text if float(text) == value and "e" not in text else repr(value).removesuffix(".0")
+
+
+def of_127(value: object) -> str:
+    """Return what a number is that was meant as one of MIDI's 127, or of a hundred, where the whole is 1; else ''."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return ""
+    number = float(value)
+    if not 2 <= number <= 127 or not number.is_integer():  # NaN too
+        return ""
+    percent = f", {number:g} % is {number_text(number / 100)}" if number <= 100 else ""
+    return f" ({number:g} of MIDI's 127 is {number_text(round(number / 127, 3))}{percent})"
 
 
 def parse_gate(value: object, *, node: str = "", name: str = "gate") -> int:
@@ -165,6 +177,8 @@ class ParamSpec:
             advice += f" ({number_text(value)} s are {number_text(1000 * value)} ms)"
         if value > high and self.max_is_nyquist:
             advice += " or raise the sample rate"
+        if value > high and not self.unit and low == 0 and high <= _MAX_FACTOR and not self.is_integer:
+            advice += of_127(value)
         given = f"{self.name}={number_text(value)}{self._unit()}"
         text = f"{given} is outside {self.range_text(sample_rate_hz)}; {advice}"
         raise self._fault(text, node, low if value < low else high)

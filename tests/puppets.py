@@ -645,7 +645,7 @@ class Puppets:
         return answers
 
     def undo(self) -> list[Any]:
-        return self.commit(command=Undo(allow_silence=True))
+        return self.commit(command=Undo(allow_silence=True, discard=True))
 
     def abort(self) -> None:
         self.commits.abort()

@@ -109,6 +109,7 @@ def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:
         (["--lead", "9"], "lead_blocks=9 is outside 1..8"),
         (["--rate", "10"], "sample_rate=10 is outside 1000..768000"),
         (["--crossfade", "-1"], "crossfade_ms=-1 is outside 0..1000"),
+        (["--recordings", __file__], "test_cli.py' is a file; give a folder"),
     ],
 )
 def test_an_option_outside_its_range_is_refused_by_name(

@@ -48,6 +48,32 @@ def test_settings_and_gates_are_what_events_are(file: Path, tmp_path: Path) -> N
     assert not sound[:4800].any() and sound[4900:9000].any()
 
 
+def test_a_render_is_brought_to_a_loudness_by_one_factor(file: Path, tmp_path: Path) -> None:
+    for lufs in (-14.0, -40.0):
+        facts = answer("render", file, "-o", tmp_path / "a.wav", "--seconds", "2", "--lufs", str(lufs))
+        sound, _ = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)
+        figures = package.describe(sound, 48000).loudness
+        assert figures["integrated_lufs"] == pytest.approx(lufs, abs=0.02) and facts["lufs"] == lufs
+        gain = np.float32(10 ** (facts["gain_db"] / 20))
+        assert np.array_equal(sound, package.render(load_patch(file), 2.0) * gain)
+        assert facts["peak"] == float(np.abs(sound).max())
+
+
+def test_a_loudness_that_cannot_be_reached_is_told(file: Path, tmp_path: Path) -> None:
+    words = ["render", file, "-o", tmp_path / "a.wav"]
+    loud = pyengine(*words, "--lufs", "0", "--gate", "env1@0-0.3")
+    assert loud.returncode == 0 and "beyond full scale; give a lower --lufs, or the patch a limiter" in loud.stderr
+    assert "0 LUFS by a gain of +" in loud.stdout
+    for more, said, code in (
+        (["--lufs", "-14", "--seconds", "0.2"], "loudness needs 0.4 s of sound", 2),
+        (["--lufs", "-14", "--gate", "env1@9"], "quieter than -70 LUFS throughout", 2),
+        (["--lufs", "3"], "--lufs 3 is outside -70..0", 2),
+        (["--lufs", "nan"], "is outside -70..0", 2),
+    ):
+        done = pyengine(*words, *more)
+        assert done.returncode == code and said in done.stderr, done
+
+
 VOICES = """\
 version = 1
 nodes = [

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from shell import answer, pyengine
+from waiting import wait_until
 
-from pyengine import Engine
+from pyengine import Engine, recording
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,15 @@ def test_status_tells_what_plays(port: str) -> None:
     text = pyengine("status", "--port", port).stdout
     assert "2 nodes" in text and "active" in text and "real-time clock" in text
     assert answer("status", "--port", port)["osc"]["port"] == int(port)
+
+
+def test_status_tells_why_a_recording_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "MAX_WAV_BYTES", 80_000)
+    with Engine("none", osc_port=0, recordings=tmp_path) as engine:
+        engine.record_start("a")
+        wait_until(lambda: not engine.record_status()["is_recording"])
+        text = pyengine("status", "--port", str(engine.osc_port)).stdout
+    assert "no; a.wav ended early: a WAV file holds no more than 4 GB" in text
 
 
 def test_status_watched_prints_a_line_each_time(port: str) -> None:

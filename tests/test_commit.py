@@ -12,7 +12,7 @@ from live import Live, assert_same, chain, rms, second_difference, stereo, tone
 from waiting import wait_until
 
 from pyengine import CommitRefused, Patch
-from pyengine.commands import Abort, Command, Commit, Connect, Create, SetParam
+from pyengine.commands import Abort, Command, Commit, Connect, Create, SetParam, Undo
 
 SLOW_US = 100_000.0  # a block of test_slow: the 8 blocks of a warm-up take most of a second
 
@@ -277,6 +277,37 @@ def test_undo_goes_back_twice_and_then_says_that_there_is_nothing_left(live: Liv
     assert live.client.undo(allow_silence=True)["gone"] == ["osc1"]
     with pytest.raises(CommitRefused, match="nothing to undo"):
         live.client.undo()
+
+
+def test_undo_loses_no_edits_of_a_refused_commit_unless_it_is_told_to(live: Live) -> None:
+    first = play_tone(live)
+    live.client.create("osc2", "simple_sine")
+    live.client.set("osc2", "gain", 0.0)
+    live.client.delete("osc1")
+    with pytest.raises(CommitRefused, match="silent"):
+        live.commit()
+    said = r"\(new: osc2; gone: osc1\); commit that, .*/patch/abort.* discard 1"
+    with pytest.raises(CommitRefused, match=said) as caught:
+        live.client.undo(allow_silence=True)
+    assert caught.value.reason == "edits pending" and live.status()["commits_refused"]["edits pending"] == 1
+    assert [node["id"] for node in live.client.dump()["pending"]["nodes"]] == ["osc2"]
+    assert_undisturbed(live, first)
+    assert live.client.undo(allow_silence=True, discard=True)["gone"] == ["osc1"]
+    assert not live.status()["has_pending_edits"]
+
+
+def test_an_edit_sent_right_behind_an_undo_is_kept(live: Live) -> None:
+    play_tone(live)
+    live.client.create("env1", "adsr")
+    live.client.connect("osc1", "env1")
+    live.commit()
+    futures = live.engine.submit_bundle([Undo(), Create("filt1", "svf"), Connect("osc1", "filt1")])
+    for future in reversed(futures):
+        future.result(10)
+    dump = live.client.dump()
+    assert [node["id"] for node in dump["committed"]["nodes"]] == ["osc1"]
+    assert [node["id"] for node in dump["pending"]["nodes"]] == ["osc1", "filt1"] and dump["has_edits"]
+    assert live.commit()["new"] == ["filt1"]
 
 
 def test_undo_leaves_the_phase_of_what_goes_on_unbroken(live: Live) -> None:

@@ -262,6 +262,63 @@ def test_a_refused_undo_can_be_tried_again() -> None:
     assert desk.undo_depth == 2 and list(desk.begin_undo().nodes) == ["osc1"]
 
 
+def test_edits_right_behind_an_undo_change_what_it_brings_back_and_are_kept() -> None:
+    for is_heard in (True, False):
+        desk = desk_with("osc1")
+        desk.edit(Create("osc2", "simple_sine"))
+        commit(desk)
+        desk.begin_undo()
+        desk.edit(Create("env1", "adsr"))
+        desk.accept() if is_heard else desk.refuse()
+        assert list(desk.pending.nodes) == ["osc1", "env1"] and desk.has_edits
+        assert desk.undo_depth == 2 - is_heard
+
+
+def test_a_refused_undo_brings_back_what_it_was_to_discard_with_what_was_set_meanwhile() -> None:
+    desk = desk_with("osc1")
+    desk.edit(Create("osc2", "simple_sine"))
+    commit(desk)
+    desk.edit(Create("env1", "adsr"))
+    desk.begin_undo()
+    assert list(desk.pending.nodes) == ["osc1"]
+    desk.set("osc1", "freq", 330)
+    desk.set("env1", "attack", 20)
+    desk.refuse()
+    assert list(desk.pending.nodes) == ["osc1", "osc2", "env1"] and list(desk.committed.nodes) == ["osc1", "osc2"]
+    assert params(desk.pending, "osc1") == {"freq": 330} and params(desk.pending, "env1") == {"attack": 20}
+    old = desk.pending.nodes["env1"].handle
+    desk.edit(Create("env2", "adsr"))
+    assert desk.pending.nodes["env2"].handle > old
+
+
+def test_an_abort_while_an_undo_is_on_its_way_leaves_no_edits() -> None:
+    desk = desk_with("osc1")
+    desk.edit(Create("osc2", "simple_sine"))
+    commit(desk)
+    desk.edit(Create("env1", "adsr"))
+    desk.begin_undo()
+    desk.edit(Abort())
+    desk.refuse()
+    assert list(desk.pending.nodes) == ["osc1", "osc2"] and not desk.has_edits
+
+
+def test_what_is_pending_is_told_in_words() -> None:
+    desk = desk_with("osc1", "osc2")
+    assert desk.edits_text() == ""
+    desk.edit(Connect("osc1", "osc2.freq"))
+    assert desk.edits_text() == "cables"
+    desk.edit(Delete("osc2"))
+    desk.edit(Delete("osc1"))
+    desk.edit(Create("osc1", "osc"))
+    for n in range(10):
+        desk.edit(Create(f"x{n}", "adsr"))
+    said = "new: x0, x1, x2, x3, x4, x5, x6, x7 and 2 more; gone: osc2; changed: osc1"
+    assert desk.edits_text() == said
+    desk.edit(Abort())
+    desk.set("osc1", "freq", 200)
+    assert desk.edits_text() == "" and not desk.has_edits
+
+
 def test_a_commit_that_changes_no_structure_is_no_step_of_undo_and_the_stack_has_an_end() -> None:
     desk = desk_with("osc1")
     commit(desk)

@@ -30,6 +30,7 @@ MODULES = [
     "cycles",
     "patch_reader",
     "patch",
+    "hints",
     "sequence",
     "polyphony",
     "cues",
@@ -273,6 +274,14 @@ def test_what_an_engine_starts_with_loads_no_numpy_and_no_audio_library(module: 
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_package_is_found_beside_a_folder_of_its_name(tmp_path: Path) -> None:
+    """As where a clone lies: the folder of that name is not the package."""
+    (tmp_path / "pyengine").mkdir()
+    command = [sys.executable, "-c", "import pyengine; print(pyengine.Patch.__name__)"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("Patch\n", "")
 
 
 def test_a_render_loads_only_what_it_needs() -> None:

@@ -102,6 +102,11 @@ def askers() -> Iterator[tuple[Engine, Client]]:
         (lambda one: one.note_on("poly", "H4"), "no note"),
         (lambda one: one.note_on("poly", 128), "outside 0..127"),
         (lambda one: one.note_on("poly", 60, 1.5), "outside 0..1"),
+        (lambda one: one.note_on("poly", 60, 100), "100 of MIDI's 127 is 0.787"),
+        (
+            lambda one: one.sequence("seq1", velocities="1 64"),
+            r"word 2: '64' is no .* 0\.\.1 \(64 of MIDI's 127 is 0\.504",
+        ),
         (lambda one: one.note_on("gain1", 60), "plays no notes"),
         (lambda one: one.note_off("pol", 60), "unknown module id 'pol'"),
         (lambda one: one.voices("poly", 65), "1..64"),

@@ -113,7 +113,7 @@ def test_every_address_of_the_table_is_answered_to_its_sender_and_to_nobody_else
         ("/patch/abort",),
         ("/patch/clear",),
         ("/patch/dump",),
-        ("/patch/undo", "allow_silence", 1),
+        ("/patch/undo", "allow_silence", 1, "discard", 1),
         ("/record/status",),
         ("/record/stop",),
         ("/record/start", "by-osc.wav", "24"),

@@ -303,13 +303,19 @@ class Sessions(RuleBasedStateMachine):
         sheet = self.desk.begin()
         self.settle(command, sheet, lambda: self._ask(command, through_engine))
 
-    @rule(allow_silence=st.booleans(), through_engine=st.booleans())
-    def undo(self, allow_silence: bool, through_engine: bool) -> None:
-        command = Undo(allow_silence=allow_silence)
+    @rule(allow_silence=st.booleans(), discard=st.booleans(), through_engine=st.booleans())
+    def undo(self, allow_silence: bool, discard: bool, through_engine: bool) -> None:
+        command = Undo(allow_silence=allow_silence, discard=discard)
         self._tell(command)
         if not self.desk.undo and not self.is_unclear:
             with pytest.raises(CommitRefused, match="nothing to undo"):
                 self._ask(command, through_engine)
+            return
+        if self.desk.dump()["has_edits"] and not discard and not self.is_unclear:
+            with pytest.raises(CommitRefused) as caught:
+                self._ask(command, through_engine)
+            self._see_rollback()
+            assert self.is_unclear or caught.value.reason in {"edits pending", *BUSY}
             return
         sheet = self.desk.begin_undo() if self.desk.undo else self.desk.begin()
         self.settle(command, sheet, lambda: self._ask(command, through_engine))

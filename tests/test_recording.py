@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import resource
 import subprocess
 import sys
@@ -194,6 +195,7 @@ def test_the_status_tells_of_the_present_and_of_the_last_recording(rig: Rig, rec
         "lost_frames": 0,
         "peak": 0.0,
         "error": "",
+        "warnings": [],
     }
     assert recorder.start("one.wav")["is_recording"]
     rig.advance(4800)
@@ -282,7 +284,8 @@ def test_close_ends_the_recording_and_does_no_harm_twice(rig: Rig, recorder: Rec
         ("", "is no file name"),
         (None, "is no file name"),
         (7, "is no file name"),
-        ("take1", r"must end in \.wav or \.flac"),
+        ("take.1", r"must end in \.wav or \.flac"),
+        ("sets/", r"must end in \.wav or \.flac"),
         ("take1.mp3", r"must end in \.wav or \.flac"),
         (".wav", r"must end in \.wav or \.flac"),
         (".", "must end in"),
@@ -326,6 +329,16 @@ def test_a_bad_name_is_refused_and_leaves_nothing(
     assert not recorder.status()["is_recording"]
 
 
+@pytest.mark.parametrize("name", ["take1", "sets/take1", "sets.old/take 1"])
+def test_a_name_without_an_ending_is_one_of_a_wav(name: str, rig: Rig, recorder: Recorder, folder: Path) -> None:
+    assert recorder.start(name)["name"] == f"{name}.wav"
+    rig.output.process(64)
+    stopped(recorder)
+    assert soundfile.info(folder / f"{name}.wav").format == "WAV"
+    with pytest.raises(RecordingError, match=rf"'{name}\.wav' exists already; '{name}-2\.wav' is free"):
+        recorder.start(name)
+
+
 def test_a_link_that_stays_inside_is_fine(rig: Rig, recorder: Recorder, folder: Path) -> None:
     (folder / "monday").mkdir(parents=True)
     (folder / "today").symlink_to(folder / "monday")
@@ -353,6 +366,10 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(rig: Rig, tmp_path: Path)
     recorder = Recorder(rig.segment, rig.output, tmp_path / "file" / "recordings")
     with pytest.raises(RecordingError, match=r"'a\.wav'.*Not a directory"):
         recorder.start("a.wav")
+    for folder, why in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "deeper", "Not a directory")):
+        said = f"its folder '{folder}' cannot be made: {why}, a file is in its place; name a folder that can be written"
+        with pytest.raises(RecordingError, match=re.escape(said)):
+            Recorder(rig.segment, rig.output, folder).start("a.wav")
 
 
 @pytest.mark.parametrize("text", ["raise OSError('sndfile library not found')", "import nix_da"])
@@ -444,6 +461,37 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(
     assert stopped(recorder)["frames"] == 100
     recorder.close()
     os.unlink(folder / "next.wav")
+
+
+def test_a_disk_that_is_full_already_is_told_and_leaves_nothing(rig: Rig, recorder: Recorder, folder: Path) -> None:
+    with small_disk(folder):
+        with contextlib.suppress(OSError), open(folder / "all.bin", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(RecordingError, match=r"cannot record into 'a\.wav': No space left on device; nothing"):
+            recorder.start("a.wav")
+        assert [path.name for path in folder.iterdir()] == ["all.bin"] and len(os.listdir("/proc/self/fd")) == before
+        os.unlink(folder / "all.bin")
+        recorder.start("a.wav")
+        stopped(recorder)
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "said"), [("a", "float", "what plays it will"), ("a.flac", "24", "is cut off")]
+)
+def test_a_peak_beyond_full_scale_is_told_with_what_to_do(
+    name: str, subtype: str, said: str, rig: Rig, recorder: Recorder
+) -> None:
+    rig.commit(tone())
+    recorder.start("soft")
+    rig.advance(4800)
+    assert stopped(recorder)["warnings"] == []
+    rig.commit(Patch(next_handle=50).create("loud", "simple_sine").set("loud", "gain", 2.0))
+    recorder.start(name, subtype)
+    rig.advance(4800)
+    (warning,) = stopped(recorder)["warnings"]
+    assert "its peak of 2.00 is 6.0 dB beyond full scale" in warning and said in warning and "limiter" in warning
 
 
 def test_a_stop_just_when_the_disk_is_full_is_answered(

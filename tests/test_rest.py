@@ -48,6 +48,12 @@ def rest(rig: Rig) -> None:
     rig._until(lambda: all(rig.segment.slot_rests(slot) for slot in rig.rendering))
 
 
+def rest_of_a_chain(rig: Rig) -> None:
+    rig.commit(quiet_chain())
+    rig.send(set_gate(0))
+    rest(rig)
+
+
 def awake(rig: Rig) -> None:
     """Go on until somebody renders again."""
     rig._until(lambda: not any(rig.segment.slot_rests(slot) for slot in rig.rendering))
@@ -109,9 +115,7 @@ def test_what_ends_a_rest_is_heard_to_the_sample(block_frames: int, lead: int, r
 
 def test_blocks_of_a_rest_are_neither_rendered_nor_published() -> None:
     with Rig(may_rest=True) as rig:
-        rig.commit(quiet_chain())
-        rig.send(set_gate(0))
-        rest(rig)
+        rest_of_a_chain(rig)
         rig.advance(64 * 4)  # what was rendered ahead
         before, play = rig.counters(), rig.segment.play_block
         assert not rig.segment.has_block(play)
@@ -155,9 +159,7 @@ def test_a_death_in_a_rest_is_not_heard(victims: tuple[str, ...]) -> None:
 
 def test_a_stamped_setting_that_nobody_is_there_to_render_is_missing_and_not_passed_over() -> None:
     with Rig(may_rest=True) as rig:
-        rig.commit(quiet_chain())
-        rig.send(set_gate(0))
-        rest(rig)
+        rest_of_a_chain(rig)
         for slot in range(2):
             rig.stop(slot)
         at = (rig.segment.play_block + 10) * 64
@@ -233,9 +235,7 @@ def test_a_clock_that_is_stopped_in_a_rest_leaves_the_present_to_the_next_one() 
 
 def test_a_time_that_has_passed_is_put_where_somebody_renders_again() -> None:
     with Rig(may_rest=True) as rig:
-        rig.commit(quiet_chain())
-        rig.send(set_gate(0))
-        rest(rig)
+        rest_of_a_chain(rig)
         rig.advance(64 * 40)
         inbox = Inbox(rig.segment, rig.output)
         play = rig.segment.play_block
@@ -249,9 +249,7 @@ def test_a_time_that_has_passed_is_put_where_somebody_renders_again() -> None:
 def test_more_records_than_a_block_takes_end_a_rest_without_a_gap() -> None:
     """The callback looks as far as a decision can reach, however much comes before it looks."""
     with Rig(may_rest=True) as rig:
-        rig.commit(quiet_chain())
-        rig.send(set_gate(0))
-        rest(rig)
+        rest_of_a_chain(rig)
         for slot in range(2):
             rig.stop(slot)  # nobody wakes: the callback is alone with them
         for _ in range(3):
@@ -324,9 +322,7 @@ def test_who_is_late_while_another_stands_for_silence_takes_nothing_into_the_due
     for i in range(4000):
         many = many.create(f"osc{i}", "simple_sine")
     with Rig(may_rest=True) as rig:
-        rig.commit(quiet_chain())
-        rig.send(set_gate(0))
-        rest(rig)
+        rest_of_a_chain(rig)
         rig.switch(many)
         slot = rig.segment.active_slot
         rig._until(lambda: rig.segment.slot_rests(1 - slot))
@@ -343,9 +339,7 @@ def test_who_is_late_while_another_stands_for_silence_takes_nothing_into_the_due
 def test_more_records_than_a_schedule_holds_are_not_passed_over() -> None:
     """Those beyond take effect in the block that takes them, and that block is not silent."""
     with Rig(may_rest=True) as rig:
-        rig.commit(quiet_chain())
-        rig.send(set_gate(0))
-        rest(rig)
+        rest_of_a_chain(rig)
         rig.advance(64 * 4)  # what was rendered ahead
         for slot in range(2):
             rig.stop(slot)

@@ -553,6 +553,23 @@ def test_a_full_disk_ends_the_log_and_neither_sound_nor_engine(
     assert first > 0
 
 
+def test_a_disk_that_is_full_already_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    with Live(tmp_path, is_recorded=False) as live:
+        build(live, tone())
+        before = sorted(tmp_path.iterdir())
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            with pytest.raises(SessionError, match=r"cannot log the session into 'b\.session': File too large"):
+                live.client.session_start("b")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert sorted(tmp_path.iterdir()) == before and not live.client.session_status()["is_logging"]
+        live.engine.run_free()
+        live.client.session_start("b")
+        assert live.client.session_stop()["error"] == ""
+
+
 def test_what_a_full_disk_left_is_replayed_up_to_there(tmp_path: Path) -> None:
     path = tmp_path / "a.session"
     with Live(tmp_path, is_recorded=False, session=path) as live, small_files():

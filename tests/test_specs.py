@@ -136,6 +136,10 @@ def test_an_unknown_type_is_told_all_that_there_are() -> None:
         ("osc", "freq", "A2", "give a number, 0..23990 Hz (Nyquist - 10 at 48000 Hz); the note A2 is 110.00 Hz"),
         ("osc", "freq", "500hz", "freq='500hz' is not a number; give a number, 0..23990 Hz"),
         ("reverb", "decay", 4, "decay=4 ms is outside 100..60000 ms; raise it (4 s are 4000 ms)"),
+        ("kick", "velocity", 100, r"lower it (100 of MIDI's 127 is 0.787, 100 % is 1)"),
+        ("mixer", "level1", 127, r"lower it (127 of MIDI's 127 is 1)"),
+        ("seq", "accent", 50.5, "accent=50.5 is outside 0..4; lower it"),
+        ("biquad_filter", "q", 64, "q=64 is outside 0.1..20; lower it"),
         ("reverb", "decay", 4e9, "decay=4000000000 ms is outside 100..60000 ms; lower it"),
     ],
 )

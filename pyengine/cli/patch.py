@@ -19,10 +19,12 @@ from pyengine.cli.shared import (
     print_error,
     print_result,
     print_warning,
+    print_warnings,
     running_engine,
     terminal_columns,
 )
 from pyengine.errors import EngineError, NoReplyError
+from pyengine.hints import hints
 from pyengine.patch import Patch
 from pyengine.patch_file import FORMATS, as_text, format_of, guessed_format, load_patch, patch_of, save_patch, text_of
 
@@ -127,8 +129,12 @@ def check(arguments: argparse.Namespace) -> int:
     """Say that a file is a patch. Raises PatchError with all that is wrong."""
     patch = _read(arguments)
     nodes, cables = len(patch.nodes), patch.n_cables
+    warnings = hints(patch)
     facts = {"file": arguments.file, "nodes": nodes, "cables": cables, "sample_rate": arguments.rate}
-    print_result(arguments, facts, f"{arguments.file}: {nodes} nodes, {cables} cables, nothing wrong")
+    print_result(
+        arguments, facts | {"warnings": warnings}, f"{arguments.file}: {nodes} nodes, {cables} cables, nothing wrong"
+    )
+    print_warnings(arguments, warnings)
     return EXIT_OK
 
 
@@ -205,6 +211,7 @@ def _load(arguments: argparse.Namespace, client: Client) -> None:
         f"{len(report['new'])} new modules, {len(report['carried'])} stay, {len(report['gone'])} gone; "
         f"{report['total_ms']:.1f} ms",
     )
+    print_warnings(arguments, report["warnings"])
 
 
 def _stamp(file: str) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pyengine.cli.shared import EXIT_OK, UsageError, add_command, check_rate, print_result, print_warning
 from pyengine.errors import EngineError
+from pyengine.hints import hints
 from pyengine.patch import Op, Patch
 from pyengine.patch_file import load_patch
 from pyengine.playing import note_off, note_on
@@ -21,13 +22,15 @@ EXAMPLES = """
 pyengine render bells.toml -o bells.wav --seconds 5
 pyengine render bass.toml -o bass.wav --set saw.freq=55 --set filter.q=6@1.5
 pyengine render pad.toml -o pad.wav --note pad=C4@0-2 --note pad=Eb4@0-2 --note pad=G4@0.5-2
+pyengine render examples/pieces/night_train.toml -o night_train.wav --seconds 36 --lufs -14
 pyengine render bass.toml -o bass.flac --gate amp@0.0-0.5 --gate amp@1.0-1.5 --json
 """
 ABOUT = """--set ID.PARAM=VALUE sets a parameter from the start, --set ID.PARAM=VALUE@S at S seconds. --gate ID@FROM-TO
 opens a gate at FROM and closes it at TO, in seconds; it is closed before. --gate ID@FROM leaves it open. --note
 ID=NOTE@FROM-TO plays a note, C4 or 60, on voices or on a module with a gate, which is closed before; C4:0.5 is
 less hard (0 to 1). All may be given again and again. The result does not depend on
---block, bit for bit. WAV is written as floats, FLAC in 24 bits."""
+--block, bit for bit. --lufs makes all of it louder or softer by one factor, until its integrated loudness (ITU-R
+BS.1770-4) is that. WAV is written as floats, FLAC in 24 bits."""
 _SET = re.compile(r"([^=@]+)\.([^.=@]+)=([^=@]+)(?:@([^=@]+))?")
 _GATE = re.compile(r"([^@]+)@([0-9.eE]+)(?:-([0-9.eE]+))?")
 _NOTE = re.compile(r"([^=@]+)=([^=@:]+)(?::([0-9.eE]+))?@([0-9.eE]+)(?:-([0-9.eE]+))?")
@@ -44,6 +47,7 @@ def add(commands: Any) -> None:
     one.add_argument("--set", action="append", default=[], metavar="ID.PARAM=VALUE[@S]", help="set a parameter")
     one.add_argument("--gate", action="append", default=[], metavar="ID@FROM[-TO]", help="open and close a gate")
     one.add_argument("--note", action="append", default=[], metavar="ID=NOTE[:VELOCITY]@FROM[-TO]", help="play a note")
+    one.add_argument("--lufs", type=float, metavar="LUFS", help="bring it to this loudness, such as -14 (as it is)")
     one.add_argument("--rate", type=float, default=48000, metavar="HZ", help="sample rate (48000)")
     one.add_argument("--channels", type=int, metavar="N", help="1 to 8 (what render() takes by itself)")
     one.add_argument("--block", type=int, default=64, metavar="FRAMES", help="frames rendered at once (64)")
@@ -59,6 +63,8 @@ def render(arguments: argparse.Namespace) -> int:
     from pyengine import offline
 
     check_rate(arguments)
+    if arguments.lufs is not None and not -70.0 < arguments.lufs <= 0.0:  # NaN too
+        raise UsageError(f"--lufs {arguments.lufs:g} is outside -70..0; -14 is what streaming services play at")
     kind, subtype = _format(arguments.output)
     if not float(arguments.rate).is_integer():
         raise UsageError(f"--rate {arguments.rate:g} is not a whole number, and a sound file has no other")
@@ -77,6 +83,13 @@ def render(arguments: argparse.Namespace) -> int:
         progress=None if arguments.json or not sys.stderr.isatty() else _bar(arguments.rate),
     )
     took_s = time.perf_counter() - start_s
+    gain_db = 0.0
+    if arguments.lufs is not None:
+        from pyengine.ears.loudness import brought_to
+
+        sound, gain_db = brought_to(sound, arguments.rate, arguments.lufs)
+    for text in hints(patch):
+        print_warning(text)
     try:
         soundfile.write(arguments.output, sound, int(arguments.rate), subtype=subtype, format=kind)
     except (OSError, soundfile.LibsndfileError) as error:
@@ -96,13 +109,18 @@ def render(arguments: argparse.Namespace) -> int:
         "rms": rms,
         "rms_db": _db(rms),
         "clipped_samples": clipped,
+        "lufs": arguments.lufs,
+        "gain_db": gain_db,
         "took_s": took_s,
     }
     if peak == 0.0:
         print_warning("it is silent; is a gate closed, or is a module that sounds not connected?")
     if clipped:
-        print_warning(f"{clipped} samples are beyond full scale; lower a gain" + _cut_off(subtype))
+        how = "lower a gain" if arguments.lufs is None else "give a lower --lufs, or the patch a limiter"
+        print_warning(f"{clipped} samples are beyond full scale; {how}{_cut_off(subtype)}")
     level = "silent" if peak == 0.0 else f"peak {_db(peak):.1f} dB, RMS {_db(rms):.1f} dB"
+    if arguments.lufs is not None:
+        level += f", {arguments.lufs:g} LUFS by a gain of {gain_db:+.1f} dB"
     print_result(
         arguments,
         facts,

@@ -18,6 +18,7 @@ from pyengine.cli.shared import (
     complete,
     print_error,
     print_result,
+    print_warnings,
     running_engine,
 )
 from pyengine.errors import EngineError
@@ -94,6 +95,8 @@ def _send_one(arguments: argparse.Namespace, client: Any, words: Sequence[str], 
         {"done": reply.address, "reply": said[0] if len(said) == 1 else said},
         " ".join(["done", reply.address, *shown]),
     )
+    if isinstance(said[0] if said else None, dict):
+        print_warnings(arguments, said[0].get("warnings", ()))
 
 
 def _data(arg: Any) -> Any:

@@ -6,7 +6,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -160,6 +160,12 @@ def print_line(text: str) -> None:
 def print_result(arguments: argparse.Namespace, data: Mapping[str, Any], text: str) -> None:
     """Print what a command found: data as one JSON object with --json, else the text."""
     print(json.dumps(data) if arguments.json else text, flush=True)
+
+
+def print_warnings(arguments: argparse.Namespace, texts: Iterable[str]) -> None:
+    """Print what the result has as its `warnings`; with --json it is read there."""
+    for text in () if arguments.json else texts:
+        print_warning(text)
 
 
 def print_warning(text: str) -> None:

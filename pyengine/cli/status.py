@@ -87,7 +87,8 @@ def _line(found: Mapping[str, Any]) -> str:
 
 
 def _page(found: Mapping[str, Any]) -> str:
-    counters, osc, recording = found["counters"], found.get("osc", {}), found["recording"]
+    counters, osc = found["counters"], found.get("osc", {})
+    recording, session = found["recording"], found["session"]
     n_frames = counters["frames_requested"]
     refused = ", ".join(f"{count} {reason}" for reason, count in found["commits_refused"].items() if count)
     edits = "edits pending" if found["has_pending_edits"] else "no edits pending"
@@ -109,9 +110,16 @@ def _page(found: Mapping[str, Any]) -> str:
             f"{counters['worst_callback_ns'] / 1e3:.0f} us of {1e6 * found['block_frames'] / found['sample_rate']:.0f}",
         ),
         ("deaths", f"{found['worker_deaths']} of workers, {found['rollbacks']} commits rolled back"),
-        ("recording", f"{recording['path']}, {recording['seconds']:.1f} s" if recording["is_recording"] else "no"),
-        ("session log", found["session"]["path"] if found["session"]["is_logging"] else "no"),
+        (
+            "recording",
+            f"{recording['path']}, {recording['seconds']:.1f} s" if recording["is_recording"] else _ended(recording),
+        ),
+        ("session log", session["path"] if session["is_logging"] else _ended(session)),
     ]
     if osc:
         rows.append(("OSC", f"{osc['host']}:{osc['port']}, {osc['requests']} requests, {osc['refused']} refused"))
     return "\n".join(f"{name:<12} {text}" for name, text in rows)
+
+
+def _ended(found: Mapping[str, Any]) -> str:
+    return f"no; {found['path']} ended early: {found['error']}" if found["error"] else "no"

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pyengine.ears.sound import Mono, Sound
+from pyengine.ears.sound import Frames, Mono, Sound, as_sound
+from pyengine.errors import CommandError
 
 HOP_S = 0.1
 MOMENTARY_HOPS, SHORT_TERM_HOPS = 4, 30  # 400 ms and 3 s
@@ -16,6 +17,7 @@ SILENCE_LUFS = -70.0
 MIN_RATE_HZ = 4000.0  # below, the weighting's shelf would lie beyond Nyquist
 TAIL_S = 0.2  # after which the weighting's response is below -400 dB: its poles lie at 38 Hz
 CHUNK_FRAMES = 1 << 18
+_MOST_TRIES, _CLOSE_LU = 8, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,22 @@ def loudness(sound: Sound) -> Loudness:
         _lufs(momentary),
         _lufs(short_term),
     )
+
+
+def brought_to(samples: Frames, rate_hz: float, lufs: float) -> tuple[Frames, float]:
+    """Return samples brought to an integrated loudness, and by how many dB. Raises CommandError where there is none.
+
+    It is measured again: the gate of the standard lies at -70 LUFS, so that more passes it of what was made louder.
+    """
+    gain_db = 0.0
+    for _ in range(_MOST_TRIES):
+        found = loudness(as_sound(samples * np.float32(10 ** (gain_db / 20)), rate_hz))
+        if found.integrated_lufs is None:
+            raise CommandError(f"it cannot be brought to {lufs:g} LUFS: {found.reason}")
+        if abs(lufs - found.integrated_lufs) <= _CLOSE_LU:
+            break
+        gain_db += lufs - found.integrated_lufs
+    return samples * np.float32(10 ** (gain_db / 20)), gain_db
 
 
 def _none(reason: str, momentary: Mono | None = None, short_term: Mono | None = None) -> Loudness:
