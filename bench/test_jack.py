@@ -1,7 +1,8 @@
 """The engine on a JACK server without a sound card (jackd -d dummy -r 48000 -p 64), blocks of 64 frames.
 
-Commits until the first changed sample; commits whose modules stay, in what is recorded; and a supervisor that is busy
-in Python, with the garbage collector at work, against one that is not.
+Commits until the first changed sample; blocks that are smaller or larger than the server's periods; commits whose
+modules stay, in what is recorded; and a supervisor that is busy in Python, with the garbage collector at work, against
+one that is not.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ STAY_TARGETS = {
     "worst_step_ratio": at_most(1.05),
     "missing_frames": at_most(0),
 }
+OTHER_BLOCKS, OTHER_S = (48, 256, 1024), 3.0
+OTHER_TARGETS = {"other_blocks_missing_frames": at_most(0), "other_blocks_hedged": at_most(0)}
 BUSY_TARGETS = {"busy_beyond_idle_frames": at_most(0)}
 Samples = npt.NDArray[np.float64]
 
@@ -43,8 +46,8 @@ def jack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         yield environment
 
 
-def playing_on(jack: dict[str, str], folder: Path, **settings: Any) -> Playing:
-    playing = Playing(folder, RATE_HZ, BLOCK_FRAMES, folder / "compiled", "system", jack, **settings)
+def playing_on(jack: dict[str, str], folder: Path, block_frames: int = BLOCK_FRAMES, **settings: Any) -> Playing:
+    playing = Playing(folder, RATE_HZ, block_frames, folder / "compiled", "system", jack, **settings)
     assert playing.status["output_kind"] == "portaudio" and "JACK" in playing.status["output"], playing.status
     return playing
 
@@ -85,6 +88,35 @@ def test_commits_on_jack(lead: int, jack: dict[str, str], tmp_path: Path, figure
     )
     figures.histogram("commit on JACK sent to first changed sample, ms", heard_ms)
     figures.want(COMMIT_TARGETS)
+
+
+def test_blocks_that_are_not_as_long_as_a_period(jack: dict[str, str], tmp_path: Path, figures: Figures) -> None:
+    """One request frees a block or none, another two: none is begun too late for the request that needs it."""
+    missing, hedged, told = 0, 0, []
+    for lead in (1, 2):
+        for block_frames in OTHER_BLOCKS:
+            with (
+                playing_on(jack, tmp_path, block_frames, lead_blocks=lead) as playing,
+                Client(port=playing.port) as client,
+            ):
+                three_modules(client, 1)
+                client.commit()
+                time.sleep(0.5)
+                before = client.status()["counters"]
+                time.sleep(OTHER_S)
+                after = client.status()
+            assert after["largest_request_frames"] == BLOCK_FRAMES
+            n_missing = after["counters"]["frames_underrun"] - before["frames_underrun"]
+            n_hedged = after["counters"]["hedged_blocks"] - before["hedged_blocks"]
+            told.append(f"{block_frames} at lead {lead}: {n_missing}, {n_hedged}")
+            missing, hedged = missing + n_missing, hedged + n_hedged
+    figures(
+        f"jack     blocks of other sizes than the period of {BLOCK_FRAMES}, {OTHER_S:g} s each, missing frames and "
+        f"blocks taken from the other worker: {'; '.join(told)}",
+        other_blocks_missing_frames=missing,
+        other_blocks_hedged=hedged,
+    )
+    figures.want(OTHER_TARGETS)
 
 
 # ---- what stays ------------------------------------------------------------------------------------------

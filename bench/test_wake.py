@@ -1,8 +1,7 @@
 """What it costs when the audio callback wakes the workers, against timed looks of their own (DESIGN 5).
 
 Two engines, one after the other and over again: same patch, same clock, same machine; only PeConfig.is_free_running
-differs. With it the callback wakes both workers by a futex; without it they look by themselves (set_pace in
-csrc/worker_setup.c).
+differs. With it the callback wakes both workers by a futex; without it they look by themselves (csrc/pace.c).
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ uint32_t pe_ring_block_bytes(const PeRing *ring);                     /* [any] *
 
 /* ---- the shared segment --------------------------------------------------------------------- */
 
-#define PE_LAYOUT_VERSION 7
+#define PE_LAYOUT_VERSION 8
 #define PE_SLOTS 2
 #define PE_SEATS 3          /* a worker's own ring, words and checkpoints: one per slot and a spare */
 #define PE_MAX_LEAD 8

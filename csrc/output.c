@@ -5,6 +5,8 @@
 
 #include "meter.h"
 
+#define STEADY_REQUESTS 256u /* so many of one size, and the next is taken to be too */
+
 static void put_u64(_Atomic uint64_t *word, uint64_t value) {
   atomic_store_explicit(word, value, memory_order_release); /* after all that led to it */
 }
@@ -120,10 +122,11 @@ static void be_silent(PeOutput *o, uint64_t frames, float *out, uint32_t n_frame
   pe_counter_add(&s->counters[PE_COUNT_FRAMES_UNDERRUN], n_frames);
 }
 
-static void block_is_out(PeOutput *o) {
+static void block_is_out(PeOutput *o, uint64_t asked_ns) {
   PeSegment *s = o->segment;
   o->has_block = 0;
   pe_counter_add(&s->counters[PE_COUNT_BLOCKS_PLAYED], 1);
+  atomic_store_explicit(&s->freed_ns, asked_ns, memory_order_relaxed); /* a hint, before play_block lets anybody look at it */
   put_u64(&s->play_block, play_block(s) + 1); /* after its last frame was read */
 }
 
@@ -150,6 +153,15 @@ static void tell_time(PeOutput *o, uint64_t frame, uint64_t ns) {
   atomic_store_explicit(&o->time_version, v + 2, memory_order_release); /* even: whole */
 }
 
+/* Are requests all of one size? */
+static void tell_size(PeOutput *o, uint32_t n_frames) {
+  o->n_same = n_frames != o->request_frames ? 0 : o->n_same < STEADY_REQUESTS ? o->n_same + 1 : o->n_same;
+  o->request_frames = n_frames;
+  const uint32_t steady = o->n_same == STEADY_REQUESTS ? n_frames : 0;
+  if (steady != atomic_load_explicit(&o->segment->steady_request, memory_order_relaxed)) /* own word */
+    atomic_store_explicit(&o->segment->steady_request, steady, memory_order_relaxed);  /* a hint */
+}
+
 PE_RT void pe_output_process(PeOutput *o, float *out, uint32_t n_frames) { pe_output_put(o, out, n_frames, pe_now_ns()); }
 
 PE_RT void pe_output_put(PeOutput *o, float *out, uint32_t n_frames, uint64_t asked_ns) {
@@ -162,7 +174,7 @@ PE_RT void pe_output_put(PeOutput *o, float *out, uint32_t n_frames, uint64_t as
   o->is_tapped = (int)atomic_load_explicit(&o->record_wanted, memory_order_acquire); /* a flag, nothing else */
   if (o->is_tapped && !was_tapped) put_u64(&o->tap_start, frames);
   tell_time(o, frames, asked_ns);
-  atomic_store_explicit(&s->asked_ns, asked_ns, memory_order_relaxed); /* a hint to those who sleep */
+  tell_size(o, n_frames);
   pe_timeline_update(&o->timeline, asked_ns, n_frames, (int64_t)(play_block(s) * s->config.block_frames + (o->has_block ? o->at : 0)));
   pe_output_expect(o, n_frames);
   while (at < n_frames) {
@@ -176,7 +188,7 @@ PE_RT void pe_output_put(PeOutput *o, float *out, uint32_t n_frames, uint64_t as
     pe_declick_put(&o->declick, o->block + o->at, s->config.block_frames, n_channels, n, out + (size_t)at * n_channels);
     o->at += n;
     at += n;
-    if (o->at == s->config.block_frames) block_is_out(o);
+    if (o->at == s->config.block_frames) block_is_out(o, asked_ns);
   }
   if (s->config.is_free_running) pe_wake(&s->work); /* elsewhere workers look by themselves: no system call here */
   if (o->is_tapped) feed_tap(o, out, n_frames);

@@ -18,6 +18,7 @@ struct PeOutput {
   int        is_silent;    /* in an underrun */
   uint64_t   silent_frames;
   int        is_tapped;    /* what this request does */
+  uint32_t   request_frames, n_same; /* the newest request, and how many in a row were as large */
   _Atomic uint32_t record_wanted, is_recording;
   _Atomic uint64_t tap_start;
   _Atomic uint64_t frames; /* put out, silence included */

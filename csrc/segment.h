@@ -83,8 +83,10 @@ struct PeSegment {
   _Atomic uint64_t heard_generation, swapped_generation;
   _Atomic uint64_t swapped_opening; /* the opening of the gate that was used last */
   _Atomic uint64_t view_end;        /* frames ever put into the view */
-  _Atomic uint64_t asked_ns;        /* when the newest request came: CLOCK_MONOTONIC */
-  _Atomic uint32_t active_slot, effective_lead, largest_request;
+  _Atomic uint64_t freed_ns;        /* when the newest request came that read a block to its end: CLOCK_MONOTONIC */
+  _Atomic uint32_t active_slot, effective_lead;
+  _Atomic uint32_t largest_request; /* frames; 0: none yet */
+  _Atomic uint32_t steady_request;  /* all that came lately had so many frames; 0: they differ, or are few yet */
   _Atomic uint32_t clock_rests; /* the clock sleeps through silent blocks: play_block may be behind the time */
   _Atomic uint32_t most_touched; /* blocks from play_block on that one request reached, at most */
   PE_LINE PeCounter counters[PE_COUNTERS];

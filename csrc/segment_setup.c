@@ -93,7 +93,6 @@ PeStatus pe_segment_init(void *memory, uint64_t bytes, const PeConfig *config) {
   }
   atomic_init(&s->keep, PE_KEEP_ALL);
   atomic_init(&s->effective_lead, config->lead_blocks);
-  atomic_init(&s->largest_request, config->block_frames);
   atomic_init(&s->most_touched, 1);
   s->magic = PE_SEGMENT_MAGIC;
   return PE_OK;
@@ -174,7 +173,10 @@ uint32_t pe_gate_effective_lead(const PeSegment *s) { return GET(s->effective_le
 uint32_t pe_gate_clock_rests(const PeSegment *s) { return GET(s->clock_rests); }
 
 uint32_t pe_gate_slot_rests(const PeSegment *s, uint32_t slot) { return (uint32_t)pe_slot_rests(s, slot % PE_SLOTS); }
-uint32_t pe_gate_largest_request(const PeSegment *s) { return GET(s->largest_request); }
+uint32_t pe_gate_largest_request(const PeSegment *s) {
+  const uint32_t largest = GET(s->largest_request);
+  return largest ? largest : s->config.block_frames;
+}
 
 void pe_gate_open(PeSegment *s, uint64_t generation) {
   PUT(s->standby_ready, generation);

@@ -7,6 +7,7 @@
 #include "hash.h"
 
 #define LONGEST_SLEEP_NS 20000000u /* however far the next request is: signs of life, checkpoints, the end */
+#define SHORTEST_SLEEP_NS 1000u
 #define REST_SHARE 8u     /* what a worker at rest has to render when it is woken takes this part of a block's time at most */
 #define JOIN_STEPS 2u /* blocks a joining run may be advanced by at one edge: it gains on the clock, bounded */
 
@@ -345,43 +346,34 @@ static int may_render(const PeWorker *w) {
   return w->head < play + (w->rest == PE_RESTING ? 0 : lead);
 }
 
-/* When the newest request should have come: one that came late by jitter, less than half of their distance, does not put the
- * next look off. Some may not have been seen in between. */
-static uint64_t asked_ns(PeWorker *w, uint64_t period_ns) {
-  const uint64_t asked = atomic_load_explicit(&w->segment->asked_ns, memory_order_relaxed); /* a hint */
-  if (asked == w->asked_ns) return w->line_ns;
-  const uint64_t since = asked > w->line_ns ? asked - w->line_ns : 0, n = since < period_ns ? 1 : (since + period_ns / 2) / period_ns;
-  const uint64_t due = w->line_ns + n * (period_ns + period_ns / 64); /* it follows a clock that drifts */
-  w->asked_ns = asked;
-  w->line_ns = asked > due ? due : asked;
-  return w->line_ns;
+static PeRequests requests_of(const PeWorker *w) {
+  PeSegment *s = w->segment;
+  const uint64_t played = play_block(w);
+  return (PeRequests){.played = played,
+                      .freed_ns = atomic_load_explicit(&s->freed_ns, memory_order_relaxed), /* hints */
+                      .largest = atomic_load_explicit(&s->largest_request, memory_order_relaxed),
+                      .steady = atomic_load_explicit(&s->steady_request, memory_order_relaxed),
+                      .lead = atomic_load_explicit(&s->effective_lead, memory_order_relaxed)};
 }
 
-/* How long after a request to look: the later a block is begun, the newer are the commands it takes. What rendering took is
- * left twice, in the time that is to be had. */
-static uint64_t late_ns(const PeWorker *w, uint64_t block_ns) {
-  const uint64_t soonest = w->look_ns / 2, left = block_ns > 2 * w->took_ns ? block_ns - 2 * w->took_ns : 0;
-  const uint64_t late = left * w->latest_ns / block_ns;
-  return late > soonest ? late : soonest;
+/* May a block be begun that may be rendered? Whoever is woken before its time, for a join, takes no block early: commands and
+ * commits that it might hold would come a block later. */
+static int is_time(PeWorker *w) {
+  if (w->segment->config.is_free_running || w->rest != PE_AWAKE) return 1;
+  const PeRequests r = requests_of(w);
+  return pe_now_ns() >= pe_pace_begin_ns(&w->pace, &r, w->head, w->took_ns);
 }
 
-static uint32_t request_frames(const PeWorker *w) {
-  const uint32_t largest = atomic_load_explicit(&w->segment->largest_request, memory_order_relaxed); /* a figure that only grows */
-  return largest > w->segment->config.block_frames ? largest : w->segment->config.block_frames;
-}
-
-static uint64_t period_ns_of(const PeWorker *w) { return (uint64_t)(1.0e9 * request_frames(w) / w->segment->config.sample_rate_hz); }
-
-/* How long to sleep. Who rests is woken when something comes, and keeps up meanwhile. Where the clock does not wake,
- * requests come at the distance of the largest one: sleep until some time after the next one should have come, and look
- * often from then on. What was asked for is in the ring. */
+/* How long to sleep. Who rests is woken when something comes, and keeps up meanwhile. Where the clock does not wake: until a
+ * block is to be begun, and if that is not to be seen yet, until the next look. */
 static uint64_t sleep_ns(PeWorker *w) {
-  if (w->run == NULL) return LONGEST_SLEEP_NS;
-  if (w->segment->config.is_free_running) return w->look_ns;
+  if (w->run == NULL || w->segment->config.is_free_running) return LONGEST_SLEEP_NS;
   if (w->rest == PE_RESTING) return w->rest_blocks * block_ns_of(w) < LONGEST_SLEEP_NS ? w->rest_blocks * block_ns_of(w) : LONGEST_SLEEP_NS;
-  const uint64_t period_ns = period_ns_of(w), now = pe_now_ns();
-  const uint64_t expected = asked_ns(w, period_ns) + period_ns + late_ns(w, block_ns_of(w));
-  const uint64_t next = expected > now + w->look_ns ? expected - now : w->look_ns;
+  const PeRequests r = requests_of(w);
+  const int is_early = may_render(w);
+  const uint64_t until = is_early ? pe_pace_begin_ns(&w->pace, &r, w->head, w->took_ns) : pe_pace_next_ns(&w->pace, &r, w->took_ns);
+  const uint64_t now = pe_now_ns(), shortest = is_early ? SHORTEST_SLEEP_NS : pe_pace_look_ns(&w->pace, &r);
+  const uint64_t next = until > now + shortest ? until - now : shortest;
   return next < LONGEST_SLEEP_NS ? next : LONGEST_SLEEP_NS;
 }
 
@@ -395,7 +387,7 @@ void *pe_worker_main(void *worker) {
       serve_checkpoint(w);
       look_at_rest(w);
     }
-    if (w->run && may_render(w)) {
+    if (w->run && may_render(w) && is_time(w)) {
       if (!render_next(w)) break;
     } else {
       pe_wake_wait(&w->segment->work, seen, sleep_ns(w));

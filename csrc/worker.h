@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "journal.h"
+#include "pace.h"
 #include "render.h"
 #include "rest.h"
 #include "segment.h"
@@ -35,9 +36,7 @@ struct PeWorker {
   uint64_t checkpoint_block;   /* the last periodic one's */
   float   *scratch;            /* a block that is not published */
   PeMeter  meter;
-  uint64_t look_ns;            /* longest sleep between two looks, once there may be something to see */
-  uint64_t latest_ns;          /* longest from a request to the first look after it */
-  uint64_t asked_ns, line_ns;  /* the newest request seen: when it came, and when it should have */
+  PePace   pace;
   uint64_t took_ns;            /* to render the newest block */
   PeRest   rest;
   uint64_t woken_play;         /* while it wakes: play_block when it stood at the present first */

@@ -25,6 +25,7 @@ PeStatus pe_worker_new(PeSegment *segment, uint32_t seat, PeWorker **worker) {
   w->shared = &segment->seats[seat];
   w->seat = seat;
   pe_meter_init(&w->meter, segment, seat);
+  pe_pace_init(&w->pace, segment->config.sample_rate_hz, segment->config.block_frames, segment->config.lead_blocks);
   const PeStatus status = worker_fill(w);
   if (status != PE_OK) {
     pe_worker_free(w);
@@ -34,19 +35,8 @@ PeStatus pe_worker_new(PeSegment *segment, uint32_t seat, PeWorker **worker) {
   return PE_OK;
 }
 
-/* How long a sleeping worker may miss that a block was played. Where the clock wakes (free-running) that is only a safety net;
- * elsewhere the callback makes no system call, and it is a part of the period. How late it begins a block leaves time to
- * render, and to be late: three quarters of a block with a lead of one, one and a half with a lead of two. */
-static void set_pace(PeWorker *w) {
-  const PeConfig *c = &w->segment->config;
-  const uint64_t block_ns = (uint64_t)(1.0e9 * c->block_frames / c->sample_rate_hz);
-  w->look_ns = c->is_free_running ? 20000000u : block_ns / (c->lead_blocks > 1 ? 8 : 16);
-  w->latest_ns = c->lead_blocks > 1 ? block_ns / 2 : block_ns / 4;
-}
-
 PeStatus pe_worker_start(PeWorker *w, int32_t priority, uint32_t *is_realtime) {
   if (w->is_started) return PE_BUSY;
-  set_pace(w);
   w->checkpoint_served = atomic_load_explicit(&w->shared->checkpoint_request, memory_order_acquire); /* a predecessor's */
   atomic_store_explicit(&w->shared->marker, 0, memory_order_relaxed);                 /* ordered by render_head */
   atomic_store_explicit(&w->shared->build_marker, 0, memory_order_relaxed);           /* ordered by render_head */

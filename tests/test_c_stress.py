@@ -163,6 +163,13 @@ def test_the_timeline_keeps_jitter_out_and_follows_what_a_device_leaves_out(buil
     run(builds.program("timeline_check", sanitizer))
 
 
+@pytest.mark.parametrize("sanitizer", ["memory"])
+def test_blocks_are_begun_well_before_they_are_due_whatever_sizes_lead_block_and_request_have(
+    builds: Builds, sanitizer: str
+) -> None:
+    run(builds.program("pace_check", sanitizer))
+
+
 def test_random_patches_render_to_the_same_bits_however_they_are_split(builds: Builds) -> None:
     run(builds.program("setup_stress", "memory", *FAILING), "plans", "300")
 

@@ -152,6 +152,7 @@ HEADERS = [
     "plan_setup.h",
     "journal.h",
     "rest.h",
+    "pace.h",
     "render.h",
     "checkpoint.h",
     "thread_setup.h",

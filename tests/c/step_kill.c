@@ -625,7 +625,6 @@ static void prepare_worker(void) {
   lay_out(shared);
   pe_worker_free(worker);
   worker = new_worker(segment_at(shared), 0);
-  worker->look_ns = 1000;
   CHECK(pe_join_new(new_plan(1), 1, &join) == PE_OK);
   PePlan *next = new_plan(2);
   next->generation = 2;
