@@ -67,6 +67,7 @@ class Commits:
         self.refused: dict[str, int] = {}
         self.done = 0
         self.prime_warnings = 0
+        self._told: list[str] = []
         self.frames: Callable[[], int] = lambda: 0
         self.on_commit: Callable[[dict[str, Any]], None] = lambda report: None
         self.on_taken_back: Callable[[int, str], None] = lambda generation, why: None
@@ -395,6 +396,11 @@ class Commits:
     def _report(self, attempt: Attempt, event: _native.Event) -> dict[str, Any]:
         kept = self._board.desk.accept()
         verdict = attempt.verdict
+        unmeant = hints(attempt.patch)
+        for text in unmeant:
+            if text not in self._told:  # by the commit before: who sends without listening may look at the log
+                logger.warning("probably not meant generation=%d: %s", event.generation, text)
+        self._told = unmeant
         return {
             "generation": event.generation,
             "slot": attempt.slot,
@@ -408,7 +414,7 @@ class Commits:
             "prime_ms": verdict["prime_ms"],
             "warmup": verdict["warmup"],
             "warmup_cut_short": verdict["is_hurried"],
-            "warnings": [*verdict["warnings"], *hints(attempt.patch)],
+            "warnings": [*verdict["warnings"], *unmeant],
         } | kept
 
     # ---- refused ------------------------------------------------------------------------------------------

@@ -22,12 +22,17 @@ def hints(patch: Patch) -> list[str]:
     if len(patch.nodes) > _MOST or patch.n_cables > _MOST:
         return []
     fed = {cable.dest for cable in patch.cables if not cable.to_param}
-    found = [f"node {id!r}: {text}" for id, node in patch.nodes.items() for text in _of(patch, node, id in fed)]
+    used = {cable.source for cable in patch.cables}
+    found = [
+        f"node {id!r}: {text}" for id, node in patch.nodes.items() for text in _of(patch, node, id in fed, id in used)
+    ]
     return found[:MAX_HINTS]
 
 
-def _of(patch: Patch, node: Node, is_fed: bool) -> Iterator[str]:
+def _of(patch: Patch, node: Node, is_fed: bool, is_used: bool) -> Iterator[str]:
     spec = patch.spec(node.id)
+    if not is_used and (spec.name == "lfo" or (spec.name == "adsr" and not is_fed)):
+        yield f"no cable leads from it, so it is heard as it is; /patch/connect {node.id} MODULE.PARAM depth N"
     yield from _short_times(patch, node)
     if spec.name in _EFFECTS and not is_fed:
         yield f"no cable leads to an input of it, so it is silent; /patch/connect MODULE {node.id}"

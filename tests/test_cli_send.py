@@ -66,6 +66,7 @@ def test_what_looks_like_a_number_is_a_string_where_the_address_takes_one(port: 
         (["/x", "--port", "70000"], "outside 1..65535"),
         (["/x", "--timeout", "0"], "outside 0..3600"),
         (["-", "1"], "from stdin"),
+        (["/engine/sync", "--stop"], "from stdin"),
     ],
 )
 def test_what_cannot_be_sent_is_a_fault_of_the_command_line(words: list[str], fragment: str) -> None:
@@ -80,6 +81,11 @@ def test_lines_of_stdin_are_sent_one_by_one_past_a_refusal(port: str) -> None:
     assert done.returncode == 3
     assert [line.get("reply", "refused") for line in said] == [440.0, "refused", 1]
     assert pyengine("send", "-", "--port", port, stdin="/engine/sync\n").returncode == 0
+    text = "/engine/sync\n\n/mod/osc1/frequenzy 1\n/engine/sync\n"
+    for more, n_done in (([], 2), (["--stop"], 1)):
+        done = pyengine("send", "-", "--port", port, *more, stdin=text)
+        assert done.returncode == 3 and done.stdout.count("done") == n_done
+        assert done.stderr.startswith("pyengine: line 3: /mod/osc1/frequenzy: ")
     assert "cannot be read" in pyengine("send", "-", "--port", port, stdin="/x 'open\n").stderr
 
 

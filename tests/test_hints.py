@@ -76,13 +76,22 @@ def test_a_time_that_would_be_a_usual_one_in_seconds_is_told(
     type: str, param: str, value: float, is_told: bool
 ) -> None:
     patch = Patch().create("osc1", "osc").create("m", type).set("m", param, value)
-    if type == "delay":
-        patch.connect("osc1", "m")
+    patch.connect("m", "osc1.freq") if type == "lfo" else patch.connect("osc1", "m")
     found = hints(patch)
     assert len(found) == is_told
     if is_told:
         assert found[0].startswith(f"node 'm': {param}={value:g} ms is next to nothing")
         assert found[0].endswith(f"{value:g} s are {1000 * value:g}")
+
+
+def test_what_turns_parameters_and_is_heard_itself_is_told() -> None:
+    patch = Patch().create("osc1", "osc").create("wobble", "lfo").create("env1", "adsr")
+    assert hints(patch) == [
+        f"node '{id}': no cable leads from it, so it is heard as it is; /patch/connect {id} MODULE.PARAM depth N"
+        for id in ("wobble", "env1")
+    ]
+    patch.connect("wobble", "osc1.freq", depth=5.0).connect("osc1", "env1")
+    assert hints(patch) == []
 
 
 def test_a_sequence_without_pattern_or_target_is_told() -> None:
@@ -110,7 +119,7 @@ def test_a_list_of_hints_has_an_end_and_a_large_patch_none() -> None:
     assert hints(patch) == []
 
 
-def test_a_commit_tells_what_is_probably_not_meant(live: Live) -> None:
+def test_a_commit_tells_what_is_probably_not_meant(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     live.client.create("osc1", "osc")
     live.client.create("env1", "adsr")
     live.client.connect("osc1", "env1")
@@ -118,6 +127,10 @@ def test_a_commit_tells_what_is_probably_not_meant(live: Live) -> None:
     (warning,) = live.commit()["warnings"]
     assert warning.startswith("node 'env1': release=0.5 ms is next to nothing")
     assert live.status()["prime_warnings"] == 0
+    live.client.create("osc2", "osc")
+    assert live.commit()["warnings"] == [warning]
+    logged = [r.getMessage() for r in caplog.records if "probably not meant" in r.getMessage()]
+    assert logged == [f"probably not meant generation=1: {warning}"]  # once
     live.client.set("env1", "release", 500)
     assert live.commit()["warnings"] == []
 

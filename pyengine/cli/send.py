@@ -30,10 +30,12 @@ pyengine send /mod/osc1/freq 220
 pyengine send /engine/status --json
 pyengine send --types f /mod/osc1/freq 220           send 220 as a float, and not as a whole number
 printf '/mod/osc1/freq 330\\n/gate/env1 0\\n' | pyengine send -
+printf '/patch/create osc2 osc\\n/patch/commit\\n' | pyengine send --stop -   no commit without all of its edits
 """
 ABOUT = """An argument is sent as a string where the address takes a string, else as a number if it looks like one;
 --types says it outright, a letter for each. `send -` reads messages from stdin, one a line, words quoted as in a shell,
-and prints an answer for each; with --json, one object a line. It goes on after a refusal, and ends where none answers.
+and prints an answer for each; with --json, one object a line. It goes on after a refusal, unless --stop is given, and
+ends where none answers.
 
 Exit code: 0 done, 3 refused (in `send -`: one of them), 5 no answer."""
 
@@ -46,12 +48,15 @@ def add(commands: Any) -> None:
     one.add_argument("args", nargs="*", metavar="ARG", help="numbers and strings")
     types = "of the arguments, a letter each: i whole number, f number, s string, T true, F false, N nothing"
     one.add_argument("--types", metavar="LETTERS", help=types)
+    one.add_argument("--stop", action="store_true", help="`send -` ends at the first line that is refused")
     add_engine_address(one)
 
 
 def send(arguments: argparse.Namespace) -> int:
     """Send one message, or those on stdin; EXIT_ENGINE if the engine refuses one."""
     with running_engine(arguments) as client:
+        if arguments.address != "-" and arguments.stop:
+            raise UsageError("--stop is for `send -`, which reads the messages from stdin")
         if arguments.address != "-":
             _send_one(arguments, client, [arguments.address, *arguments.args], arguments.types)
             return EXIT_OK
@@ -72,8 +77,10 @@ def _send_lines(arguments: argparse.Namespace, client: Any, lines: Iterable[str]
         try:
             _send_one(arguments, client, words, None)
         except Refused as error:
-            print_error(error, as_json=arguments.json)
+            print_error(Refused(f"line {number}: {error}"), as_json=arguments.json)
             code = EXIT_ENGINE
+            if arguments.stop:
+                break
     return code
 
 
