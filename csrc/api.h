@@ -207,6 +207,7 @@ uint32_t pe_ring_block_bytes(const PeRing *ring);                     /* [any] *
 #define PE_COMMAND_BUDGET 4096 /* commands one block may take; the largest bundle */
 #define PE_SCHEDULE_SIZE 4096  /* time-tagged records that may wait */
 #define PE_NO_SLOT 255
+#define PE_PIECE_BYTES 512 /* of a checkpoint that is written: what is taken at once */
 #define PE_KEEP_ALL 0xffffffffffffffffull /* no floor, no pin */
 
 typedef struct PeConfig {
@@ -218,7 +219,8 @@ typedef struct PeConfig {
   uint64_t checkpoint_bytes; /* largest plan state */
   uint32_t is_free_running;  /* the clock waits for blocks and wants to be woken */
   uint32_t checkpoint_blocks; /* from one periodic checkpoint to the next; 0 for none */
-  uint32_t may_rest, reserved; /* workers and clock rest while a patch is silent until something is set: csrc/rest.h */
+  uint32_t may_rest; /* workers and clock rest while a patch is silent until something is set: csrc/rest.h */
+  uint32_t checkpoint_pieces; /* of PE_PIECE_BYTES that a worker takes for a checkpoint with each block, so that tests know which; 0: as many as there is time for */
 } PeConfig;
 
 typedef struct PeSegment PeSegment;
@@ -352,6 +354,7 @@ uint64_t pe_counter(const PeSegment *s, uint32_t counter);               /* [any
 #define PE_SLOT_COUNT_CHECKPOINT_NS 10 /* time spent on checkpoints and their hashes */
 #define PE_SLOT_COUNT_METERED 11      /* blocks whose levels were measured */
 #define PE_SLOT_COUNT_EMIT_FULL 12    /* commands of sequences and voices that found no room in their chunk */
+#define PE_SLOT_COUNT_WORST_CHECKPOINT_NS 13 /* the longest that one kept a block waiting */
 #define PE_SLOT_COUNTERS 16
 uint64_t pe_seat_counter(const PeSegment *s, uint32_t seat, uint32_t counter); /* [any] */
 

@@ -182,14 +182,35 @@ static void scatter_root(const PeBank *bank, uint32_t n_frames) {
   }
 }
 
-PE_RT void pe_bank_settle(PeBank *bank) {
+/* All lanes of it are about to change. */
+static void touch(PePlan *plan, const PeBank *bank) {
+  if (plan->capture.n_left == 0) return;
+  for (uint32_t k = 0; k < bank->n_nodes; k++)
+    for (uint32_t m = bank->lanes; m; m &= m - 1) pe_step_touch(plan, bank->nodes[k].steps[pe_lowest_lane(m)]);
+}
+
+/* The states as of now; it may be resident all the same. */
+static void write_states(PeBank *bank) {
   if (bank->idle_frames == 0 && !bank->is_resident) return;
   for (uint32_t k = 0; k < bank->n_nodes; k++) {
     PeBankNode *node = &bank->nodes[k];
     if (bank->idle_frames > 0) skip(node, bank->lanes, bank->idle_frames);
     if (bank->is_resident && node->module->bank->store) node->module->bank->store(node->cache, bank->lanes, node->states);
   }
-  bank->idle_frames = bank->is_resident = 0;
+  bank->idle_frames = 0;
+}
+
+PE_RT void pe_bank_settle(PePlan *plan, PeBank *bank) {
+  if (bank->idle_frames == 0 && !bank->is_resident) return;
+  touch(plan, bank);
+  write_states(bank);
+  bank->is_resident = 0;
+}
+
+PE_RT void pe_plan_capture(PePlan *plan, unsigned char *to) {
+  pe_capture_drop(&plan->capture);
+  for (uint32_t i = 0; i < plan->n_banks; i++) write_states(&plan->banks[i]);
+  pe_capture_begin(&plan->capture, plan->states, plan->plain_bytes, to);
 }
 
 static void make_resident(PeBank *bank) {
@@ -219,7 +240,8 @@ static uint32_t lanes_at_work(const PeBank *bank) {
 }
 
 static void run_any(PePlan *plan, PeBank *bank, uint32_t n_frames, const PeDue *due, uint32_t at) {
-  pe_bank_settle(bank);
+  pe_bank_settle(plan, bank);
+  touch(plan, bank);
   bank->is_touched = 0;
   prepare(plan, bank, n_frames);
   choose(bank);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "capture.h"
 #include "hash.h"
 
 #define N_PLACES (2u * PE_SEATS)
@@ -11,11 +12,13 @@ static PeCheckpointHead *head_at(PeSegment *s, uint32_t place) { return pe_segme
 static PeCommand *schedule_of(PeCheckpointHead *h) { return (PeCommand *)(void *)(h + 1); }
 static unsigned char *states_of(PeCheckpointHead *h) { return (unsigned char *)(schedule_of(h) + PE_SCHEDULE_SIZE); }
 
-static uint64_t checksum_of(const PeCheckpointInfo *info, const unsigned char *states, const PeCommand *schedule, uint32_t n_scheduled, uint32_t has_run) {
-  const uint64_t sum = pe_hash(states, info->plain_bytes) ^ (pe_hash(schedule, (uint64_t)n_scheduled * sizeof(PeCommand)) * 3) ^
-                       (info->generation * 31 + info->block * 7 + info->seq) ^ (uint64_t)has_run << 63;
+/* states, schedule: their hashes. */
+static uint64_t checksum_of(const PeCheckpointInfo *info, uint64_t states, uint64_t schedule, uint32_t has_run) {
+  const uint64_t sum = states ^ (schedule * 3) ^ (info->generation * 31 + info->block * 7 + info->seq) ^ (uint64_t)has_run << 63;
   return sum ? sum : 1; /* 0 is "none" */
 }
+
+static uint64_t hash_of(const PeCommand *schedule, uint32_t n_scheduled) { return pe_hash(schedule, (uint64_t)n_scheduled * sizeof(PeCommand)); }
 
 static uint64_t stamp_of(PeCheckpointHead *h) {
   return atomic_load_explicit(&h->stamp, memory_order_acquire); /* and what was written before it */
@@ -23,12 +26,6 @@ static uint64_t stamp_of(PeCheckpointHead *h) {
 
 static PeCheckpointInfo info_of(const PeRun *run, uint64_t block) {
   return (PeCheckpointInfo){.generation = run->generation, .block = block, .seq = run->applied, .state_bytes = run->plan->state_bytes, .plain_bytes = run->plan->plain_bytes};
-}
-
-PE_RT uint64_t pe_checkpoint_hash(const PeRun *run, uint64_t block) {
-  pe_plan_settle(run->plan);
-  const PeCheckpointInfo info = info_of(run, block);
-  return checksum_of(&info, run->plan->states, run->schedule.heap, run->schedule.n, (uint32_t)run->plan->has_run);
 }
 
 /* Of a memory that was written here before, only what is new: a run of one generation has written the same until then. */
@@ -40,24 +37,42 @@ static void write_memories(PeCheckpointHead *h, const PePlan *plan, int is_newer
   }
 }
 
-PE_RT uint64_t pe_checkpoint_write(PeSegment *s, uint32_t seat, const PeRun *run, uint64_t block) {
-  if (run->plan->state_bytes > s->config.checkpoint_bytes || run->fading) return 0;
+PE_RT int pe_checkpoint_begin(PeWriting *w, PeSegment *s, uint32_t seat, const PeRun *run, uint64_t block, int is_kept) {
+  if (is_kept && (run->plan->state_bytes > s->config.checkpoint_bytes || run->fading)) return 0;
+  *w = (PeWriting){.plan = run->plan, .info = info_of(run, block), .schedule_hash = hash_of(run->schedule.heap, run->schedule.n), .has_run = (uint32_t)run->plan->has_run};
+  if (!is_kept) {
+    pe_plan_capture(run->plan, NULL);
+    return 1;
+  }
   const uint64_t first = stamp_of(head_at(s, 2 * seat)), second = stamp_of(head_at(s, 2 * seat + 1));
-  pe_plan_settle(run->plan);
   PeCheckpointHead *h = head_at(s, first <= second ? 2 * seat : 2 * seat + 1); /* the older, or a torn one */
   const int is_newer = stamp_of(h) != 0 && h->info.generation == run->generation && h->info.state_bytes == run->plan->state_bytes;
   atomic_store_explicit(&h->stamp, 0, memory_order_relaxed); /* made visible before the rest by the fence */
   atomic_thread_fence(memory_order_release);
-  h->info = info_of(run, block);
+  w->head = h;
+  w->stamp = (first > second ? first : second) + 1;
+  h->info = w->info;
   write_memories(h, run->plan, is_newer);
   h->n_scheduled = run->schedule.n;
-  h->has_run = (uint32_t)run->plan->has_run;
+  h->has_run = w->has_run;
   memcpy(schedule_of(h), run->schedule.heap, run->schedule.n * sizeof(PeCommand));
-  memcpy(states_of(h), run->plan->states, run->plan->plain_bytes);
-  h->info.checksum = checksum_of(&h->info, states_of(h), schedule_of(h), h->n_scheduled, h->has_run);
-  const uint64_t checksum = h->info.checksum;
-  atomic_store_explicit(&h->stamp, (first > second ? first : second) + 1, memory_order_release); /* valid only with all of it */
+  pe_plan_capture(run->plan, states_of(h));
+  return 1;
+}
+
+PE_RT uint64_t pe_checkpoint_go_on(PeWriting *w, uint64_t n_pieces) {
+  if (!pe_capture_take(&w->plan->capture, n_pieces)) return 0;
+  const uint64_t checksum = checksum_of(&w->info, w->plan->capture.hash, w->schedule_hash, w->has_run);
+  w->plan = NULL;
+  if (w->head == NULL) return checksum;
+  w->head->info.checksum = checksum;
+  atomic_store_explicit(&w->head->stamp, w->stamp, memory_order_release); /* valid only with all of it */
   return checksum;
+}
+
+PE_RT void pe_checkpoint_drop(PeWriting *w) {
+  if (w->plan) pe_capture_drop(&w->plan->capture);
+  w->plan = NULL;
 }
 
 /* The newest of a generation that is not in `tried`: of the latest block, whichever seat wrote it. */
@@ -89,7 +104,7 @@ static PeStatus load(PeCheckpointHead *h, uint64_t stamp, PeRun *run, uint64_t *
   run->applied = info.seq;
   *block = info.block;
   atomic_thread_fence(memory_order_acquire); /* the copies end before the stamp is looked at again */
-  const int is_sound = checksum_of(&info, run->plan->states, run->schedule.heap, n_scheduled, has_run) == info.checksum;
+  const int is_sound = checksum_of(&info, pe_capture_hash(run->plan->states, info.plain_bytes), hash_of(run->schedule.heap, n_scheduled), has_run) == info.checksum;
   return is_sound && stamp_of(h) == stamp ? PE_OK : PE_BAD_CHECKPOINT;
 }
 
@@ -137,6 +152,6 @@ uint64_t pe_checkpoint_image(const PeSegment *segment, uint64_t generation, void
   memcpy(schedule, schedule_of(h), (size_t)schedule_bytes);
   memcpy(states, states_of(h), (size_t)info.state_bytes);
   atomic_thread_fence(memory_order_acquire); /* the copies end before the stamp is looked at again */
-  const int is_sound = checksum_of(&info, states, (const PeCommand *)(const void *)schedule, counts[0], counts[1]) == info.checksum;
+  const int is_sound = checksum_of(&info, pe_capture_hash(states, info.plain_bytes), hash_of((const PeCommand *)(const void *)schedule, counts[0]), counts[1]) == info.checksum;
   return is_sound && stamp_of(h) == stamp ? head_bytes + schedule_bytes + info.state_bytes : 0;
 }

@@ -6,12 +6,23 @@
 #include "render.h"
 #include "segment.h"
 
-/* The checksum that a checkpoint of the run at the edge before `block` has. [rt] */
-PE_RT uint64_t pe_checkpoint_hash(const PeRun *run, uint64_t block);
+typedef struct PeWriting { /* one that is under way, or the hash that it would have */
+  PePlan           *plan; /* whose states are captured; NULL: none is under way */
+  PeCheckpointHead *head; /* NULL: only the hash */
+  PeCheckpointInfo  info;
+  uint64_t          stamp, schedule_hash;
+  uint32_t          has_run;
+} PeWriting;
 
-/* Write one at the edge before `block`. The run must not be in a crossfade. Returns its checksum, 0 when the plan's
- * states do not fit. [rt] */
-PE_RT uint64_t pe_checkpoint_write(PeSegment *s, uint32_t seat, const PeRun *run, uint64_t block);
+/* Begin one at the edge before `block`: it holds the run as it is now, whatever is rendered until it is written. Or, not to
+ * be kept, its hash alone. The run must not be in a crossfade. 0 when it is to be kept and the plan's states do not fit. [rt] */
+PE_RT int pe_checkpoint_begin(PeWriting *w, PeSegment *s, uint32_t seat, const PeRun *run, uint64_t block, int is_kept);
+
+/* Write so many pieces more. Returns its checksum when it is there, with nothing under way any more; until then 0. [rt] */
+PE_RT uint64_t pe_checkpoint_go_on(PeWriting *w, uint64_t n_pieces);
+
+/* Give it up: before the run has another plan. [rt] */
+PE_RT void pe_checkpoint_drop(PeWriting *w);
 
 /* Load the newest whole one of `generation`, numbered below `below` and of `last_block` at the latest, into the run;
  * *block is where it goes on. [setup] */

@@ -151,6 +151,7 @@ PE_RT void pe_events_run(PePlan *plan, uint32_t n_frames, const PeDue *due, uint
   Outside o = {.due = due, .next = first, .last = last, .at = at};
   uint32_t left = PE_EMIT_SIZE; /* moments of one chunk: none goes on for ever at one frame */
   plan->n_emitted = 0;
+  for (uint32_t i = 0; i < plan->n_events; i++) pe_step_touch(plan, &plan->steps[plan->events[i]]);
   for (uint32_t now = next_frame(plan, &o, 0); now < n_frames; now = next_frame(plan, &o, now)) {
     if (left-- == 0) {
       plan->n_emit_full++;

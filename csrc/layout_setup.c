@@ -527,6 +527,7 @@ static void lay_out(Layout *l, uint32_t *step_of) {
   p->plain_bytes = l->memory_bytes ? pe_align_up(p->state_bytes, 64) : p->state_bytes;
   p->state_bytes = p->plain_bytes + l->memory_bytes;
   lay_feeds(l, step_of);
+  p->capture.is_taken = arena_take(&l->steps, pe_capture_pieces(p->plain_bytes));
   p->mark = p->plain_bytes <= PE_MARK_BYTES ? arena_take(&l->steps, p->plain_bytes) : NULL;
 }
 

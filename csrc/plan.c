@@ -73,7 +73,8 @@ static uint32_t ramp_frames(const PePlan *plan, const PeParam *p, uint32_t how) 
 PE_RT void pe_step_set(PePlan *plan, PeStep *step, uint32_t param, double value, uint32_t how) {
   const PeParam *p = &step->module->params[param];
   const int is_new = !plan->has_run && !step->is_carried;
-  if (step->bank != PE_NONE) pe_bank_settle(&plan->banks[step->bank]);
+  pe_step_touch(plan, step);
+  if (step->bank != PE_NONE) pe_bank_settle(plan, &plan->banks[step->bank]);
   value = pe_step_value(plan, p, value);
   PeSampledParam *sampled = pe_sampled_find(step, param);
   if (sampled) {
@@ -260,6 +261,7 @@ PE_RT_APART static int run_chunk(PePlan *plan, float *const *planes, uint32_t n_
     }
     PeStep *step = &plan->steps[unit->step];
     atomic_store_explicit(marker, step->handle, memory_order_relaxed); /* read after a death only */
+    pe_step_touch(plan, step);
     pe_step_run(plan, step, n_frames, due, at);
   }
   for (uint32_t i = 0; i < plan->n_absorbing; i++) absorb(&plan->steps[plan->absorbing[i]], n_frames);
@@ -320,7 +322,7 @@ PE_RT_APART static int run_chunks(PePlan *plan, float *const *planes, uint32_t n
 PE_RT int pe_plan_run(PePlan *plan, float *const *planes, uint32_t n_frames, const PeDue *due, _Atomic uint32_t *marker) {
   int is_broken = 0;
   plan->has_run |= n_frames > 0;
-  if (plan->is_straight && plan->meter == NULL && (due == NULL || due->n == 0) && n_frames > 0 && n_frames <= frames_to_edge(plan))
+  if (plan->is_straight && plan->meter == NULL && plan->capture.n_left == 0 && (due == NULL || due->n == 0) && n_frames > 0 && n_frames <= frames_to_edge(plan))
     run_straight(plan, planes, n_frames, marker);
   else
     is_broken = run_chunks(plan, planes, n_frames, due, marker);
@@ -356,7 +358,7 @@ PE_RT void pe_plan_touched(PePlan *plan) {
 }
 
 PE_RT void pe_plan_settle(PePlan *plan) {
-  for (uint32_t i = 0; i < plan->n_banks; i++) pe_bank_settle(&plan->banks[i]);
+  for (uint32_t i = 0; i < plan->n_banks; i++) pe_bank_settle(plan, &plan->banks[i]);
 }
 
 PE_RT uint64_t pe_memory_count(const PeMemory *m, const unsigned char *states) {

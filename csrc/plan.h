@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 
+#include "capture.h"
 #include "dsp/module.h"
 #include "meter.h"
 #include "mix.h"
@@ -191,6 +192,7 @@ struct PePlan {
   uint8_t  *is_visited;    /* [n_steps] */
   uint32_t  n_roots;
   unsigned char *mark;     /* [plain_bytes] of pe_plan_mark; NULL: too much for it */
+  PeCapture capture;       /* of the plain states, for a checkpoint that is under way */
   PeMeter  *meter;         /* measures what is rendered at this moment; NULL: nobody watches */
   int       has_run;       /* something of it has been rendered: changes ramp from now on */
 
@@ -291,7 +293,16 @@ PE_RT void pe_plan_touched(PePlan *plan);
 PE_RT void pe_plan_settle(PePlan *plan);
 
 /* The same for one bank. [rt] */
-PE_RT void pe_bank_settle(PeBank *bank);
+PE_RT void pe_bank_settle(PePlan *plan, PeBank *bank);
+
+/* The plain states as they are now, to be copied (unless NULL) and hashed piece by piece, pe_capture_take(&plan->capture):
+ * whatever is rendered or set meanwhile. [rt] */
+PE_RT void pe_plan_capture(PePlan *plan, unsigned char *to);
+
+/* The state of a step is about to change. [rt] */
+PE_RT static inline void pe_step_touch(PePlan *plan, const PeStep *step) {
+  if (plan->capture.n_left > 0) pe_capture_touch(&plan->capture, step->state_at, step->state_bytes);
+}
 
 /* Copy the slots that were written behind number `before` of a memory; more where those are gone. [rt] */
 PE_RT void pe_memory_copy(const PeMemory *m, const unsigned char *from_states, const PeMemory *to, unsigned char *to_states, uint64_t before);

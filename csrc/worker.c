@@ -9,6 +9,7 @@
 #define LONGEST_SLEEP_NS 20000000u /* however far the next request is: signs of life, checkpoints, the end */
 #define SHORTEST_SLEEP_NS 1000u
 #define REST_SHARE 8u     /* what a worker at rest has to render when it is woken takes this part of a block's time at most */
+#define PIECES_AT_ONCE 128u /* of a checkpoint: some 20 us */
 #define JOIN_STEPS 2u /* blocks a joining run may be advanced by at one edge: it gains on the clock, bounded */
 
 static void event(PeWorker *w, uint32_t kind, uint64_t block, uint64_t value, uint64_t hash) {
@@ -36,6 +37,7 @@ static void turn(PeWorker *w, uint64_t generation, uint64_t block) {
   PePlan *plan = atomic_exchange_explicit(&w->armed, pe_turning(w), memory_order_acq_rel); /* ours alone, and all that is in it */
   const int is_it = plan != NULL && plan->generation == generation; /* NULL: disarmed between the two looks */
   const uint64_t before = w->run->generation;
+  if (is_it) pe_checkpoint_drop(&w->writing);
   PePlan *done = is_it ? pe_run_turn(w->run, plan) : plan;
   atomic_store_explicit(&w->armed, NULL, memory_order_release); /* the running plan is the new one before another is armed */
   if (done) retire(w, done, NULL, NULL);
@@ -137,28 +139,42 @@ static void serve_sync(PeWorker *w, uint64_t before, uint64_t after) {
   if (wanted > before && wanted <= after) pe_wake(&w->segment->signal);
 }
 
-static void write_checkpoint(PeWorker *w) {
-  const uint64_t checksum = pe_checkpoint_write(w->segment, w->seat, w->run, w->head);
-  if (checksum == 0) return;
-  pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_CHECKPOINTS], 1);
-  event(w, PE_EVENT_CHECKPOINT, w->head, w->run->applied, checksum);
-}
-
 /* On request; and at every so many blocks, the same ones in all replicas, of which one writes and all tell the hash. */
-static void serve_checkpoint(PeWorker *w) {
+static void begin_checkpoint(PeWorker *w) {
   const uint64_t request = atomic_load_explicit(&w->shared->checkpoint_request, memory_order_acquire); /* a number, nothing else */
   const uint32_t every = w->segment->config.checkpoint_blocks;
   const int is_asked = request != w->checkpoint_served && request >> 16 == w->run->generation;
   const int is_due = every && w->head % every == 0 && w->head != w->checkpoint_block;
   if (w->run->fading || (!is_asked && !is_due)) return;
-  const uint64_t start = pe_now_ns();
-  if (is_asked) w->checkpoint_served = request;
+  const int is_kept = is_asked || atomic_load_explicit(&w->shared->keeper, memory_order_acquire); /* a flag, nothing else */
   if (is_due) w->checkpoint_block = w->head;
-  if (is_asked || atomic_load_explicit(&w->shared->keeper, memory_order_acquire)) /* a flag, nothing else */
-    write_checkpoint(w);
-  else
-    event(w, PE_EVENT_HASH, w->head, w->run->applied, pe_checkpoint_hash(w->run, w->head));
-  pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_CHECKPOINT_NS], pe_now_ns() - start);
+  w->writing_request = is_asked ? request : w->checkpoint_served;
+  w->writing_head = 0;
+  if (!pe_checkpoint_begin(&w->writing, w->segment, w->seat, w->run, w->head, is_kept)) w->checkpoint_served = w->writing_request;
+}
+
+/* How much of it to write at this look: little, so that a block that is wanted does not wait for it. */
+static uint64_t pieces_of(PeWorker *w) {
+  const uint32_t n = w->segment->config.checkpoint_pieces;
+  if (n == 0) return PIECES_AT_ONCE;
+  if (w->writing_head == w->head + 1) return 0;
+  w->writing_head = w->head + 1;
+  return n;
+}
+
+static void serve_checkpoint(PeWorker *w) {
+  const uint64_t start = pe_now_ns();
+  if (w->writing.plan == NULL) begin_checkpoint(w);
+  if (w->writing.plan == NULL) return;
+  const uint64_t checksum = pe_checkpoint_go_on(&w->writing, pieces_of(w));
+  const uint64_t took_ns = pe_now_ns() - start;
+  pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_CHECKPOINT_NS], took_ns);
+  pe_counter_max(&w->shared->counters[PE_SLOT_COUNT_WORST_CHECKPOINT_NS], took_ns);
+  if (checksum == 0) return;
+  w->checkpoint_served = w->writing_request;
+  const PeCheckpointInfo *info = &w->writing.info;
+  if (w->writing.head) pe_counter_add(&w->shared->counters[PE_SLOT_COUNT_CHECKPOINTS], 1);
+  event(w, w->writing.head ? PE_EVENT_CHECKPOINT : PE_EVENT_HASH, info->block, info->seq, checksum);
 }
 
 /* ---- rest ------------------------------------------------------------------------------------------ */
@@ -314,6 +330,7 @@ static void serve_join(PeWorker *w) {
     retire(w, NULL, NULL, join);
     return;
   }
+  pe_checkpoint_drop(&w->writing);
   w->run = join->run;
   join->run = NULL;
   if (old == NULL && w->run) w->head = join->block;
@@ -389,7 +406,7 @@ void *pe_worker_main(void *worker) {
     }
     if (w->run && may_render(w) && is_time(w)) {
       if (!render_next(w)) break;
-    } else {
+    } else if (w->writing.plan == NULL || w->segment->config.checkpoint_pieces > 0) {
       pe_wake_wait(&w->segment->work, seen, sleep_ns(w));
     }
   }

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "checkpoint.h"
 #include "journal.h"
 #include "pace.h"
 #include "render.h"
@@ -34,6 +35,8 @@ struct PeWorker {
   uint64_t head;               /* block to be rendered next */
   uint64_t checkpoint_served;  /* the request answered last */
   uint64_t checkpoint_block;   /* the last periodic one's */
+  PeWriting writing;           /* one that is under way */
+  uint64_t writing_request, writing_head; /* that it answers, or 0; the block before which its last piece was taken, + 1 */
   float   *scratch;            /* a block that is not published */
   PeMeter  meter;
   PePace   pace;

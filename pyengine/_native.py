@@ -107,6 +107,7 @@ SLOT_COUNTER_NAMES = (
     "checkpoint_ns",
     "metered_blocks",
     "emit_full",
+    "worst_checkpoint_ns",
 )
 
 

@@ -24,6 +24,7 @@ class Config:
     is_free_running: bool = False
     checkpoint_blocks: int = 0
     may_rest: bool = False
+    checkpoint_pieces: int = 0  # that a worker takes for a checkpoint with each block; 0: as many as there is time for
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 JOIN_TIMEOUT_MS = 2000
 REPLAY_NS = 200e3  # that a join may render of what was played since a checkpoint, rather than wait for a fresh one
 REPLAY_BLOCKS = 32
+FORESEEN_BLOCKS = 4  # a checkpoint that serves a join for fewer blocks than that is not written ahead
 CHECKPOINT_WAIT_S = 0.03  # for a fresh checkpoint; then the newest there is has to do
 PARK_TIMEOUT_MS = 1000
 RESUMES_ALLOWED = 3  # deaths of both workers, one after the other, without PROGRESS_BLOCKS played in between
@@ -244,7 +245,10 @@ class Mender:
         active = board.active
         if active is None or active.generation != last.generation or last.restart is not None:
             return
-        board.segment.request_checkpoint(active.index, last.generation)
+        if (
+            self._replay_blocks >= FORESEEN_BLOCKS
+        ):  # else it is too old by then, and cost a large patch in its first moments
+            board.segment.request_checkpoint(active.index, last.generation)
         message = {"type": "prepare_join", "generation": last.generation, "blueprint": last.blueprint}
         self._crew.send(slot, [message])
 

@@ -204,6 +204,7 @@ SLOT_COUNTERS = (
     Field("checkpoint_ns", "integer", "spent on them and their hashes", "ns"),
     Field("metered_blocks", "integer", "whose levels were measured", "blocks"),
     Field("emit_full", "integer", "commands of sequences and voices that found no room in their chunk"),
+    Field("worst_checkpoint_ns", "integer", "the longest that one kept a block waiting", "ns"),
 )
 
 SLOT = (

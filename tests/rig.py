@@ -40,6 +40,7 @@ class Rig:
         tap_frames: int = 1 << 18,
         priority: int = 0,
         checkpoint_blocks: int = 0,
+        checkpoint_pieces: int = 0,
         may_rest: bool = False,
     ) -> None:
         config = _native.Config(
@@ -50,6 +51,7 @@ class Rig:
             tap_frames=tap_frames,
             is_free_running=device == "free",
             checkpoint_blocks=checkpoint_blocks,
+            checkpoint_pieces=checkpoint_pieces,
             may_rest=may_rest,
         )
         self.segment = _native.Segment.create(config)

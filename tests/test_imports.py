@@ -108,6 +108,7 @@ HEADERS = [
     "ring.h",
     "segment.h",
     "meter.h",
+    "capture.h",
     "dsp/smooth.h",
     "dsp/approx.h",
     "dsp/gate.h",

@@ -386,7 +386,7 @@ static uint64_t compare_with_reference(uint64_t n_blocks) {
 static void start_engine(void) {
   const PeConfig config = {.sample_rate_hz = 48000.0, .block_frames = BLOCK_FRAMES, .n_channels = 1, .lead_blocks = 3,
                            .n_commands = 2 * PE_COMMAND_BUDGET, .n_journal = MOST_BLOCKS, .tap_frames = 4096,
-                           .checkpoint_bytes = 1 << 16, .is_free_running = 1, .checkpoint_blocks = 64};
+                           .checkpoint_bytes = 1 << 16, .is_free_running = 1, .checkpoint_blocks = 64, .checkpoint_pieces = 1};
   const struct sigaction action = {.sa_handler = freeze};
   CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
   segment = new_segment(&config);

@@ -2,7 +2,7 @@
  * after each instruction the memory is what a SIGKILL at this instant would leave: it is copied, and on the copy the
  * readers must see the old or the new thing whole, and a successor must go on to the right bits.
  *   ring        acquire, fill, commit                 event       pe_event_push
- *   checkpoint  pe_checkpoint_write of a larger state worker      pe_worker_main: a join, blocks with commands and a
+ *   checkpoint  all of one, of a larger state         worker      pe_worker_main: a join, blocks with commands and a
  *                                                                  crossfade, checkpoints; successor in the same and
  *                                                                  in the spare seat
  *   callback    pe_output_process, stopped at some instructions, evenly spread: the block it may be reading is written over
@@ -324,6 +324,12 @@ static PeRun *loaded;
 static uint64_t block_before, block_written;
 static uint64_t hashes[64]; /* of the states at these blocks */
 
+static uint64_t write_checkpoint(PeSegment *s, const PeRun *run, uint64_t block, int is_kept) {
+  PeWriting writing = {0};
+  CHECK(pe_checkpoint_begin(&writing, s, 0, run, block, is_kept));
+  return pe_checkpoint_go_on(&writing, UINT64_MAX);
+}
+
 static PePlan *large_plan(void) {
   Patch patch;
   Random r = {7};
@@ -343,11 +349,11 @@ static void advance(PeRun *run, uint64_t block) {
 }
 
 static void write_at(PeSegment *s, uint64_t block) {
-  CHECK(pe_checkpoint_write(s, 0, written, block) != 0);
+  CHECK(write_checkpoint(s, written, block, 1) != 0);
   hashes[block] = pe_plan_state_hash(written->plan);
 }
 
-static void checkpoint_operation(void) { pe_checkpoint_write(segment_at(shared), 0, written, block_written); }
+static void checkpoint_operation(void) { write_checkpoint(segment_at(shared), written, block_written, 1); }
 
 static uint64_t newest_checkpoint(PeSegment *s) {
   PeCheckpointInfo info;
@@ -369,7 +375,7 @@ static int checkpoint_look(uint64_t n) {
   copy_ranges(copy, seen);
   const uint64_t block = newest_checkpoint(s);
   CHECK(block == block_before || block == block_written);
-  CHECK(pe_checkpoint_write(s, 0, written, block_written) != 0); /* a successor that came to the same edge */
+  CHECK(write_checkpoint(s, written, block_written, 1) != 0); /* a successor that came to the same edge */
   CHECK(newest_checkpoint(s) == block_written);
   return 0;
 }
@@ -490,7 +496,7 @@ static void make_reference(void) {
   PeWorker *w = new_worker(s, 0);
   CHECK(begin(s, w) == 0);
   while (w->head < N_BLOCKS) {
-    reference.checksum[w->head] = pe_checkpoint_hash(w->run, w->head);
+    reference.checksum[w->head] = write_checkpoint(w->segment, w->run, w->head, 0);
     send_input(s, w->head);
     serve_checkpoint(w);
     CHECK(render_next(w));
@@ -505,7 +511,7 @@ static void make_reference(void) {
     reference.entry[k] = pe_journal_entry(s, k);
   }
   while (pe_event_next(s, 0, &e)) reference.events[reference.n_events++] = e;
-  reference.checksum[N_BLOCKS] = pe_checkpoint_hash(w->run, N_BLOCKS);
+  reference.checksum[N_BLOCKS] = write_checkpoint(w->segment, w->run, N_BLOCKS, 0);
   CHECK(reference.n_events > 5 && w->run->n_late == 1);
   pe_worker_free(w);
 }
@@ -554,7 +560,7 @@ static void check_successor(PeSegment *s, uint32_t seat) {
   PeWorker *w = new_worker(s, seat);
   const uint64_t from = begin(s, w);
   go_on(s, w);
-  CHECK(pe_checkpoint_hash(w->run, N_BLOCKS) == reference.checksum[N_BLOCKS] && w->run->generation == 2);
+  CHECK(write_checkpoint(w->segment, w->run, N_BLOCKS, 0) == reference.checksum[N_BLOCKS] && w->run->generation == 2);
   CHECK(w->run->fading == NULL);
   CHECK(seat == 0 ? blocks_there(s, seat) == N_BLOCKS : blocks_there(s, seat) == N_BLOCKS - from);
   CHECK(blocks_there(s, 0) >= from); /* what it does not render is there already */
@@ -577,6 +583,7 @@ static uint64_t hash_memory(void) {
   for (uint32_t i = 0; i < PE_SEATS; i++) {
     head.seats[i].counters[PE_SLOT_COUNT_WORST_RENDER_NS] = 0;
     head.seats[i].counters[PE_SLOT_COUNT_CHECKPOINT_NS] = 0;
+    head.seats[i].counters[PE_SLOT_COUNT_WORST_CHECKPOINT_NS] = 0;
   }
   for (uint32_t i = 0; i < n_ranges; i++)
     hash = hash * 31 + (ranges[i].at == 0 ? pe_hash(&head, sizeof head) : pe_hash(seen + ranges[i].at, ranges[i].bytes));
