@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zlib
 from pathlib import Path
 
 from cffi import FFI
@@ -28,14 +29,17 @@ def headers() -> list[str]:
     return sorted(path.relative_to(ROOT).as_posix() for path in CSRC.rglob("*.h"))
 
 
+API = (CSRC / "api.h").read_bytes()
+
 ffibuilder = FFI()
-ffibuilder.cdef((CSRC / "api.h").read_text(encoding="utf-8"))
+ffibuilder.cdef(API.decode("utf-8") + "\n#define PE_API_CRC ...\n")  # _native.py tells a build of another api.h by it
 ffibuilder.set_source(
     "pyengine._core",
     '#include "pe.h"\n',
     sources=sources(),
     depends=headers(),
     include_dirs=[os.path.relpath(CSRC, os.getcwd())],
+    define_macros=[("PE_API_CRC", str(zlib.crc32(API)))],
     extra_compile_args=FLAGS + os.environ.get("PYENGINE_CFLAGS", "").split(),
     extra_link_args=os.environ.get("PYENGINE_LDFLAGS", "").split(),
     libraries=["pthread", "dl"] if sys.platform.startswith("linux") else [],

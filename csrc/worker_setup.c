@@ -5,6 +5,7 @@
 #include "worker.h"
 
 #define RETIRED_CAPACITY 64u
+#define WATCH_NS 150000u /* how long a hand-over is watched before it is slept for */
 
 static PeStatus worker_fill(PeWorker *w) {
   const PeConfig *c = &w->segment->config;
@@ -257,12 +258,21 @@ static PeStatus finish_chain(PeWorker *w, PeJoin *join) {
   return PE_OK;
 }
 
+static int is_handed_over(PeWorker *w, const PeJoin *join) { return atomic_load_explicit(&w->joining, memory_order_acquire) != join; /* taken */ }
+
+/* The render thread takes it within microseconds, if it is not in a block: sooner than this thread would go to sleep and be woken. */
+static void watch(PeWorker *w, const PeJoin *join) {
+  const uint64_t until = pe_now_ns() + WATCH_NS;
+  while (!is_handed_over(w, join) && pe_now_ns() < until) {}
+}
+
 static PeStatus hand_over(PeWorker *w, PeJoin *join, uint64_t deadline_ns) {
   atomic_store_explicit(&w->joining, join, memory_order_release); /* whole before it is seen; theirs from here on */
-  while (atomic_load_explicit(&w->joining, memory_order_acquire) == join) { /* taken when it is gone */
+  while (!is_handed_over(w, join)) {
     const uint32_t seen = pe_wake_seen(&w->segment->signal);
     pe_wake(&w->segment->work);
-    if (atomic_load_explicit(&w->joining, memory_order_acquire) != join) break; /* taken between the two looks */
+    watch(w, join);
+    if (is_handed_over(w, join)) break; /* between the two looks */
     const int is_over = atomic_load_explicit(&w->shared->shutdown, memory_order_acquire) != 0; /* nobody takes it any more */
     if (is_over || pe_now_ns() > deadline_ns) return PE_BUSY; /* it stays handed over: the render thread may be in it */
     pe_wake_wait(&w->segment->signal, seen, 1000000u);

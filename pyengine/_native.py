@@ -10,6 +10,7 @@ import os
 import struct
 import time
 import weakref
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,16 @@ except ModuleNotFoundError as error:
         "the C core of pyengine is not built in this folder; run `pip install -e .` here (or `make run`), "
         "or start Python elsewhere if it is installed already"
     ) from error
+
+_API = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "csrc", "api.h")
+if os.path.exists(_API):  # a clone: its sources may be newer than what was built of them
+    with open(_API, "rb") as _file:
+        _crc = zlib.crc32(_file.read())
+    if _crc != getattr(lib, "PE_API_CRC", _crc):
+        raise ImportError(
+            "the C core of pyengine was built from other sources than are in this folder now; run `pip install -e .` "
+            "here (or `make run`)"
+        )
 
 if not TYPE_CHECKING:  # seen by a type checker, it would make any misspelt name an Any
 

@@ -201,7 +201,7 @@ class Client(Methods):
         n_taken = 0
 
         def take(reply: Reply) -> None:
-            nonlocal n_taken
+            nonlocal n_taken, deadline
             if self._is_rollback(reply):
                 return
             n_taken += 1
@@ -210,6 +210,7 @@ class Client(Methods):
                 logger.debug("reply ignored address=%s", reply.address)
                 return
             replies[numbers.pop(0)] = reply
+            deadline = time.monotonic() + wait_s  # for the next one: thousands take longer than one may
             if not numbers:
                 del waiting[reply.address]
 

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 WARMUP_BLOCKS = 8
 FORESEEN_S = 0.004  # from an edit or a swap to what is built ahead for the commit or the join that will follow
 FORESEEN_NODES = 256  # more is not built ahead: the loop has other things to do
+PRIME_S = 0.0015  # to join, build and prime a small patch: watched without sleep
 SWAP_TIMEOUT_S = 2.0  # from the SWITCH record to the swap: the clock has stopped if it takes longer
 DRAIN_TIMEOUT_S = 5.0  # a worker that does not answer for so long after a commit was given up is replaced
 
@@ -258,6 +259,7 @@ class Commits:
             may_hurry=options.on_prime_timeout == "swap",
         )
         self._crew.send(standby.index, [*attempt.stage.build_messages(), prime])
+        board.loop.hurry(PRIME_S)
 
     def _set_timer(self, attempt: Attempt, seconds: float, action: Callable[[], None]) -> None:
         if attempt.timer is not None:
@@ -306,6 +308,7 @@ class Commits:
                 self._crew.send(slot, [{"type": "abort"}])
             self.advance()
             return
+        board.loop.hurry(0)
         self.prime_warnings += len(message.get("warnings", ()))
         for warning in message.get("warnings", ()):
             logger.warning("prime op skipped generation=%d: %s", attempt.generation, warning)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import os
 import selectors
 import socket
 import time
@@ -48,6 +49,7 @@ class Loop:
         self._waker.setblocking(False)
         self._wake.setblocking(False)
         self._selector.register(self._wake, selectors.EVENT_READ, self._run_calls)
+        self._hurried_until_s = 0.0
         self.failure: Exception | None = None
 
     def call(self, action: Action) -> None:
@@ -134,6 +136,17 @@ class Loop:
         if key.events != wanted:
             self._selector.modify(channel, wanted, key.data)
 
+    def hurry(self, seconds: float) -> None:
+        """Look for what comes without sleeping, for so long: an answer due at once is read 0.1 ms sooner."""
+        self._hurried_until_s = time.monotonic() + seconds if seconds > 0 else 0.0
+
+    def _is_hurried(self) -> bool:
+        """Other threads that have something to do get the processor first."""
+        if self._hurried_until_s == 0 or time.monotonic() >= self._hurried_until_s:
+            return False
+        os.sched_yield()
+        return True
+
     def fail(self, error: Exception) -> None:
         """End the loop with an error."""
         self.failure = self.failure or error
@@ -143,7 +156,7 @@ class Loop:
         wait_s = max_wait_s
         if self._timers:
             wait_s = min(wait_s, max(0.0, self._timers[0][0] - time.monotonic()))
-        for key, _ in self._selector.select(wait_s):
+        for key, _ in self._selector.select(0.0 if self._is_hurried() else wait_s):
             if self._is_watched(key):
                 self._run(key.data)
         now = time.monotonic()

@@ -59,6 +59,8 @@ class Clock:
         heapq.heappush(self._timers, (self.now + seconds, next(self._numbers), timer))
         return timer
 
+    def hurry(self, seconds: float) -> None: ...
+
     def call(self, action: Callable[[], None]) -> None:
         self._calls.append(action)
 

@@ -102,6 +102,17 @@ def test_a_file_loaded_again_keeps_the_modules_that_stay(file: Path, engine: Eng
     assert answer("patch", "load", file, "--anew", *at(engine))["carried"] == []
 
 
+def test_a_large_patch_is_loaded_and_all_of_its_modules_are_counted(tmp_path: Path, engine: Engine) -> None:
+    """Its report's lists do not fit a datagram and are cut."""
+    patch = Patch()
+    for n in range(6000):
+        patch.create(f"a_module_of_a_large_patch_{n}", "adsr")
+    patch.create("osc1", "simple_sine")
+    save_patch(patch, tmp_path / "large.json")
+    done = pyengine("patch", "load", tmp_path / "large.json", "--allow-silence", *at(engine))
+    assert "6001 new modules, 0 stay, 0 gone" in done.stdout, done
+
+
 def test_a_pending_edit_is_dumped_where_it_is_asked_for_and_gone_after_a_load(file: Path, engine: Engine) -> None:
     assert engine.osc_port is not None
     with Client(port=engine.osc_port, timeout_s=30) as client:

@@ -231,6 +231,20 @@ def test_an_address_that_makes_no_sense_is_an_error(host: str, port: int) -> Non
         Client(host, port)
 
 
+def test_many_answers_may_take_longer_than_one(engine: Responder, client: Client) -> None:
+    def slowly(request: Request) -> list[bytes]:
+        time.sleep(0.1)
+        return done(request)
+
+    engine.answer = slowly
+    start_s = time.monotonic()
+    assert len(client.send_all([SetParam("osc1", "freq", 100.0 + n) for n in range(25)])) == 25
+    assert time.monotonic() - start_s > client.timeout_s
+    engine.answer = lambda request: slowly(request) if len(engine.commands) < 30 else []
+    with pytest.raises(NoReplyError, match="no answer to /mod/osc1/freq"):
+        client.send_all([SetParam("osc1", "freq", 100.0 + n) for n in range(25)])
+
+
 def test_thousands_of_commands_are_sent_no_faster_than_their_answers_are_taken(tmp_path: Path) -> None:
     """They would not all find room in the client's socket."""
     with (

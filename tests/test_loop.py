@@ -89,6 +89,17 @@ def test_a_call_wakes_a_loop_that_waits(loop: Loop) -> None:
     assert not thread.is_alive() and done == [1]
 
 
+def test_a_loop_in_a_hurry_does_not_sleep_and_sleeps_again_once_it_is_over(loop: Loop) -> None:
+    done: list[object] = []
+    loop.after(3600.0, lambda: done.append("much later"))
+    loop.hurry(3600.0)
+    loop.run_once(3600.0)
+    loop.hurry(0)
+    loop.after(0.05, lambda: done.append("timer"))
+    loop.run_once(3600.0)  # sleeps until the timer is due
+    assert done == ["timer"]
+
+
 def test_a_call_made_by_a_call_waits_for_the_next_turn(loop: Loop) -> None:
     """So that a call that calls itself again cannot starve the rest."""
     done: list[object] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,21 @@ def plan(nodes: Any = ((1, SINE),), cables: Any = (), **more: Any) -> _native.Pl
 
 def segment(**more: Any) -> _native.Segment:
     return _native.Segment.create(_native.Config(**(SMALL | more)))
+
+
+# ---- what was built -----------------------------------------------------------------------------------------
+
+
+def test_a_core_that_was_built_of_other_sources_says_to_build_it_anew(tmp_path: Path) -> None:
+    """As behind a `git pull`."""
+    shutil.copytree(ROOT / "pyengine", tmp_path / "pyengine")
+    (tmp_path / "csrc").mkdir()
+    (tmp_path / "csrc" / "api.h").write_text("/* another one */\n")
+    command = [sys.executable, "-c", "import pyengine._native"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "was built from other sources" in done.stderr and "pip install -e ." in done.stderr, done
+    shutil.rmtree(tmp_path / "csrc")  # installed, and no clone
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
 
 
 # ---- status to exception -----------------------------------------------------------------------------------

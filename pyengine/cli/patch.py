@@ -204,11 +204,12 @@ def _load(arguments: argparse.Namespace, client: Client) -> None:
         client.abort()  # it is the file that is to be mended
         raise
     client.send_all(made.settings)
+    n = {kind: report.get(f"n_{kind}", len(report[kind])) for kind in ("new", "carried", "gone")}  # lists may be cut
     print_result(
         arguments,
         {"file": arguments.file, "settings": len(made.settings), **report},
         f"{arguments.file}: generation {report['generation']} is heard from frame {report['frame']}: "
-        f"{len(report['new'])} new modules, {len(report['carried'])} stay, {len(report['gone'])} gone; "
+        f"{n['new']} new modules, {n['carried']} stay, {n['gone']} gone; "
         f"{report['total_ms']:.1f} ms",
     )
     print_warnings(arguments, report["warnings"])
