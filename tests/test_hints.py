@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,11 @@ from shell import answer
 from shell import pyengine as run
 
 import pyengine
+from pyengine.errors import PatchError
 from pyengine.hints import MAX_HINTS, hints
 from pyengine.patch import Patch
 from pyengine.patch_file import load_patch
+from pyengine.specs import registry
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -107,6 +111,33 @@ def test_a_sequence_without_pattern_or_target_is_told() -> None:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.toml")), ids=lambda path: path.stem)
 def test_what_the_examples_do_is_meant(path: Path) -> None:
     assert hints(load_patch(path)) == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_patch_has_hints_that_name_a_node_of_it(seed: int) -> None:
+    """A commit that is heard already asks for them: they may not fail."""
+    rng, n_told = random.Random(seed), 0
+    for _ in range(40):
+        patch = Patch()
+        for n in range(rng.randrange(12)):
+            owner = next((id for id in patch.nodes if patch.spec(id).is_voices), "")
+            id = f"{owner}.m{n}" if owner and rng.random() < 0.5 else f"m{n}"
+            with contextlib.suppress(PatchError):
+                patch.create(id, rng.choice(registry().names))
+        ids = list(patch.nodes)
+        for _ in range(4 * len(ids)):
+            source, dest = rng.choice(ids), rng.choice(ids)
+            outputs, params = patch.spec(source).outputs, patch.spec(dest).params
+            with contextlib.suppress(PatchError):
+                end = f"{dest}.{rng.choice(params).name}" if params and rng.random() < 0.5 else dest
+                patch.connect(f"{source}.{rng.choice(outputs)}" if outputs and rng.random() < 0.7 else source, end)
+            with contextlib.suppress(PatchError, IndexError):
+                patch.set(dest, rng.choice(params).name, rng.choice([0, 0.5, 1, 2]))
+        found = hints(patch)
+        n_told += len(found)
+        for text in found:
+            assert text.split("'")[1] in patch.nodes and "; " in text and text.isprintable()
+    assert n_told > 40
 
 
 def test_a_list_of_hints_has_an_end_and_a_large_patch_none() -> None:
