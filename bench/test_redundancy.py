@@ -16,7 +16,7 @@ from references import play_three_modules
 import pyengine
 from pyengine.commands import Command, Create
 
-SECONDS, ROUNDS = 4.0, 3
+SECONDS, ROUNDS = 4.0, 6
 PERIOD_US = 1e6 * 64 / 48000
 
 
