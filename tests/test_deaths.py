@@ -250,7 +250,10 @@ def test_the_death_of_both_workers_costs_time_and_no_state(tmp_path: Path) -> No
 # ---- a patch that kills
 
 
-def test_a_command_that_kills_both_workers_is_skipped_and_the_patch_lives_on(tested: Live) -> None:
+def test_a_command_that_kills_both_workers_is_skipped_and_the_patch_lives_on(
+    tested: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second to die is the other one, or, while that is not known to be dead, who joins in place of the first."""
     add(tested, "osc1", "simple_sine")
     add(tested, "crash1", "test_crash", level=0.0)
     first = tested.commit(crossfade_ms=0)["frame"]
@@ -262,7 +265,10 @@ def test_a_command_that_kills_both_workers_is_skipped_and_the_patch_lives_on(tes
     tested.advance(9600)
     status, dump = tested.status(), tested.client.dump()
     x = tested.samples()
-    assert status["nodes"] == 2 and status["worker_deaths"] == 2
+    gone = [record.getMessage() for record in caplog.records if "worker gone" in record.getMessage()]
+    assert status["nodes"] == 2 and status["worker_deaths"] == len(gone)
+    assert sum(": died of SIGSEGV in node 'crash1'" in text for text in gone) == 2
+    assert {text[text.index("slot=") :][:6] for text in gone} == {"slot=0", "slot=1"}
     assert status["last_fault"]["node"] == "crash1" and "SIGSEGV" in status["last_fault"]["cause"]
     assert {n["id"]: n["params"] for n in dump["committed"]["nodes"]}["crash1"]["armed"] == 0
     assert smallest_peak(x[first + 480 :, 0], WHOLE) > 0.15  # the tone is there all the time
