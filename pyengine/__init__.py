@@ -10,9 +10,11 @@ Names are imported when first used: `import pyengine` loads neither an audio lib
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # a type checker takes it for True; typing itself would be most of what the import takes
 if TYPE_CHECKING:  # the same names as _HOMES
+    from typing import Any
+
     from pyengine.client import Client as Client
     from pyengine.ears import describe as describe
     from pyengine.engine import Engine as Engine
