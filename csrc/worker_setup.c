@@ -268,10 +268,11 @@ static void watch(PeWorker *w, const PeJoin *join) {
 
 static PeStatus hand_over(PeWorker *w, PeJoin *join, uint64_t deadline_ns) {
   atomic_store_explicit(&w->joining, join, memory_order_release); /* whole before it is seen; theirs from here on */
+  pe_wake(&w->segment->work);
+  watch(w, join);
   while (!is_handed_over(w, join)) {
     const uint32_t seen = pe_wake_seen(&w->segment->signal);
     pe_wake(&w->segment->work);
-    watch(w, join);
     if (is_handed_over(w, join)) break; /* between the two looks */
     const int is_over = atomic_load_explicit(&w->shared->shutdown, memory_order_acquire) != 0; /* nobody takes it any more */
     if (is_over || pe_now_ns() > deadline_ns) return PE_BUSY; /* it stays handed over: the render thread may be in it */

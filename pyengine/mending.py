@@ -245,9 +245,7 @@ class Mender:
         active = board.active
         if active is None or active.generation != last.generation or last.restart is not None:
             return
-        if (
-            self._replay_blocks >= FORESEEN_BLOCKS
-        ):  # else it is too old by then, and cost a large patch in its first moments
+        if self._replay_blocks >= FORESEEN_BLOCKS:  # else it is too old by then, and dear just after a large swap
             board.segment.request_checkpoint(active.index, last.generation)
         message = {"type": "prepare_join", "generation": last.generation, "blueprint": last.blueprint}
         self._crew.send(slot, [message])
